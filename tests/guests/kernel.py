@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The guests' kernel: Debian's, taken out of its package together with the few modules we need.
+
+Gives a part with `vmlinuz`, `modules/*.ko`, `modules/order` (the order in which insmod must see
+them) and `version`.
+"""
+
+import pathlib
+import re
+import subprocess
+import tarfile
+import tempfile
+
+from . import cache
+from . import debian
+
+# What a guest loads, in this order; what these depend on comes before them.
+MODULES = ["crc32c_generic", "crc32c-intel", "crct10dif_generic", "crc64_rocksoft_generic",
+           "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sg", "ext4"]
+
+
+def key():
+    return cache.recipe_key(["kernel.py", "debian.py"])
+
+
+def extract(package, work):
+    """Copy the kernel and all modules out of the package, as a stream; returns name -> bytes."""
+    modules = {}
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", package],
+                          stdout=subprocess.PIPE) as unpacker:
+        with tarfile.open(fileobj=unpacker.stdout, mode="r|") as tar:
+            for member in tar:
+                name = pathlib.PurePosixPath(member.name)
+                if name.name.startswith("vmlinuz-"):
+                    (work / "vmlinuz").write_bytes(tar.extractfile(member).read())
+                elif name.suffix == ".ko" and wanted(name):
+                    modules[name.stem] = tar.extractfile(member).read()
+    if unpacker.returncode:
+        raise RuntimeError(f"dpkg-deb could not unpack {package}")
+    return modules
+
+
+def wanted(path):
+    """Whether a module can be one of ours or one they depend on: not the thousands of drivers."""
+    parts = path.parts
+    return ("drivers" not in parts or "virtio" in parts or "scsi" in parts
+            or path.stem == "virtio_blk") and "net" not in parts and "sound" not in parts
+
+
+def depends(module):
+    match = re.search(rb"\0depends=([^\0]*)\0", module)
+    return [name for name in match.group(1).decode().split(",") if name] if match else []
+
+
+def load_order(modules):
+    """MODULES and all they depend on, each after its dependencies."""
+    by_symbol = {name.replace("-", "_"): name for name in modules}
+    order = []
+
+    def visit(name):
+        if name in order:
+            return
+        for needed in depends(modules[name]):
+            visit(by_symbol[needed.replace("-", "_")])
+        order.append(name)
+
+    for name in MODULES:
+        visit(by_symbol[name.replace("-", "_")])
+    return order
+
+
+def make(work):
+    with tempfile.TemporaryDirectory(dir=work) as scratch:
+        apt = debian.Apt(scratch)
+        name = apt.depends("linux-image-amd64", r"linux-image-[0-9.]+-\S+-amd64")
+        [package] = apt.download(name)
+        modules = extract(package, work)
+        (work / "version").write_text(package.name + "\n", encoding="ascii")
+    order = load_order(modules)
+    (work / "modules").mkdir()
+    for name in order:
+        (work / "modules" / f"{name}.ko").write_bytes(modules[name])
+    (work / "modules" / "order").write_text("".join(f"{n}.ko\n" for n in order), encoding="ascii")
+
+
+def prepare():
+    return cache.part("kernel", key(), make)
