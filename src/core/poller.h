@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A queue that a reactor serves: a virtqueue, later an NVMe completion queue.
+ *
+ *            work within the window           window over, sleep() true
+ *   HOT  <--------------------------- HOT --------------------------------> COLD
+ *    ^        polled every turn,                 notifications on, its            |
+ *    |        notifications off                  descriptor watched; costs        |
+ *    +-------------------------------------------nothing per turn ----------------+
+ *                       poller_wake (its descriptor became ready)
+ *
+ * The window adapts: it is kept near the gap between two pieces of work while that gap is short
+ * enough for polling to pay, and shrinks to nothing for a queue whose work comes rarely.
+ *
+ * Fairness: deficit round robin over requests and bytes. Each turn a poller may take the budget it
+ * is given and reports what it took; what it did not use is carried over only while it has a
+ * backlog.
+ */
+#ifndef CORE_POLLER_H
+#define CORE_POLLER_H
+
+#include "core/reactor.h"
+
+struct poller;
+
+struct poll_budget {
+	unsigned requests; /* take at most this many */
+	uint64_t bytes; /* stop after the request that goes beyond */
+};
+
+struct poll_result {
+	unsigned requests; /* taken; 0: the queue was empty or could not be served */
+	uint64_t bytes;
+	bool more; /* the budget ended before the queue did */
+};
+
+struct poller_ops {
+	struct poll_result (*poll)(struct poller *poller, struct poll_budget budget);
+	/* Going cold: switch notifications on, arm the descriptor, look again. False: there is
+	 * work after all, notifications are off again, it stays hot. */
+	bool (*sleep)(struct poller *poller);
+	/* Going hot: switch notifications off. */
+	void (*wake)(struct poller *poller);
+};
+
+enum poller_state { POLLER_STOPPED, POLLER_HOT, POLLER_COLD };
+
+struct poller {
+	struct list link;
+	const struct poller_ops *ops;
+	struct reactor *reactor;
+	enum poller_state state;
+	uint64_t last_work_ns;
+	uint64_t window_ns;
+	uint64_t gap_ns; /* moving average of the time between pieces of work */
+	int64_t deficit_bytes;
+};
+
+/* One turn of all hot pollers; called by reactor_turn. */
+void poller_poll_all(struct reactor *reactor);
+
+/* Own reactor's thread, all of them. Starts hot: looks once without being told. */
+void poller_start(struct reactor *reactor, struct poller *poller, const struct poller_ops *ops);
+void poller_stop(struct poller *poller);
+/* From the ready callback of the poller's descriptor, or when work is known to be there. */
+void poller_wake(struct poller *poller);
+
+#endif
