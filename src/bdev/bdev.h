@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Block devices: what they are, who has them, how they come and go.
+ *
+ * Everything here runs on the control reactor unless it says otherwise. A device is made by a
+ * backend or a filter, registered under a name, opened by users (a vhost controller, a filter, a
+ * volume store), and reached from data reactors through channels (io.h).
+ *
+ *	REGISTERED --bdev_unregister--> REMOVING --all users closed, channels gone--> freed
+ *
+ * Removing tells each user once (user_ops.removed) and waits for it to close; meanwhile requests
+ * end with -ENODEV.
+ *
+ * Claims. A device is attached by everyone who opened it; it is written only by holders of its
+ * write claim. Kinds as SPDK names them for bdev_get_bdevs (claim_type):
+ *  - none: several users of this daemon may take the shared write claim at once (two controllers
+ *    over one disk: a cluster);
+ *  - exclusive write: a filter or a store that owns the device below it.
+ * The first writer of a device also takes the backend's claim (ops->claim): for a file or a block
+ * device flock() on the very open file that does the I/O, so that another daemon, or the other end
+ * of a live migration, may have it attached but not written. It is given up with the last writer.
+ */
+#ifndef BDEV_BDEV_H
+#define BDEV_BDEV_H
+
+#include <jansson.h>
+#include <uuid/uuid.h>
+
+#include "bdev/io.h"
+#include "core/flow.h"
+
+struct bdev_registry;
+struct bdev_user;
+
+struct bdev_ops {
+	const char *product_name; /* "Malloc disk": scripts match on it */
+	const char *module; /* "malloc": SPDK's key in driver_specific */
+
+	/* Data reactors. Straight path; ends in bdev_io_complete, at once or later. */
+	void (*submit)(struct bdev_channel *channel, struct bdev_io *io);
+
+	/* Per-reactor state, in channel->backend. Called on the channel's reactor. Optional. */
+	size_t channel_size;
+	int (*channel_init)(struct bdev_channel *channel);
+	void (*channel_fini)(struct bdev_channel *channel);
+
+	bool (*supports)(const struct bdev *bdev, enum bdev_io_type type);
+
+	/* The backend's write claim; -EBUSY and a sentence that names the holder. Optional. */
+	void (*claim)(struct bdev *bdev, struct reason *reason, done_fn done, void *arg);
+	void (*release)(struct bdev *bdev, done_fn done, void *arg);
+
+	/* Looks at the size again (bdev_aio_rescan); calls bdev_set_size. Optional. */
+	void (*rescan)(struct bdev *bdev, struct reason *reason, done_fn done, void *arg);
+
+	/* Members of driver_specific of bdev_get_bdevs; a new reference. Optional: {}. */
+	json_t *(*describe)(const struct bdev *bdev);
+
+	/* Last call: no user, no channel. Frees the backend's part; bdev itself is inside it. */
+	void (*destroy)(struct bdev *bdev, done_fn done, void *arg);
+};
+
+enum bdev_claim { BDEV_CLAIM_NONE, BDEV_CLAIM_SHARED_WRITE, BDEV_CLAIM_EXCLUSIVE_WRITE };
+
+/* Embedded in the backend's own struct. The first part is filled by the backend before
+ * bdev_register and constant afterwards, except size_bytes. */
+struct bdev {
+	const struct bdev_ops *ops;
+	char *name; /* the registry copies it */
+	uuid_t uuid; /* null: the registry makes a random one */
+	uint32_t block_size;
+	uint32_t physical_block_size; /* 0: block_size */
+	uint32_t optimal_io_bytes; /* 0: not said */
+	uint32_t unmap_granularity; /* bytes; 0: block_size */
+	bool unmap_reads_zeroes;
+	bool read_only;
+	bool rotational;
+	uint16_t max_iovcnt; /* 0: no limit; callers with more must split */
+	_Atomic uint64_t size_bytes; /* read by data reactors; written by bdev_set_size */
+
+	/* the registry's */
+	struct bdev_registry *registry;
+	bool removing;
+	struct list link;
+	struct list users;
+	struct list channels;
+	struct list range_locks; /* held or waited for */
+	enum bdev_claim claim;
+	const struct bdev_user *claim_holder; /* of an exclusive claim */
+	unsigned writers;
+	bool claim_busy; /* ops->claim or release is under way */
+	struct list claim_waiters;
+	void *remove_op;
+	struct list aliases;
+};
+
+struct bdev_user_ops {
+	const char *name; /* "vhost_blk": for error sentences */
+	/* The device goes: stop I/O, close channels, bdev_close. */
+	void (*removed)(struct bdev_user *user);
+	void (*resized)(struct bdev_user *user); /* optional */
+};
+
+/* One share of a device, embedded in its user. */
+struct bdev_user {
+	const struct bdev_user_ops *ops;
+	struct bdev *bdev;
+	enum bdev_claim claim;
+	bool removed_told;
+	struct list link;
+};
+
+/* ---- registry ---------------------------------------------------------------------------- */
+
+struct bdev_event {
+	enum { BDEV_REGISTERED, BDEV_UNREGISTERED, BDEV_RESIZED } kind;
+	struct bdev *bdev;
+};
+
+int bdev_registry_create(
+	struct os *os, struct reactor *control, struct bdev_registry **ret_registry) MUST_CHECK;
+/* All devices must be gone. */
+void bdev_registry_destroy(struct bdev_registry *registry);
+struct os *bdev_registry_os(struct bdev_registry *registry);
+struct reactor *bdev_registry_control(struct bdev_registry *registry);
+/* fn is called at each event, after it happened; one subscriber list, for RPC notifications. */
+void bdev_registry_subscribe(struct bdev_registry *registry,
+	void (*fn)(const struct bdev_event *event, void *arg), void *arg);
+
+/* -EEXIST when name or uuid is taken, -EINVAL for impossible sizes; bdev is the caller's again. */
+int bdev_register(
+	struct bdev_registry *registry, struct bdev *bdev, struct reason *reason) MUST_CHECK;
+/* Removes from every user, then ops->destroy, then done. -EALREADY when already going. */
+void bdev_unregister(struct bdev *bdev, done_fn done, void *arg);
+/* By name, alias or lower-case uuid; NULL when there is none. */
+struct bdev *bdev_find(struct bdev_registry *registry, const char *name);
+/* In registration order; fn must not change the list. */
+void bdev_for_each(
+	struct bdev_registry *registry, void (*fn)(struct bdev *bdev, void *arg), void *arg);
+
+/* ---- use --------------------------------------------------------------------------------- */
+
+/* user->ops is set by the caller. -ENODEV while it is going. */
+int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) MUST_CHECK;
+/* All channels and claims taken through this user have been given back. */
+void bdev_close(struct bdev_user *user);
+
+/* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device, -EBUSY with the
+ * holder's name when another process has it. reason is borrowed until done. */
+void bdev_claim(struct bdev_user *user, enum bdev_claim claim, struct reason *reason, done_fn done,
+	void *arg);
+void bdev_release(struct bdev_user *user, done_fn done, void *arg);
+
+/* The channel of this device on that reactor; *ret_channel is set before done(0). Usable on that
+ * reactor from then on. */
+void bdev_channel_open(struct bdev_user *user, struct reactor *reactor,
+	struct bdev_channel **ret_channel, done_fn done, void *arg);
+/* No request of this user is in flight on it. */
+void bdev_channel_close(struct bdev_channel *channel, done_fn done, void *arg);
+
+/* New size: users are told. Shrinking makes requests beyond the end fail from now on. */
+void bdev_set_size(struct bdev *bdev, uint64_t size_bytes);
+
+/* Sum of all channels' counters, collected by messages. */
+void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg);
+
+static inline uint64_t bdev_size(const struct bdev *bdev) /* any thread */
+{
+	return atomic_load_explicit(&bdev->size_bytes, memory_order_relaxed);
+}
+
+static inline bool bdev_supports(const struct bdev *bdev, enum bdev_io_type type)
+{
+	return bdev->ops->supports(bdev, type);
+}
+
+/* ---- range locks (any reactor that has a channel) ---------------------------------------- */
+
+/*
+ * Alone on a range: from done on no other request overlapping it is in flight on any channel of
+ * the device, and new ones wait, until unlocked. Requests whose io->lock is this lock pass. Locks
+ * are granted in the order they were asked for where they overlap. lock is the caller's and
+ * borrowed until the done of unlock.
+ */
+struct bdev_range_lock {
+	struct bdev *bdev;
+	uint64_t offset;
+	uint64_t length;
+	struct reactor *owner;
+	done_fn done;
+	void *arg;
+	int state;
+	unsigned waiting_for; /* channels that have not yet drained */
+	struct message message;
+	struct list link;
+};
+
+void bdev_range_lock(struct bdev_range_lock *lock, struct bdev *bdev, struct reactor *owner,
+	uint64_t offset, uint64_t length, done_fn done, void *arg);
+void bdev_range_unlock(struct bdev_range_lock *lock, done_fn done, void *arg);
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Named vhost-user controllers: a socket in the vhost directory, a device model behind it, one
+ * front-end at a time in front. What RPC and the command line manage. Control reactor.
+ */
+#ifndef VHOST_CONTROLLER_H
+#define VHOST_CONTROLLER_H
+
+#include "bdev/bdev.h"
+
+struct vhost; /* all controllers of the daemon */
+struct vhost_controller;
+
+struct vhost_options {
+	struct os *os;
+	struct reactor *control;
+	struct reactor **data_reactors; /* borrowed for the life of vhost */
+	unsigned data_reactor_count;
+	struct bdev_registry *registry;
+	const char *socket_dir; /* "" : current directory */
+};
+
+int vhost_create(const struct vhost_options *options, struct reason *reason,
+	struct vhost **ret_vhost) MUST_CHECK;
+/* Disconnects all front-ends, removes all controllers and their sockets. */
+void vhost_destroy(struct vhost *vhost, done_fn done, void *arg);
+
+enum vhost_kind { VHOST_BLK, VHOST_SCSI };
+
+#define VHOST_SCSI_TARGETS_MAX 256
+
+/* The error codes are those that rpc.md 11.1 gives texts for: -EEXIST name taken, -ENODEV no such
+ * device, -EPERM claimed by another, -EINVAL mask, -EIO socket cannot be created. cpus: which data
+ * reactors may serve it, NULL: all. */
+struct vhost_blk_options {
+	const char *name;
+	const char *bdev_name;
+	bool read_only;
+	const struct cpu_set *cpus;
+};
+
+int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *options,
+	struct reason *reason, struct vhost_controller **ret_controller) MUST_CHECK;
+
+struct vhost_scsi_options {
+	const char *name;
+	bool delay; /* no socket until vhost_scsi_start */
+	const struct cpu_set *cpus;
+};
+
+int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *options,
+	struct reason *reason, struct vhost_controller **ret_controller) MUST_CHECK;
+/* Idempotent; -EINVAL on a blk controller. */
+int vhost_scsi_start(struct vhost_controller *controller, struct reason *reason) MUST_CHECK;
+
+/* target -1: the lowest free of the first 8. -EEXIST slot used, -ENOSPC all used, -EINVAL number
+ * or device. Guests are told by an event. done gets the target number or -errno. */
+void vhost_scsi_add_target(struct vhost_controller *controller, int target, const char *bdev_name,
+	struct reason *reason, done_fn done, void *arg);
+/* Done when the guest's commands have ended and the device is closed. -EBUSY: empty slot, or being
+ * removed already. */
+void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target,
+	struct reason *reason, done_fn done, void *arg);
+
+/* A connected front-end is disconnected (documented choice, rpc.md 14.5). Done when all is gone. */
+void vhost_controller_delete(struct vhost_controller *controller, done_fn done, void *arg);
+
+struct vhost_controller *vhost_controller_find(struct vhost *vhost, const char *name);
+/* Sorted by name. */
+void vhost_controller_for_each(
+	struct vhost *vhost, void (*fn)(struct vhost_controller *controller, void *arg), void *arg);
+
+struct vhost_target_info {
+	unsigned target;
+	unsigned device_id; /* process-wide scsi device number */
+	const char *bdev_name;
+};
+
+struct vhost_session_info {
+	unsigned vid; /* process-wide connection number */
+	unsigned id; /* per controller */
+	bool started;
+	unsigned max_queues;
+	unsigned in_flight;
+};
+
+struct vhost_controller_info {
+	const char *name;
+	enum vhost_kind kind;
+	const char *socket_path;
+	const struct cpu_set *cpus; /* NULL: all */
+	bool read_only; /* blk */
+	const char *bdev_name; /* blk; NULL after hot removal */
+	bool delayed; /* scsi, not started */
+	bool connected;
+	struct vhost_session_info session; /* valid when connected */
+	unsigned target_count; /* scsi */
+	struct vhost_target_info targets[VHOST_SCSI_TARGETS_MAX];
+};
+
+/* Pointers are valid until the control reactor runs something else. */
+void vhost_controller_get_info(
+	const struct vhost_controller *controller, struct vhost_controller_info *ret_info);
+
+#endif

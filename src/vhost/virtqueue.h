@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A running virtqueue: takes chains from the driver's ring, hands each as a checked and translated
+ * vq_request to its device, returns it to the used ring. VIRTIO 1.2 section 2.6 to 2.8.
+ *
+ * Owner: one data reactor at a time, whose thread alone touches the ring and the requests. The
+ * control reactor creates it, sends it to a reactor (virtqueue_start), and gets it back drained
+ * (virtqueue_stop). In between it may be paused (ENABLE 0, a change of memory, a move to another
+ * reactor): nothing is fetched, and what was in flight has ended, before pause is done.
+ *
+ *	CREATED --start--> RUNNING --pause--> DRAINING --in flight 0--> PAUSED --resume--> RUNNING
+ *	                      |  ^                                        |
+ *	                      |  +----------------------------------------+
+ *	                      +--(violation by the driver)--> BROKEN: fetches nothing, requests in
+ *	flight end normally; stop still works. stop is allowed in every state and drains first.
+ *
+ * A request lives in an array allocated with the queue, indexed by the head of its chain: the same
+ * head cannot be in flight twice. The device's part of a request follows struct vq_request (it is
+ * its first member) and is request_size bytes in all.
+ *
+ * Per turn: pop up to the budget; requests complete whenever they do; what was pushed is published
+ * with one store to the used index and at most one signal in the DEFER_PUBLISH phase.
+ *
+ * After freeze() (the connection is gone, reference section 12.2) completions are dropped: no used
+ * entry, no signal, not a byte of guest memory.
+ */
+#ifndef VHOST_VIRTQUEUE_H
+#define VHOST_VIRTQUEUE_H
+
+#include "core/flow.h"
+#include "core/poller.h"
+#include "vhost/guest_memory.h"
+
+#define VQ_INLINE_IOVS       8
+#define VQ_SIZE_MAX          32768
+#define VQ_SEGMENTS_MAX      1026 /* longest chain served, when the ring is smaller (15.3) */
+#define VQ_REQUEST_BYTES_MAX (UINT64_C(64) << 20) /* sum of a chain; beyond: request error */
+
+struct virtqueue;
+
+/*
+ * One chain. out: device-readable bytes (header, data-out), in: device-writable bytes. iov holds
+ * out_iovs entries followed by in_iovs entries, all in our address space, split where regions end.
+ * Zero-length descriptors are gone.
+ */
+struct vq_request {
+	struct virtqueue *vq;
+	struct iovec *iov;
+	uint32_t out_bytes;
+	uint32_t in_bytes;
+	uint16_t out_iovs;
+	uint16_t in_iovs;
+	uint16_t head;
+	uint16_t descriptors; /* ring slots it took (packed) */
+	bool in_flight;
+	/* A data buffer is in no region, or the chain is beyond a limit: iov describes only what
+	 * could be translated (readable part first). The device answers with its error status. */
+	bool faulty;
+	uint8_t iov_slab; /* slab class + 1 of iov, 0: iov_inline */
+	struct iovec iov_inline[VQ_INLINE_IOVS];
+};
+
+/* What a device does with a queue. On the queue's reactor. */
+struct virtqueue_ops {
+	size_t request_size; /* sizeof(its request), struct vq_request first */
+	/* Every popped request; ends in virtqueue_push, at once or later. NULL: the queue is not
+	 * polled, the device pops when it has something to say (the SCSI event queue). */
+	void (*handle)(struct vq_request *request);
+	/* Space for a request was allocated (zeroed); set what never changes. Optional. */
+	void (*request_init)(struct vq_request *request);
+};
+
+struct virtqueue_config {
+	uint64_t features; /* acknowledged */
+	uint16_t size; /* entries */
+	uint32_t base; /* SET_VRING_BASE as received */
+	void *descriptors; /* our addresses, checked for alignment and size by the session */
+	void *driver_area; /* avail ring, driver event suppression */
+	void *device_area; /* used ring, device event suppression */
+	struct guest_memory *memory; /* borrowed; the session keeps it until stop or set_memory */
+	int kick_fd; /* borrowed until stop; -1: polled */
+	int call_fd; /* borrowed until stop or set_call; -1: never signal */
+	int err_fd; /* borrowed until stop or set_err; -1: none */
+	const char *name; /* "vm1.blk0 queue 2", copied; for log lines */
+	void *device; /* the device's context of this queue, opaque here */
+};
+
+struct virtqueue_info { /* a copy for listing */
+	unsigned in_flight;
+	bool broken;
+	uint64_t requests;
+	uint64_t bytes;
+};
+
+/* ---- control reactor --------------------------------------------------------------------- */
+
+/* Allocates ring state and requests; touches no guest memory. -EINVAL with a sentence. */
+int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_config *config,
+	struct reason *reason, struct virtqueue **ret_vq) MUST_CHECK;
+/* Stopped or never started. */
+void virtqueue_destroy(struct virtqueue *vq);
+
+/* Runs on that reactor from now on; looks at the ring once without a kick. */
+void virtqueue_start(struct virtqueue *vq, struct reactor *reactor, done_fn done, void *arg);
+/* Drains, signals what is due, leaves the reactor. Only after done may memory and fds go. */
+void virtqueue_stop(struct virtqueue *vq, done_fn done, void *arg);
+void virtqueue_pause(struct virtqueue *vq, done_fn done, void *arg);
+void virtqueue_resume(struct virtqueue *vq, done_fn done, void *arg);
+/* From done on nothing is published, signalled or written to the guest any more. Then stop it: its
+ * requests end silently. */
+void virtqueue_freeze(struct virtqueue *vq, done_fn done, void *arg);
+/* Paused, stopped or created: memory and the three areas as translated by the new table. */
+void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, void *descriptors,
+	void *driver_area, void *device_area);
+/* Running or not. call: signalled once. done: the old fd is not used any more. */
+void virtqueue_set_kick(struct virtqueue *vq, int fd, done_fn done, void *arg);
+void virtqueue_set_call(struct virtqueue *vq, int fd, done_fn done, void *arg);
+void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg);
+void virtqueue_get_info(
+	struct virtqueue *vq, struct virtqueue_info *ret_info, done_fn done, void *arg);
+
+/* Stopped: the value GET_VRING_BASE answers (reference section 8.3). */
+uint32_t virtqueue_base(const struct virtqueue *vq);
+
+/* ---- the queue's reactor ----------------------------------------------------------------- */
+
+/* The next chain, or NULL: ring empty, paused, broken, or no memory for its iovecs just now. For
+ * devices without handle. */
+struct vq_request *virtqueue_pop(struct virtqueue *vq);
+
+/* Gives the request back to the driver: written bytes from the start of its writable part. */
+void virtqueue_push(struct vq_request *request, uint32_t written);
+
+/* The chain was too short to be answered at all, or broke a rule the device checks: breaks the
+ * ring (returns the chain with length 0). reason is a literal. */
+void virtqueue_break(struct vq_request *request, const char *reason);
+
+struct reactor *virtqueue_reactor(const struct virtqueue *vq);
+void *virtqueue_device(const struct virtqueue *vq);
+uint64_t virtqueue_features(const struct virtqueue *vq);
+const char *virtqueue_name(const struct virtqueue *vq);
+
+/* ---- iovec helpers ----------------------------------------------------------------------- */
+
+/* Copies up to len bytes at byte offset skip of the iovecs; returns the bytes copied. */
+size_t vq_iov_read(const struct iovec *iov, unsigned iovcnt, size_t skip, void *buf, size_t len);
+size_t vq_iov_write(
+	const struct iovec *iov, unsigned iovcnt, size_t skip, const void *buf, size_t len);
+/* Zeroes up to len bytes at skip. */
+size_t vq_iov_zero(const struct iovec *iov, unsigned iovcnt, size_t skip, size_t len);
+
+/*
+ * Cuts the window [skip, skip + len) out of the iovecs in place: adjusts the first and last entry
+ * and returns the first entry and in *ret_iovcnt their number. The entries outside keep their
+ * place; the cut ones are changed, so copy headers out before. For data between header and status.
+ */
+struct iovec *vq_iov_slice(
+	struct iovec *iov, unsigned iovcnt, size_t skip, size_t len, unsigned *ret_iovcnt);
+
+#endif
