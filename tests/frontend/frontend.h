@@ -106,9 +106,10 @@ struct fe {
 	uint64_t mem_slots; /* of GET_MAX_MEM_SLOTS; 8 without MEM_SLOTS */
 	struct fe_blk_config config;
 	bool announced[FE_MAX_REGIONS]; /* regions that the back-end was told of, by slot */
+	struct fe_mem_entry told[FE_MAX_REGIONS]; /* and what it was told */
 	bool started[FE_MAX_RINGS], enabled[FE_MAX_RINGS];
 	uint32_t base[FE_MAX_RINGS]; /* what the next start says; from GET_VRING_BASE */
-	uint16_t call_index[FE_MAX_RINGS];
+	int err_fd[FE_MAX_RINGS]; /* eventfds of SET_VRING_ERR; -1 until fe_negotiate(); owned */
 	struct fe_inflight inflight;
 	struct fe_log log;
 	bool logging;
@@ -186,7 +187,7 @@ int fe_set_mem_table(struct fe *fe); /* all present regions */
 int fe_add_mem_reg(struct fe *fe, uint32_t slot);
 int fe_rem_mem_reg(struct fe *fe, uint32_t slot); /* tells it; fe_memory_remove() is yours */
 
-/* One ring: NUM, BASE, ADDR, CALL, KICK; then enable. For tests that go ring by ring. */
+/* One ring: NUM, BASE, ADDR, CALL, ERR, KICK. For tests that go ring by ring. */
 int fe_setup_ring(struct fe *fe, uint32_t index);
 int fe_enable_ring(struct fe *fe, uint32_t index, bool on);
 int fe_stop_ring(struct fe *fe, uint32_t index); /* GET_VRING_BASE into fe->base */

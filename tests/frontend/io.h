@@ -9,7 +9,8 @@
  *
  * Life: fill the upper half (zero the rest), fe_io_submit(), fe_io_publish(), fe_io_reap(). From
  * submit to reap the struct and the buffers it points to must stay. A request whose ring was reset
- * is taken back by fe_io_drop().
+ * is taken back by fe_io_drop(); one that may still be completed is left to itself by
+ * fe_io_abandon().
  */
 #ifndef FRONTEND_IO_H
 #define FRONTEND_IO_H
@@ -66,9 +67,14 @@ void fe_io_publish(struct fe_ring *ring);
 int fe_io_reap(struct fe_ring *ring, struct fe_io **ret_io);
 /* Waits for one and reaps it: 0, -ETIMEDOUT, -ENOMSG, -EPROTO. */
 int fe_io_wait(struct fe_ring *ring, struct fe_io **ret_io, int timeout_ms);
-/* Submit, publish, wait until this one is done; others that end meanwhile only become `done`. */
+/* Submit, publish, wait until this one is done; others that end meanwhile only become `done`. When
+ * it fails behind the submit the request has been abandoned. */
 int fe_io_run(struct fe_ring *ring, struct fe_io *io, int timeout_ms);
 /* Frees what a request holds that will never be reaped. */
 void fe_io_drop(struct fe_ring *ring, struct fe_io *io);
+
+/* Nobody waits for this one any more: its completion will be swallowed, its guest memory stays
+ * taken, since the device may still write there. The struct is free at once. */
+void fe_io_abandon(struct fe_ring *ring, struct fe_io *io);
 
 #endif

@@ -52,7 +52,8 @@ struct fe_completion {
 struct fe_slot { /* one outstanding chain, by head or buffer id */
 	bool busy;
 	uint16_t descriptors; /* of the ring */
-	uint16_t next_free; /* packed: free ids */
+	uint16_t next; /* split: next of the chain or free list; packed: next free id */
+	uint64_t number; /* in the order of fe_ring_add() */
 	uint64_t writable; /* bytes */
 	void *table; /* indirect table, or NULL */
 	void *token;
@@ -65,7 +66,7 @@ struct fe_ring {
 	bool packed;
 	bool event_idx;
 	bool notified; /* fe_ring_wait() sleeps on call_fd; else interrupts are off and it polls */
-	int kick_fd, call_fd, err_fd; /* non-blocking eventfds, owned */
+	int kick_fd, call_fd; /* non-blocking eventfds, owned */
 
 	/* Areas in guest memory. Split: the first three. Packed: the last three. */
 	struct fe_desc *desc;
@@ -82,18 +83,18 @@ struct fe_ring {
 	uint16_t published_idx; /* what the device has been shown */
 	uint16_t used_idx; /* next used index or position */
 	bool avail_wrap, used_wrap, published_wrap; /* packed */
-	uint16_t kick_idx; /* published index at the last kick decision */
-	bool kick_wrap;
-	bool first_kick; /* no decision yet: kick whatever is suppressed */
+	uint32_t unkicked; /* entries (packed: slots) published since the last kick decision */
 	uint64_t kicks; /* written to kick_fd */
 	uint64_t wakeups; /* of call_fd */
 	char fault[160]; /* what the device did wrong, after -EPROTO */
 
 	/* ours alone */
 	uint16_t free_head; /* split: free descriptors; packed: free ids */
-	uint32_t batch_start; /* packed: slot of the first chain not yet published */
-	uint16_t batch_flags;
-	bool batch_open;
+	uint32_t batch_start; /* packed: slot of the first descriptor not yet published */
+	uint16_t batch_flags; /* packed: what its flags will be */
+	uint32_t batch_slots; /* packed: slots not yet published */
+	uint64_t added_total, published_total; /* chains */
+	void *areas[3]; /* as allocated */
 	struct fe_slot *slots;
 };
 
@@ -102,6 +103,7 @@ struct fe_ring_options {
 	bool packed;
 	bool event_idx;
 	bool notified;
+	bool tight; /* areas at the least alignment that VIRTIO allows, not on cache lines */
 };
 
 /* Allocates the areas from `memory` (borrowed; must outlive the ring) and the eventfds.
@@ -118,9 +120,9 @@ void fe_ring_reset(struct fe_ring *ring);
  * bit 15 wrap counter, for avail and used alike). To get to a wrap without 65,000 requests. */
 void fe_ring_reset_at(struct fe_ring *ring, uint16_t index);
 
-/* What SET_VRING_BASE must say for a device that is to go on where this driver stands, all
- * outstanding chains being unfetched or none outstanding. Split: the used index. Packed: the
- * used position and wrap counter in both halves. */
+/* What SET_VRING_BASE must say after a lost back-end. Split: the used index in guest memory, as
+ * QEMU says. Packed: the next used position and wrap counter of this driver in both halves; right
+ * when everything used was popped. */
 uint32_t fe_ring_base(const struct fe_ring *ring);
 
 /* Places a chain, invisible to the device until fe_ring_publish(). Returns 0; -ENOSPC when
