@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The JSON-RPC 2.0 server: a Unix socket, its clients, and a registry of methods. It knows no
+ * method itself (method.h is what methods see). Runs on the control reactor alone.
+ *
+ * Life: create -> register -> listen -> serve -> stop (done when every request has been answered)
+ * -> destroy. Listening and serving are two steps: without --wait-for-rpc the socket is there
+ * early, and who connects early is answered when the daemon is ready.
+ *
+ * What a client may rely on is in docs/rpc/transport.md. In short: 64 clients are served at once,
+ * later ones wait; requests are started in order and answered when they are done; what a client
+ * does not read stops only that client.
+ */
+#ifndef RPC_SERVER_H
+#define RPC_SERVER_H
+
+#include "core/flow.h"
+#include "rpc/method.h"
+
+struct rpc_server;
+
+int rpc_server_create(struct reactor *control, struct rpc_server **ret_server) MUST_CHECK;
+/* Stopped, or never listened. */
+void rpc_server_destroy(struct rpc_server *server);
+
+/* methods is borrowed for the server's life and ends with an entry without name. context is what
+ * run gets. Names are unique. */
+int rpc_server_register(
+	struct rpc_server *server, const struct rpc_method *methods, void *context) MUST_CHECK;
+/* Only methods on this comma-separated list exist from now on: the others are not found. */
+int rpc_server_allow(
+	struct rpc_server *server, const char *names, struct reason *reason) MUST_CHECK;
+
+/* Takes path.lock and makes the socket; a socket left by a dead process is replaced. -EBUSY when a
+ * living one has it, -ENAMETOOLONG. May block: at the start of the process only. */
+int rpc_server_listen(
+	struct rpc_server *server, const char *path, struct reason *reason) MUST_CHECK;
+/* Clients are accepted from now on. Control reactor. */
+void rpc_server_serve(struct rpc_server *server);
+/* Takes no more clients nor requests, waits for the answers that are due, closes, removes socket
+ * and lock file. */
+void rpc_server_stop(struct rpc_server *server, done_fn done, void *arg);
+
+void rpc_server_set_state(struct rpc_server *server, enum rpc_state state);
+enum rpc_state rpc_server_state(const struct rpc_server *server);
+
+/* In alphabetical order; current: only those that may be called in the present state. */
+void rpc_server_for_each_method(struct rpc_server *server, bool current,
+	void (*fn)(const struct rpc_method *method, void *arg), void *arg);
+
+#endif
