@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtio-scsi device model (VIRTIO 1.2 section 5.6) over src/scsi: what the session and the
+ * control interface see of it. Control reactor. The session drives it through struct vhost_device
+ * (device.h); targets come and go while guests run.
+ *
+ * Rings: 0 control, 1 event, 2 and up requests.
+ */
+#ifndef VHOST_SCSI_DEVICE_H
+#define VHOST_SCSI_DEVICE_H
+
+#include "bdev/bdev.h"
+#include "vhost/device.h"
+
+#define SCSI_DEVICE_TARGETS_MAX	       256
+#define SCSI_DEVICE_REQUEST_QUEUES_MAX 64
+
+struct scsi_device_options {
+	const char *name; /* of the controller; copied */
+	struct bdev_registry *registry;
+	unsigned request_queues; /* offered; 0: SCSI_DEVICE_REQUEST_QUEUES_MAX */
+};
+
+/* No targets yet. vhost_device_ops.destroy removes what targets there are, then frees it. */
+int scsi_device_create(const struct scsi_device_options *options, struct reason *reason,
+	struct vhost_device **ret_device) MUST_CHECK;
+
+/*
+ * Puts the block device as LUN 0 of that target. While rings run its write claim is taken first.
+ * The guest is told by an event if it wants to hear of it. -EINVAL number, -EEXIST used (also by a
+ * target that is still being removed), -EBUSY another process has the claim, and what bdev_open and
+ * bdev_claim return. reason is borrowed until done; bdev only until the call returns.
+ */
+void scsi_device_add_target(struct vhost_device *device, unsigned target, struct bdev *bdev,
+	struct reason *reason, done_fn done, void *arg);
+
+/* Tells the guest, lets the commands in flight end, answers BAD_TARGET from then on; done when the
+ * block device is closed. -EINVAL number, -EBUSY empty slot or being removed already. */
+void scsi_device_remove_target(struct vhost_device *device, unsigned target, struct reason *reason,
+	done_fn done, void *arg);
+
+struct scsi_device_target_info {
+	unsigned target;
+	unsigned device_id; /* process-wide scsi device number */
+	const char *bdev_name;
+};
+
+/* True when the slot can take a new target. */
+bool scsi_device_target_is_free(const struct vhost_device *device, unsigned target);
+
+/* Targets that answer, in the order of their numbers; pointers are valid until fn returns. */
+void scsi_device_for_each_target(const struct vhost_device *device,
+	void (*fn)(const struct scsi_device_target_info *info, void *arg), void *arg);
+
+#endif
