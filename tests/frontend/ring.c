@@ -145,26 +145,46 @@ uint32_t fe_ring_base(const struct fe_ring *ring)
 
 /* ---- chains ---- */
 
+static void fill_split_table(
+	struct fe_desc *table, const struct fe_segment *segments, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		bool last = i + 1 == count;
+
+		table[i].gpa = segments[i].gpa;
+		table[i].len = segments[i].len;
+		table[i].flags =
+			(segments[i].write ? FE_DESC_WRITE : 0) | (last ? 0 : FE_DESC_NEXT);
+		table[i].next = last ? 0 : (uint16_t)(i + 1);
+	}
+}
+
+/* Read in order: ids and NEXT are reserved. */
+static void fill_packed_table(
+	struct fe_packed_desc *table, const struct fe_segment *segments, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		table[i].gpa = segments[i].gpa;
+		table[i].len = segments[i].len;
+		table[i].flags = segments[i].write ? FE_DESC_WRITE : 0;
+	}
+}
+
 static void *create_table(struct fe_ring *ring, const struct fe_chain *chain)
 {
-	uint32_t count = chain->count - chain->direct, i;
-	struct fe_desc *table = fe_memory_alloc(ring->memory, count * sizeof(*table), 16);
+	uint32_t count = chain->count - chain->direct;
+	void *table = fe_memory_alloc(ring->memory, count * sizeof(struct fe_desc), 16);
 
 	if (!table)
 		return NULL;
-	for (i = 0; i < count; i++) {
-		const struct fe_segment *segment = &chain->segments[chain->direct + i];
-		uint16_t write = segment->write ? FE_DESC_WRITE : 0;
-
-		/* Packed tables are read in order: next (their id) and NEXT are reserved. */
-		table[i].gpa = segment->gpa;
-		table[i].len = segment->len;
-		table[i].flags = write;
-		if (!ring->packed && i + 1 < count) {
-			table[i].flags = write | FE_DESC_NEXT;
-			table[i].next = (uint16_t)(i + 1);
-		}
-	}
+	if (ring->packed)
+		fill_packed_table(table, chain->segments, count);
+	else
+		fill_split_table(table, chain->segments + chain->direct, count);
 	return table;
 }
 
