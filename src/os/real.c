@@ -60,14 +60,15 @@ static const struct os_ops real_ops = {
 	.work_queue = real_work_queue,
 };
 
-/* A signal to a guest may be a write into a pipe whose reader is gone. */
-static void sigpipe_ignore(void)
+/* Signalling a guest may write into a pipe whose reader is gone, and a file may reach the limit of
+ * this process: both are errors of that one call, not the end of the daemon. */
+static void signal_ignore(int number)
 {
 	struct sigaction action;
 
-	if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
+	if (sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
 		action.sa_handler = SIG_IGN;
-		sigaction(SIGPIPE, &action, NULL);
+		sigaction(number, &action, NULL);
 	}
 }
 
@@ -104,7 +105,8 @@ int os_real_create(const struct os_real_options *options, struct reason *reason,
 	rc = pool_create("io-worker", IO_WORKERS_MAX, &real->io_workers);
 	if (rc)
 		goto destroy_workers;
-	sigpipe_ignore();
+	signal_ignore(SIGPIPE);
+	signal_ignore(SIGXFSZ);
 	real->ops = real_ops;
 	engine_choose(real, options->io_uring);
 	real->os.ops = &real->ops;

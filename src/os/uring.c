@@ -194,7 +194,7 @@ static void uring_submit(struct os_ring *ring, struct os_io *io)
 	struct uring *uring = uring_of(ring);
 
 	ring->in_flight++;
-	if (unlikely(blocking_io_is_discard(io)))
+	if (unlikely(io->op == OS_IO_PUNCH_HOLE) && blocking_io_is_discard(io))
 		offload_submit(&ring->offload, io);
 	else if (uring->overflow.head || !uring_queue_io(uring, io))
 		os_io_list_add(&uring->overflow, io);
