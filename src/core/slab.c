@@ -55,6 +55,7 @@ static const struct slab_kind {
 	[SLAB_4K] = {4 * KIB, CACHE_LINE, 8, 32},
 	[SLAB_32K] = {32 * KIB, CACHE_LINE, 0, 8},
 	[SLAB_128K] = {128 * KIB, 4 * KIB, 0, 8},
+	[SLAB_1M] = {1 * MIB, 4 * KIB, 0, 1},
 };
 
 size_t slab_object_size(enum slab_class class)

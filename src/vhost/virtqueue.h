@@ -46,15 +46,16 @@ struct virtqueue;
 struct vq_request {
 	struct virtqueue *vq;
 	struct iovec *iov;
-	uint32_t out_bytes;
-	uint32_t in_bytes;
-	uint16_t out_iovs;
-	uint16_t in_iovs;
+	uint64_t out_bytes;
+	uint64_t in_bytes;
+	uint32_t out_iovs;
+	uint32_t in_iovs;
 	uint16_t head;
 	uint16_t descriptors; /* ring slots it took (packed) */
 	bool in_flight;
-	/* A data buffer is in no region, or the chain is beyond a limit: iov describes only what
-	 * could be translated (readable part first). The device answers with its error status. */
+	/* A buffer is in no region (its iovec has a NULL base and its length), or the chain is
+	 * beyond a limit. Must not go to a block device: the device answers with its error status.
+	 * The iovec helpers stop at (read) or pass over (write, zero) such holes. */
 	bool faulty;
 	uint8_t iov_slab; /* slab class + 1 of iov, 0: iov_inline */
 	struct iovec iov_inline[VQ_INLINE_IOVS];
@@ -116,8 +117,8 @@ void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, voi
 void virtqueue_set_kick(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_call(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg);
-void virtqueue_get_info(
-	struct virtqueue *vq, struct virtqueue_info *ret_info, done_fn done, void *arg);
+/* Any thread: a snapshot, values of slightly different moments. */
+void virtqueue_get_info(const struct virtqueue *vq, struct virtqueue_info *ret_info);
 
 /* Stopped: the value GET_VRING_BASE answers (reference section 8.3). */
 uint32_t virtqueue_base(const struct virtqueue *vq);
@@ -142,7 +143,8 @@ const char *virtqueue_name(const struct virtqueue *vq);
 
 /* ---- iovec helpers ----------------------------------------------------------------------- */
 
-/* Copies up to len bytes at byte offset skip of the iovecs; returns the bytes copied. */
+/* Copies up to len bytes at byte offset skip of the iovecs; returns the bytes copied, fewer at the
+ * end and before a hole. */
 size_t vq_iov_read(const struct iovec *iov, unsigned iovcnt, size_t skip, void *buf, size_t len);
 size_t vq_iov_write(
 	const struct iovec *iov, unsigned iovcnt, size_t skip, const void *buf, size_t len);

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The split ring, device side. VIRTIO 1.2 section 2.6.
+ *
+ * Indices run freely through 65536; positions are taken modulo the size, a power of two. Our own
+ * indices are private: the used index is written to guest memory and read from there only once, at
+ * start. Accesses that pair with the driver's:
+ *
+ *	avail->idx    acquire, before the ring entry and the descriptors are read
+ *	used->idx     release, after the used elements are written
+ *	used_event    read after a full fence that follows the store of used->idx (2.6.7.2)
+ *	avail_event   written before a full fence that precedes the look at avail->idx (2.6.9.2)
+ */
+#include "vhost/virtqueue_impl.h"
+
+static inline uint16_t guest_load16(const uint16_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static inline void guest_store16(uint16_t *p, uint16_t value)
+{
+	__atomic_store_n(p, value, __ATOMIC_RELAXED);
+}
+
+static inline uint16_t *split_used_event(const struct virtqueue *vq)
+{
+	return &vq->split.avail->ring[vq->size];
+}
+
+static inline uint16_t *split_avail_event(const struct virtqueue *vq)
+{
+	return (uint16_t *)(void *)&vq->split.used->ring[vq->size];
+}
+
+static void split_start(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+
+	split->mask = (uint16_t)(vq->size - 1);
+	split->avail_next = (uint16_t)vq->base;
+	split->avail_seen = split->avail_next;
+	split->used_next = guest_load16(&split->used->idx);
+	split->used_decided = split->used_next;
+}
+
+/* True when there is something to fetch. */
+static bool split_look(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+	uint16_t pending;
+
+	split->avail_seen = __atomic_load_n(&split->avail->idx, __ATOMIC_ACQUIRE);
+	pending = (uint16_t)(split->avail_seen - split->avail_next);
+	if (unlikely(pending > vq->size)) {
+		virtqueue_set_broken(
+			vq, "the available index jumped by more than the ring", pending);
+		split->avail_seen = split->avail_next;
+		return false;
+	}
+	return pending != 0;
+}
+
+static struct vq_request *split_pop(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+	struct vq_request *request;
+	uint16_t head;
+
+	if (split->avail_next == split->avail_seen && !split_look(vq))
+		return NULL;
+	head = guest_load16(&split->avail->ring[split->avail_next & split->mask]);
+	if (unlikely(head >= vq->size)) {
+		virtqueue_set_broken(vq, "a head is out of bounds", head);
+		return NULL;
+	}
+	request = virtqueue_request(vq, head);
+	if (unlikely(request->in_flight)) {
+		virtqueue_set_broken(vq, "a head was made available twice", head);
+		return NULL;
+	}
+	switch (chain_read_split(vq, request, head)) {
+	case CHAIN_OK:
+		break;
+	case CHAIN_DRY:
+		vq->dry = true;
+		return NULL;
+	case CHAIN_BROKEN:
+		return NULL;
+	}
+	split->avail_next++;
+	return request;
+}
+
+static void split_push(struct virtqueue *vq, struct vq_request *request, uint32_t written)
+{
+	struct split_ring *split = &vq->split;
+	struct vring_used_elem *elem = &split->used->ring[split->used_next & split->mask];
+
+	elem->id = request->head;
+	elem->len = written;
+	split->used_next++;
+}
+
+static bool split_publish(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+	uint16_t new = split->used_next;
+	uint16_t old = split->used_decided;
+
+	if (new == old && !vq->first_decision)
+		return false;
+	__atomic_store_n(&split->used->idx, new, __ATOMIC_RELEASE);
+	split->used_decided = new;
+	/* The driver writes used_event or flags, then looks at used->idx: one of us sees the other.
+	 */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (vq->event_idx)
+		return (uint16_t)(new - guest_load16(split_used_event(vq)) - 1) <
+		       (uint16_t)(new - old);
+	return !(guest_load16(&split->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+static bool split_notify_on(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+
+	if (vq->event_idx)
+		guest_store16(split_avail_event(vq), split->avail_next);
+	else
+		guest_store16(&split->used->flags, 0);
+	/* The driver writes avail->idx, then reads avail_event or flags. */
+	atomic_thread_fence(memory_order_seq_cst);
+	return guest_load16(&split->avail->idx) == split->avail_next;
+}
+
+static void split_notify_off(struct virtqueue *vq)
+{
+	/* With EVENT_IDX an event index left behind is asked for once in 65536 entries. */
+	if (!vq->event_idx)
+		guest_store16(&vq->split.used->flags, VRING_USED_F_NO_NOTIFY);
+}
+
+static uint32_t split_base(const struct virtqueue *vq)
+{
+	return vq->split.avail_next;
+}
+
+const struct vring_ops split_ops = {
+	.start = split_start,
+	.pop = split_pop,
+	.push = split_push,
+	.publish = split_publish,
+	.notify_on = split_notify_on,
+	.notify_off = split_notify_off,
+	.base = split_base,
+};

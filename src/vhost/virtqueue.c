@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The life of a virtqueue: it runs on a data reactor as a poller, goes cold with its kick eventfd
+ * watched, drains before it pauses or stops. The format of the ring is behind struct vring_ops.
+ *
+ * The control reactor asks by messages that are embedded in the queue (struct virtqueue_op), and is
+ * answered by the same message sent back. One of each kind is under way at most; freeze may
+ * overtake a drain. Between the done of start and that of pause or stop, only the data reactor
+ * touches the queue; outside, only the control reactor does.
+ *
+ * Draining ends in the publish step: only then have all completions been made visible. publish is
+ * deferred by every push, also by those of a frozen queue, which write nothing.
+ */
+#include "vhost/virtqueue.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vhost/virtqueue_impl.h"
+
+static const bool virtqueue_moves[VQ_STATES][VQ_STATES] = {
+	[VQ_CREATED] = {[VQ_RUNNING] = true, [VQ_CREATED] = true},
+	[VQ_RUNNING] = {[VQ_DRAINING] = true},
+	[VQ_DRAINING] = {[VQ_PAUSED] = true, [VQ_CREATED] = true},
+	[VQ_PAUSED] = {[VQ_RUNNING] = true, [VQ_DRAINING] = true},
+};
+
+static void virtqueue_set_state(struct virtqueue *vq, enum virtqueue_state state)
+{
+	invariant(virtqueue_moves[vq->state][state]);
+	vq->state = state;
+}
+
+static void virtqueue_signal(struct virtqueue *vq)
+{
+	struct os *os = vq->reactor->os;
+
+	if (vq->call_fd < 0)
+		return;
+	if (os->ops->event_signal(os, vq->call_fd) < 0)
+		vq->call_fd = -1; /* the front-end closed its end: nobody listens */
+}
+
+void virtqueue_set_broken(struct virtqueue *vq, const char *reason, uint64_t value)
+{
+	struct os *os = vq->reactor->os;
+
+	if (vq->broken)
+		return;
+	vq->broken = true;
+	log_limited(&vq->log_limit, LOG_WARNING,
+		"%s: %s (0x%" PRIx64 "): the ring is not served until the guest resets it",
+		vq->name, reason, value);
+	if (vq->err_fd >= 0 && !vq->frozen)
+		os->ops->event_signal(os, vq->err_fd);
+}
+
+/* ---- answers to the control reactor -------------------------------------------------------- */
+
+static void virtqueue_op_answer(struct message *message)
+{
+	struct virtqueue_op *op = container_of(message, struct virtqueue_op, message);
+
+	op->busy = false;
+	op->done(op->arg, 0);
+}
+
+static void virtqueue_op_finish(struct virtqueue *vq, enum virtqueue_op_kind kind)
+{
+	struct virtqueue_op *op = &vq->op[kind];
+
+	op->message.run = virtqueue_op_answer;
+	reactor_send(op->origin, &op->message);
+}
+
+static void virtqueue_op_start(struct virtqueue *vq, enum virtqueue_op_kind kind,
+	void (*run)(struct message *message), done_fn done, void *arg)
+{
+	struct virtqueue_op *op = &vq->op[kind];
+
+	invariant(!op->busy);
+	op->busy = true;
+	op->vq = vq;
+	op->origin = reactor_self();
+	op->done = done;
+	op->arg = arg;
+	op->message.run = run;
+	reactor_send(vq->reactor, &op->message);
+}
+
+static struct virtqueue *virtqueue_of_message(struct message *message)
+{
+	return container_of(message, struct virtqueue_op, message)->vq;
+}
+
+/* ---- the data path ------------------------------------------------------------------------- */
+
+struct vq_request *virtqueue_pop(struct virtqueue *vq)
+{
+	struct vq_request *request;
+
+	if (unlikely(vq->state != VQ_RUNNING || vq->broken))
+		return NULL;
+	request = vq->ring->pop(vq);
+	if (!request)
+		return NULL;
+	request->in_flight = true;
+	COUNTER_ADD(vq->in_flight, 1);
+	COUNTER_ADD(vq->stat_requests, 1);
+	COUNTER_ADD(vq->stat_bytes, request->out_bytes + request->in_bytes);
+	return request;
+}
+
+static void virtqueue_forget(struct virtqueue *vq, struct vq_request *request)
+{
+	chain_release(vq, request);
+	request->in_flight = false;
+	COUNTER_ADD(vq->in_flight, -1);
+	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+}
+
+void virtqueue_push(struct vq_request *request, uint32_t written)
+{
+	struct virtqueue *vq = request->vq;
+
+	invariant(request->in_flight);
+	if (likely(!vq->frozen))
+		vq->ring->push(vq, request, written);
+	virtqueue_forget(vq, request);
+}
+
+void virtqueue_break(struct vq_request *request, const char *reason)
+{
+	virtqueue_set_broken(request->vq, reason, request->head);
+	virtqueue_push(request, 0);
+}
+
+static void virtqueue_drained(struct virtqueue *vq)
+{
+	switch (vq->draining_for) {
+	case VQ_OP_PAUSE:
+		virtqueue_set_state(vq, VQ_PAUSED);
+		break;
+	case VQ_OP_STOP:
+		vq->base = vq->ring->base(vq);
+		if (vq->kick.armed)
+			reactor_unwatch(vq->reactor, &vq->kick);
+		virtqueue_set_state(vq, VQ_CREATED);
+		break;
+	default:
+		invariant(!"a queue drains for pause or stop");
+	}
+	virtqueue_op_finish(vq, vq->draining_for);
+}
+
+static void virtqueue_publish(struct deferred *deferred)
+{
+	struct virtqueue *vq = container_of(deferred, struct virtqueue, publish);
+
+	if (likely(!vq->frozen)) {
+		bool wanted = vq->ring->publish(vq);
+
+		if (wanted || unlikely(vq->first_decision)) {
+			vq->first_decision = false;
+			virtqueue_signal(vq);
+		}
+	}
+	if (unlikely(vq->state == VQ_DRAINING && vq->in_flight == 0))
+		virtqueue_drained(vq);
+}
+
+static struct poll_result virtqueue_poll(struct poller *poller, struct poll_budget budget)
+{
+	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
+	struct poll_result result = {0};
+
+	vq->dry = false;
+	while (result.requests < budget.requests && result.bytes < budget.bytes) {
+		struct vq_request *request = virtqueue_pop(vq);
+
+		if (!request) {
+			result.more = vq->dry;
+			return result;
+		}
+		result.requests++;
+		result.bytes += request->out_bytes + request->in_bytes;
+		vq->ops->handle(request);
+	}
+	result.more = true;
+	return result;
+}
+
+static void virtqueue_kicked(struct os_watch *watch)
+{
+	struct virtqueue *vq = container_of(watch, struct virtqueue, kick);
+
+	poller_wake(&vq->poller);
+}
+
+static bool virtqueue_sleep(struct poller *poller)
+{
+	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
+
+	if (vq->broken || vq->frozen)
+		return true; /* nothing will be fetched: no kick needs to wake anybody */
+	if (vq->kick.fd < 0)
+		return false; /* a ring without a kick descriptor is polled */
+	if (!vq->ring->notify_on(vq)) {
+		vq->ring->notify_off(vq);
+		return false;
+	}
+	if (!vq->kick.armed)
+		reactor_watch(vq->reactor, &vq->kick);
+	return true;
+}
+
+static void virtqueue_wake(struct poller *poller)
+{
+	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
+
+	if (!vq->broken && !vq->frozen)
+		vq->ring->notify_off(vq);
+}
+
+static const struct poller_ops virtqueue_poller_ops = {
+	.poll = virtqueue_poll,
+	.sleep = virtqueue_sleep,
+	.wake = virtqueue_wake,
+};
+
+struct reactor *virtqueue_reactor(const struct virtqueue *vq)
+{
+	return vq->reactor;
+}
+
+void *virtqueue_device(const struct virtqueue *vq)
+{
+	return vq->device;
+}
+
+uint64_t virtqueue_features(const struct virtqueue *vq)
+{
+	return vq->features;
+}
+
+const char *virtqueue_name(const struct virtqueue *vq)
+{
+	return vq->name;
+}
+
+/* ---- life ---------------------------------------------------------------------------------- */
+
+static void virtqueue_set_areas(
+	struct virtqueue *vq, void *descriptors, void *driver_area, void *device_area)
+{
+	vq->split.desc = descriptors;
+	vq->split.avail = driver_area;
+	vq->split.used = device_area;
+}
+
+static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_config *config)
+{
+	vq->features = config->features;
+	vq->event_idx = config->features & VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
+	vq->indirect = config->features & VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
+	vq->size = config->size;
+	vq->chain_max = config->size > VQ_SEGMENTS_MAX ? config->size : VQ_SEGMENTS_MAX;
+	vq->base = config->base;
+	vq->memory = config->memory;
+	vq->device = config->device;
+	vq->kick.fd = config->kick_fd;
+	vq->kick.kind = OS_WATCH_EVENT;
+	vq->kick.ready = virtqueue_kicked;
+	vq->call_fd = config->call_fd;
+	vq->err_fd = config->err_fd;
+	snprintf(vq->name, sizeof(vq->name), "%s", config->name);
+	virtqueue_set_areas(vq, config->descriptors, config->driver_area, config->device_area);
+}
+
+static void virtqueue_init_requests(struct virtqueue *vq)
+{
+	for (unsigned head = 0; head < vq->size; head++) {
+		struct vq_request *request = virtqueue_request(vq, (uint16_t)head);
+
+		request->vq = vq;
+		request->head = (uint16_t)head;
+		if (vq->ops->request_init)
+			vq->ops->request_init(request);
+	}
+}
+
+int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_config *config,
+	struct reason *reason, struct virtqueue **ret_vq)
+{
+	struct virtqueue *vq;
+
+	if (config->size == 0 || config->size > VQ_SIZE_MAX || !is_power_of_two(config->size))
+		return reason_set(reason, -EINVAL, "%s: a ring of %u entries is not possible",
+			config->name, config->size);
+	vq = calloc(1, sizeof(*vq));
+	if (!vq)
+		return -ENOMEM;
+	vq->ops = ops;
+	vq->ring = &split_ops;
+	vq->request_size = align_up(ops->request_size, CACHE_LINE);
+	vq->requests = aligned_alloc(CACHE_LINE, vq->request_size * config->size);
+	if (!vq->requests) {
+		free(vq);
+		return -ENOMEM;
+	}
+	memset(vq->requests, 0, vq->request_size * config->size);
+	vq->publish.run = virtqueue_publish;
+	list_init(&vq->poller.link);
+	virtqueue_configure(vq, config);
+	virtqueue_init_requests(vq);
+	*ret_vq = vq;
+	return 0;
+}
+
+void virtqueue_destroy(struct virtqueue *vq)
+{
+	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
+	free(vq->requests);
+	free(vq);
+}
+
+static void virtqueue_run(struct virtqueue *vq)
+{
+	virtqueue_set_state(vq, VQ_RUNNING);
+	if (vq->ops->handle)
+		poller_start(vq->reactor, &vq->poller, &virtqueue_poller_ops);
+	else
+		vq->ring->notify_off(vq);
+}
+
+static void virtqueue_start_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	vq->ring->start(vq);
+	vq->broken = false;
+	vq->first_decision = true;
+	virtqueue_run(vq);
+	virtqueue_op_finish(vq, VQ_OP_START);
+}
+
+void virtqueue_start(struct virtqueue *vq, struct reactor *reactor, done_fn done, void *arg)
+{
+	vq->reactor = reactor;
+	virtqueue_op_start(vq, VQ_OP_START, virtqueue_start_run, done, arg);
+}
+
+static void virtqueue_drain(struct virtqueue *vq, enum virtqueue_op_kind kind)
+{
+	if (vq->poller.state != POLLER_STOPPED)
+		poller_stop(&vq->poller);
+	vq->draining_for = kind;
+	virtqueue_set_state(vq, VQ_DRAINING);
+	/* Answered by the publish step, at once when nothing is in flight. */
+	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+}
+
+static void virtqueue_stop_run(struct message *message)
+{
+	virtqueue_drain(virtqueue_of_message(message), VQ_OP_STOP);
+}
+
+void virtqueue_stop(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_STOP, virtqueue_stop_run, done, arg);
+}
+
+static void virtqueue_pause_run(struct message *message)
+{
+	virtqueue_drain(virtqueue_of_message(message), VQ_OP_PAUSE);
+}
+
+void virtqueue_pause(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_PAUSE, virtqueue_pause_run, done, arg);
+}
+
+static void virtqueue_resume_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	virtqueue_run(vq);
+	virtqueue_op_finish(vq, VQ_OP_RESUME);
+}
+
+void virtqueue_resume(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_RESUME, virtqueue_resume_run, done, arg);
+}
+
+static void virtqueue_freeze_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	vq->frozen = true;
+	vq->call_fd = -1;
+	vq->err_fd = -1;
+	virtqueue_op_finish(vq, VQ_OP_FREEZE);
+}
+
+void virtqueue_freeze(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_FREEZE, virtqueue_freeze_run, done, arg);
+}
+
+void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, void *descriptors,
+	void *driver_area, void *device_area)
+{
+	invariant(vq->state == VQ_PAUSED || vq->state == VQ_CREATED);
+	vq->memory = memory;
+	vq->memory_changed_ns = reactor_now(reactor_self());
+	virtqueue_set_areas(vq, descriptors, driver_area, device_area);
+}
+
+static void virtqueue_set_kick_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	if (vq->kick.armed)
+		reactor_unwatch(vq->reactor, &vq->kick);
+	vq->kick.fd = vq->op[VQ_OP_SET_KICK].fd;
+	/* A kick may have gone to the old one: look once. */
+	if (vq->poller.state == POLLER_COLD)
+		poller_wake(&vq->poller);
+	virtqueue_op_finish(vq, VQ_OP_SET_KICK);
+}
+
+void virtqueue_set_kick(struct virtqueue *vq, int fd, done_fn done, void *arg)
+{
+	vq->op[VQ_OP_SET_KICK].fd = fd;
+	virtqueue_op_start(vq, VQ_OP_SET_KICK, virtqueue_set_kick_run, done, arg);
+}
+
+static void virtqueue_set_call_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	vq->call_fd = vq->op[VQ_OP_SET_CALL].fd;
+	/* What completed before it came was signalled to nobody (reference of section 13 in 4). */
+	if (!vq->frozen)
+		virtqueue_signal(vq);
+	virtqueue_op_finish(vq, VQ_OP_SET_CALL);
+}
+
+void virtqueue_set_call(struct virtqueue *vq, int fd, done_fn done, void *arg)
+{
+	vq->op[VQ_OP_SET_CALL].fd = fd;
+	virtqueue_op_start(vq, VQ_OP_SET_CALL, virtqueue_set_call_run, done, arg);
+}
+
+static void virtqueue_set_err_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	vq->err_fd = vq->op[VQ_OP_SET_ERR].fd;
+	virtqueue_op_finish(vq, VQ_OP_SET_ERR);
+}
+
+void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg)
+{
+	vq->op[VQ_OP_SET_ERR].fd = fd;
+	virtqueue_op_start(vq, VQ_OP_SET_ERR, virtqueue_set_err_run, done, arg);
+}
+
+uint32_t virtqueue_base(const struct virtqueue *vq)
+{
+	return vq->base;
+}
+
+/* ---- listing ------------------------------------------------------------------------------- */
+
+void virtqueue_get_info(const struct virtqueue *vq, struct virtqueue_info *ret_info)
+{
+	*ret_info = (struct virtqueue_info){
+		.in_flight = atomic_load_explicit(&vq->in_flight, memory_order_relaxed),
+		.broken = atomic_load_explicit(&vq->broken, memory_order_relaxed),
+		.requests = atomic_load_explicit(&vq->stat_requests, memory_order_relaxed),
+		.bytes = atomic_load_explicit(&vq->stat_bytes, memory_order_relaxed),
+	};
+}
