@@ -8,7 +8,7 @@
 
 #include "bdev/bdev.h"
 
-/* Reads zeroes, forgets writes, completes at once. */
+/* Forgets writes, leaves the buffers of reads as they are (null.c), completes at once. */
 struct null_bdev_options {
 	const char *name;
 	uuid_t uuid;

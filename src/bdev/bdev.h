@@ -26,8 +26,8 @@
 #include <jansson.h>
 #include <uuid/uuid.h>
 
+#include "bdev/gate.h"
 #include "bdev/io.h"
-#include "core/flow.h"
 
 struct bdev_registry;
 struct bdev_user;
@@ -53,7 +53,8 @@ struct bdev_ops {
 	/* Looks at the size again (bdev_aio_rescan); calls bdev_set_size. Optional. */
 	void (*rescan)(struct bdev *bdev, struct reason *reason, done_fn done, void *arg);
 
-	/* Members of driver_specific of bdev_get_bdevs; a new reference. Optional: {}. */
+	/* The whole driver_specific of bdev_get_bdevs ({"aio":{...}}); a new reference, NULL when
+	 * out of memory. Optional: {}. */
 	json_t *(*describe)(const struct bdev *bdev);
 
 	/* Last call: no user, no channel. Frees the backend's part; bdev itself is inside it. */
@@ -66,7 +67,7 @@ enum bdev_claim { BDEV_CLAIM_NONE, BDEV_CLAIM_SHARED_WRITE, BDEV_CLAIM_EXCLUSIVE
  * bdev_register and constant afterwards, except size_bytes. */
 struct bdev {
 	const struct bdev_ops *ops;
-	char *name; /* the registry copies it */
+	const char *name; /* the registry copies it */
 	uuid_t uuid; /* null: the registry makes a random one */
 	uint32_t block_size;
 	uint32_t physical_block_size; /* 0: block_size */
@@ -82,16 +83,18 @@ struct bdev {
 	struct bdev_registry *registry;
 	bool removing;
 	struct list link;
+	struct list names; /* first the name, then the uuid as text, then aliases */
 	struct list users;
 	struct list channels;
-	struct list range_locks; /* held or waited for */
-	enum bdev_claim claim;
+	struct list range_locks; /* held or waited for, in the order they were asked for */
+	enum bdev_claim claim; /* the strongest that a user holds */
 	const struct bdev_user *claim_holder; /* of an exclusive claim */
-	unsigned writers;
-	bool claim_busy; /* ops->claim or release is under way */
-	struct list claim_waiters;
-	void *remove_op;
-	struct list aliases;
+	unsigned writers; /* users that hold a claim */
+	struct bdev_gate claim_gate; /* claims and releases, one at a time */
+	struct bdev_gate channel_gate; /* opening and closing channels, statistics */
+	struct bdev_io_stats closed_stats; /* of channels that are gone */
+	unsigned operations; /* under way that look at this device */
+	struct bdev_remove_op *remove_op;
 };
 
 struct bdev_user_ops {
@@ -110,7 +113,7 @@ struct bdev_user {
 	struct list link;
 };
 
-/* ---- registry ---------------------------------------------------------------------------- */
+/* ---- registry ----------------------------------------------------------- */
 
 struct bdev_event {
 	enum { BDEV_REGISTERED, BDEV_UNREGISTERED, BDEV_RESIZED } kind;
@@ -123,22 +126,31 @@ int bdev_registry_create(
 void bdev_registry_destroy(struct bdev_registry *registry);
 struct os *bdev_registry_os(struct bdev_registry *registry);
 struct reactor *bdev_registry_control(struct bdev_registry *registry);
-/* fn is called at each event, after it happened; one subscriber list, for RPC notifications. */
-void bdev_registry_subscribe(struct bdev_registry *registry,
-	void (*fn)(const struct bdev_event *event, void *arg), void *arg);
+/* fn is called at each event, after it happened: an unregistered device is in no list any more and
+ * is freed after fn. For the life of the registry; -ENOMEM. For RPC notifications. */
+int bdev_registry_subscribe(struct bdev_registry *registry,
+	void (*fn)(const struct bdev_event *event, void *arg), void *arg) MUST_CHECK;
 
 /* -EEXIST when name or uuid is taken, -EINVAL for impossible sizes; bdev is the caller's again. */
 int bdev_register(
 	struct bdev_registry *registry, struct bdev *bdev, struct reason *reason) MUST_CHECK;
 /* Removes from every user, then ops->destroy, then done. -EALREADY when already going. */
 void bdev_unregister(struct bdev *bdev, done_fn done, void *arg);
-/* By name, alias or lower-case uuid; NULL when there is none. */
+/* By name, alias or lower-case uuid; NULL when there is none. One that is REMOVING is found until
+ * it is destroyed. */
 struct bdev *bdev_find(struct bdev_registry *registry, const char *name);
+/* A further name; -EEXIST when it is taken. Goes with the device. */
+int bdev_alias_add(struct bdev *bdev, const char *alias, struct reason *reason) MUST_CHECK;
+/* -ENOENT when the device has no such alias; its name and uuid stay. */
+int bdev_alias_remove(struct bdev *bdev, const char *alias, struct reason *reason) MUST_CHECK;
+/* The uuid (unless it is the name) and the aliases. */
+void bdev_alias_for_each(
+	const struct bdev *bdev, void (*fn)(const char *alias, void *arg), void *arg);
 /* In registration order; fn must not change the list. */
 void bdev_for_each(
 	struct bdev_registry *registry, void (*fn)(struct bdev *bdev, void *arg), void *arg);
 
-/* ---- use --------------------------------------------------------------------------------- */
+/* ---- use ---------------------------------------------------------------- */
 
 /* user->ops is set by the caller. -ENODEV while it is going. */
 int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) MUST_CHECK;
@@ -146,9 +158,12 @@ int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) 
 void bdev_close(struct bdev_user *user);
 
 /* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device, -EBUSY with the
- * holder's name when another process has it. reason is borrowed until done. */
+ * holder's name when another process has it, -ENODEV on a device that goes. The user has no claim
+ * yet. reason is borrowed until done. */
 void bdev_claim(struct bdev_user *user, enum bdev_claim claim, struct reason *reason, done_fn done,
 	void *arg);
+/* Gives back what bdev_claim gave; without a claim it does nothing. A failure of the backend is
+ * reported, the claim is gone all the same. */
 void bdev_release(struct bdev_user *user, done_fn done, void *arg);
 
 /* The channel of this device on that reactor; *ret_channel is set before done(0). Usable on that
@@ -174,29 +189,46 @@ static inline bool bdev_supports(const struct bdev *bdev, enum bdev_io_type type
 	return bdev->ops->supports(bdev, type);
 }
 
-/* ---- range locks (any reactor that has a channel) ---------------------------------------- */
+/* ---- range locks (any reactor that has a channel) ----------------------- */
 
 /*
  * Alone on a range: from done on no other request overlapping it is in flight on any channel of
  * the device, and new ones wait, until unlocked. Requests whose io->lock is this lock pass. Locks
- * are granted in the order they were asked for where they overlap. lock is the caller's and
- * borrowed until the done of unlock.
+ * are granted in the order they were asked for where they overlap. A FLUSH overlaps only a lock of
+ * the whole device (BDEV_RANGE_ALL). lock is the caller's and borrowed until the done of unlock.
+ *
+ * The caller's user stays open until the done of unlock. Removal of the device changes nothing:
+ * locks are granted as before and must be unlocked; only requests under them end with -ENODEV.
  */
+#define BDEV_RANGE_ALL UINT64_MAX /* length, with offset 0 */
+
 struct bdev_range_lock {
 	struct bdev *bdev;
 	uint64_t offset;
 	uint64_t length;
+
+	/* the block layer's */
 	struct reactor *owner;
 	done_fn done;
 	void *arg;
-	int state;
-	unsigned waiting_for; /* channels that have not yet drained */
-	struct message message;
-	struct list link;
+	struct message message; /* lock: to the control reactor and, granted, back */
+	int rc;
+	done_fn unlock_done;
+	void *unlock_arg;
+	struct message unlock_message; /* unlock: there and back */
+	uint8_t state;
+	bool answered; /* message is on its way back */
+	bool unlock_asked;
+	unsigned waiting_for; /* holds under way */
+	struct list holds; /* one for each channel */
+	struct list link; /* bdev's range_locks */
 };
 
+/* On owner, which done is called on. -ECANCELED when unlock came first. */
 void bdev_range_lock(struct bdev_range_lock *lock, struct bdev *bdev, struct reactor *owner,
 	uint64_t offset, uint64_t length, done_fn done, void *arg);
+/* On owner. May be called before the lock was granted, to give it up: the lock's done is called
+ * first then, with -ECANCELED or, when the grant was on its way, 0. */
 void bdev_range_unlock(struct bdev_range_lock *lock, done_fn done, void *arg);
 
 #endif

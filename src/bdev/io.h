@@ -81,7 +81,7 @@ struct bdev_io_list {
 struct bdev_channel {
 	void (*submit)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
 	struct reactor *reactor;
-	bool detour; /* range locks, removal, a full pool: requests take the general way */
+	bool detour; /* range locks, removal: requests take the general way */
 	uint8_t epoch;
 	unsigned in_flight[2]; /* by epoch: a lock waits until the old epoch has drained */
 	struct bdev_io_list completed;
@@ -90,7 +90,9 @@ struct bdev_channel {
 	struct bdev *bdev;
 	unsigned users;
 	struct list link; /* bdev's channels; control reactor */
-	struct list range_locks; /* that concern this channel */
+	bool removed; /* the device goes: -ENODEV */
+	bool draining; /* a hold waits until the other epoch is empty */
+	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
 	CACHE_ALIGNED uint8_t backend[];
 };

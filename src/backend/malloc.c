@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device over anonymous memory. Zero after creation and after UNMAP, which gives whole pages back
+ * to the host; gone with the daemon.
+ *
+ * Small requests are copied at once between guest and store, with no system call. Longer ones, and
+ * all UNMAPs that give pages back, go to the channel's own poller, which does as much of them in a
+ * turn as its fair share allows, in the order they came: neither a guest that writes megabytes nor
+ * one that discards its disk takes a turn for itself.
+ *
+ * The store is one mapping that all channels use; two requests that overlap at the same time leave
+ * there any mixture of both, as on a disk.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "backend/backends.h"
+#include "core/poller.h"
+#include "core/worker.h"
+
+#define MALLOC_AT_ONCE_BYTES (32 * KIB)
+#define MALLOC_PAGE          (4 * KIB)
+#define MALLOC_HUGE_PAGE     (2 * MIB)
+#define MALLOC_UNMAP_PIECE   (2 * MIB) /* pages given back in one call */
+
+struct malloc_bdev {
+	struct bdev bdev;
+	uint8_t *store;
+	void *mapping; /* store is aligned in it */
+	size_t mapping_length;
+	struct worker_job job; /* destroy */
+	done_fn destroyed;
+	void *arg;
+};
+
+struct malloc_channel {
+	struct poller poller;
+	struct bdev_io_list long_ios;
+};
+
+/* How far a long request is. */
+struct malloc_io {
+	uint64_t progress;
+	size_t iov_offset;
+	unsigned iov_index;
+};
+
+_Static_assert(sizeof(struct malloc_io) <= BDEV_IO_BACKEND_SIZE, "fits in the request");
+
+static struct malloc_bdev *malloc_bdev_of(const struct bdev *bdev)
+{
+	return container_of(bdev, struct malloc_bdev, bdev);
+}
+
+static struct malloc_io *malloc_io_of(struct bdev_io *io)
+{
+	return (struct malloc_io *)io->backend.bytes;
+}
+
+/* ---- the work ----------------------------------------------------------- */
+
+static void malloc_zero(uint8_t *at, uint64_t length)
+{
+	memset(at, 0, length);
+}
+
+/* Whole pages are given back, what is left at both ends is cleared. */
+static void malloc_unmap(uint8_t *at, uint64_t length)
+{
+	uint8_t *end = at + length;
+	uint8_t *first = (uint8_t *)align_up((uintptr_t)at, MALLOC_PAGE);
+	uint8_t *last = (uint8_t *)align_down((uintptr_t)end, MALLOC_PAGE);
+
+	if (first >= last || madvise(first, (size_t)(last - first), MADV_DONTNEED) != 0) {
+		malloc_zero(at, length);
+		return;
+	}
+	malloc_zero(at, (uint64_t)(first - at));
+	malloc_zero(last, (uint64_t)(end - last));
+}
+
+/* Goes on copying at most bytes; returns how many. */
+static uint64_t malloc_copy(struct bdev_io *io, uint8_t *store, uint64_t bytes)
+{
+	struct malloc_io *state = malloc_io_of(io);
+	uint64_t left = u64_min(bytes, io->length - state->progress);
+	uint8_t *at = store + io->offset + state->progress;
+	uint64_t copied = left;
+
+	while (left > 0) {
+		const struct iovec *iov = &io->iov[state->iov_index];
+		size_t part = u64_min(left, iov->iov_len - state->iov_offset);
+
+		invariant(state->iov_index < io->iovcnt);
+		if (io->type == BDEV_IO_READ)
+			memcpy((uint8_t *)iov->iov_base + state->iov_offset, at, part);
+		else
+			memcpy(at, (uint8_t *)iov->iov_base + state->iov_offset, part);
+		at += part;
+		left -= part;
+		state->iov_offset += part;
+		if (state->iov_offset == iov->iov_len) {
+			state->iov_index++;
+			state->iov_offset = 0;
+		}
+	}
+	state->progress += copied;
+	return copied;
+}
+
+static bool malloc_gives_pages_back(const struct bdev_io *io)
+{
+	return io->type == BDEV_IO_UNMAP ||
+	       (io->type == BDEV_IO_WRITE_ZEROES && !(io->flags & BDEV_IO_NO_UNMAP) &&
+		       io->length > MALLOC_AT_ONCE_BYTES);
+}
+
+/* A piece of a long request; returns what it counts for. */
+static uint64_t malloc_advance(struct bdev_io *io, uint8_t *store, uint64_t bytes)
+{
+	struct malloc_io *state = malloc_io_of(io);
+	uint8_t *at = store + io->offset + state->progress;
+	uint64_t left = io->length - state->progress;
+
+	if (io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)
+		return malloc_copy(io, store, bytes);
+	if (malloc_gives_pages_back(io)) {
+		/* Pieces end at whole pages of the store, not of the request. */
+		left = u64_min(
+			left, MALLOC_UNMAP_PIECE - ((uintptr_t)at & (MALLOC_UNMAP_PIECE - 1)));
+		malloc_unmap(at, left);
+		state->progress += left;
+		return u64_max(left / 16, 1);
+	}
+	left = u64_min(left, bytes);
+	malloc_zero(at, left);
+	state->progress += left;
+	return left;
+}
+
+static struct poll_result malloc_poll(struct poller *poller, struct poll_budget budget)
+{
+	struct malloc_channel *channel = container_of(poller, struct malloc_channel, poller);
+	struct bdev_io_list *list = &channel->long_ios;
+	struct poll_result result = {0};
+
+	while (list->head && result.bytes < budget.bytes && result.requests < budget.requests) {
+		struct bdev_io *io = list->head;
+		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
+
+		result.bytes += malloc_advance(io, store, budget.bytes - result.bytes);
+		result.requests++;
+		if (malloc_io_of(io)->progress < io->length)
+			continue;
+		list->head = io->next;
+		if (!list->head)
+			list->tail = &list->head;
+		bdev_io_complete(io, 0);
+	}
+	result.more = list->head != NULL;
+	return result;
+}
+
+static bool malloc_poller_sleep(struct poller *poller)
+{
+	return container_of(poller, struct malloc_channel, poller)->long_ios.head == NULL;
+}
+
+static void malloc_poller_wake(struct poller *poller)
+{
+}
+
+static const struct poller_ops malloc_poller_ops = {
+	.poll = malloc_poll,
+	.sleep = malloc_poller_sleep,
+	.wake = malloc_poller_wake,
+};
+
+/* ---- requests ----------------------------------------------------------- */
+
+static void malloc_submit_long(struct malloc_channel *channel, struct bdev_io *io)
+{
+	io->next = NULL;
+	*channel->long_ios.tail = io;
+	channel->long_ios.tail = &io->next;
+	poller_wake(&channel->poller);
+}
+
+static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
+{
+	struct malloc_bdev *dev = malloc_bdev_of(channel->bdev);
+	uint64_t size = bdev_size(&dev->bdev);
+
+	*malloc_io_of(io) = (struct malloc_io){0};
+	if (io->type == BDEV_IO_FLUSH || io->length == 0) {
+		bdev_io_complete(io, 0);
+		return;
+	}
+	/* Checked above already; here a mistake would cost the host's memory. */
+	invariant(io->offset < size && io->length <= size - io->offset);
+	if (io->length > MALLOC_AT_ONCE_BYTES || malloc_gives_pages_back(io)) {
+		malloc_submit_long((struct malloc_channel *)channel->backend, io);
+		return;
+	}
+	malloc_advance(io, dev->store, io->length);
+	bdev_io_complete(io, 0);
+}
+
+static int malloc_channel_init(struct bdev_channel *channel)
+{
+	struct malloc_channel *own = (struct malloc_channel *)channel->backend;
+
+	own->long_ios.tail = &own->long_ios.head;
+	poller_start(channel->reactor, &own->poller, &malloc_poller_ops);
+	return 0;
+}
+
+static void malloc_channel_fini(struct bdev_channel *channel)
+{
+	struct malloc_channel *own = (struct malloc_channel *)channel->backend;
+
+	poller_stop(&own->poller);
+}
+
+static bool malloc_supports(const struct bdev *bdev, enum bdev_io_type type)
+{
+	return true;
+}
+
+/* ---- life --------------------------------------------------------------- */
+
+static int malloc_destroy_job(struct worker_job *job)
+{
+	struct malloc_bdev *dev = container_of(job, struct malloc_bdev, job);
+
+	return munmap(dev->mapping, dev->mapping_length) ? -errno : 0;
+}
+
+static void malloc_destroy_done(void *arg, int rc)
+{
+	struct malloc_bdev *dev = arg;
+	done_fn done = dev->destroyed;
+	void *done_arg = dev->arg;
+
+	invariant(rc == 0);
+	free(dev);
+	done(done_arg, 0);
+}
+
+/* Giving back gigabytes takes a while: on a worker. */
+static void malloc_destroy(struct bdev *bdev, done_fn done, void *arg)
+{
+	struct malloc_bdev *dev = malloc_bdev_of(bdev);
+
+	dev->destroyed = done;
+	dev->arg = arg;
+	worker_run(&dev->job, bdev_registry_control(bdev->registry), malloc_destroy_job,
+		malloc_destroy_done, dev);
+}
+
+static const struct bdev_ops malloc_ops = {
+	.product_name = "Malloc disk",
+	.module = "malloc",
+	.submit = malloc_submit,
+	.channel_size = sizeof(struct malloc_channel),
+	.channel_init = malloc_channel_init,
+	.channel_fini = malloc_channel_fini,
+	.supports = malloc_supports,
+	.destroy = malloc_destroy,
+};
+
+bool bdev_is_malloc(const struct bdev *bdev)
+{
+	return bdev->ops == &malloc_ops;
+}
+
+/* Memory is taken when it is written first; huge pages only where they are whole ones. */
+static int malloc_map(struct malloc_bdev *dev, uint64_t size, struct reason *reason)
+{
+	bool huge = size >= MALLOC_HUGE_PAGE;
+
+	dev->mapping_length = align_up(size, MALLOC_PAGE) + (huge ? MALLOC_HUGE_PAGE : 0);
+	dev->mapping = mmap(NULL, dev->mapping_length, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (dev->mapping == MAP_FAILED)
+		return reason_set(reason, -errno,
+			"no address space for a malloc device of %llu bytes: choose a smaller one",
+			(unsigned long long)size);
+	dev->store = dev->mapping;
+	madvise(dev->mapping, dev->mapping_length, MADV_DONTDUMP);
+	if (huge) {
+		dev->store = (uint8_t *)align_up((uintptr_t)dev->mapping, MALLOC_HUGE_PAGE);
+		madvise(dev->store, align_down(size, MALLOC_HUGE_PAGE), MADV_HUGEPAGE);
+	}
+	return 0;
+}
+
+static int malloc_bdev_fill(
+	struct malloc_bdev *dev, const struct malloc_bdev_options *options, struct reason *reason)
+{
+	uint64_t size;
+
+	if (__builtin_mul_overflow(options->num_blocks, options->block_size, &size) ||
+		size > INT64_MAX)
+		return reason_set(reason, -EINVAL, "%llu blocks of %u bytes are too many",
+			(unsigned long long)options->num_blocks, options->block_size);
+	if (__builtin_mul_overflow(
+		    options->optimal_io_boundary, options->block_size, &dev->bdev.optimal_io_bytes))
+		return reason_set(reason, -EINVAL,
+			"an optimal I/O boundary of %u blocks is too large",
+			options->optimal_io_boundary);
+	dev->bdev.ops = &malloc_ops;
+	dev->bdev.name = options->name;
+	uuid_copy(dev->bdev.uuid, options->uuid);
+	dev->bdev.block_size = options->block_size;
+	dev->bdev.physical_block_size = options->physical_block_size;
+	dev->bdev.unmap_reads_zeroes = true;
+	dev->bdev.size_bytes = size;
+	if (size == 0)
+		return reason_set(reason, -EINVAL, "a malloc device needs at least one block");
+	return malloc_map(dev, size, reason);
+}
+
+int malloc_bdev_create(struct bdev_registry *registry, const struct malloc_bdev_options *options,
+	struct reason *reason, struct bdev **ret_bdev)
+{
+	struct malloc_bdev *dev = calloc(1, sizeof(*dev));
+	int rc;
+
+	if (!dev)
+		return -ENOMEM;
+	rc = malloc_bdev_fill(dev, options, reason);
+	if (rc)
+		goto free_dev;
+	rc = bdev_register(registry, &dev->bdev, reason);
+	if (rc)
+		goto unmap_store;
+	*ret_bdev = &dev->bdev;
+	return 0;
+
+unmap_store:
+	munmap(dev->mapping, dev->mapping_length);
+free_dev:
+	free(dev);
+	return rc;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device on a reactor. The first half runs there: requests that take the general way, and the end
+ * of all. The second half runs on the control reactor: opening and closing, one at a time for each
+ * device (channel_gate), so that a channel is made once however many ask for it, and a new one on
+ * the same reactor only when the old one is gone.
+ *
+ * A channel's memory is allocated and freed by the control reactor; its reactor knows it from
+ * channel_start to channel_end, both in messages.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bdev/bdev_impl.h"
+
+/* ---- the channel's reactor ---------------------------------------------- */
+
+static void bdev_channel_account(struct bdev_channel *channel, const struct bdev_io *io)
+{
+	struct bdev_io_stats *stats = &channel->stats;
+
+	stats->ops[io->type]++;
+	stats->latency_ns[io->type] += channel->reactor->now_ns - io->submitted_ns;
+	if (likely(!io->status))
+		stats->bytes[io->type] += io->length;
+	else
+		stats->errors++;
+}
+
+static void bdev_channel_drain(struct deferred *deferred)
+{
+	struct bdev_channel *channel = container_of(deferred, struct bdev_channel, drain);
+	struct bdev_io *io = channel->completed.head;
+
+	bdev_io_list_init(&channel->completed);
+	while (io) {
+		struct bdev_io *next = io->next;
+
+		bdev_channel_account(channel, io);
+		channel->in_flight[io->epoch]--;
+		io->done(io); /* may free or submit it again */
+		io = next;
+	}
+	if (unlikely(channel->draining))
+		bdev_range_holds_check(channel);
+}
+
+void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int status)
+{
+	io->epoch = channel->epoch;
+	channel->in_flight[io->epoch]++;
+	bdev_io_complete(io, status);
+}
+
+void bdev_submit_detour(struct bdev_channel *channel, struct bdev_io *io)
+{
+	if (channel->removed) {
+		bdev_channel_refuse(channel, io, -ENODEV);
+		return;
+	}
+	if (bdev_range_holds_back(channel, io)) {
+		bdev_io_list_add(&channel->waiting, io);
+		return;
+	}
+	io->epoch = channel->epoch;
+	channel->in_flight[io->epoch]++;
+	channel->submit(channel, io);
+}
+
+void bdev_channel_set_removed(struct bdev_channel *channel)
+{
+	struct bdev_io *io = channel->waiting.head;
+
+	channel->removed = true;
+	channel->detour = true;
+	bdev_io_list_init(&channel->waiting);
+	while (io) {
+		struct bdev_io *next = io->next;
+
+		bdev_channel_refuse(channel, io, -ENODEV);
+		io = next;
+	}
+}
+
+/* ---- the control reactor ------------------------------------------------ */
+
+struct bdev_channel_op {
+	struct flow flow;
+	struct bdev *bdev;
+	struct reactor *reactor;
+	struct bdev_channel *channel;
+	struct bdev_gate_turn turn;
+	struct bdev_call call;
+	struct bdev_channel **ret_channel;
+	done_fn done;
+	void *arg;
+};
+
+static struct bdev_channel *bdev_channel_find(
+	const struct bdev *bdev, const struct reactor *reactor)
+{
+	struct bdev_channel *channel;
+
+	list_for_each_entry (channel, &bdev->channels, link)
+		if (channel->reactor == reactor)
+			return channel;
+	return NULL;
+}
+
+static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor *reactor)
+{
+	size_t size = align_up(sizeof(struct bdev_channel) + bdev->ops->channel_size, CACHE_LINE);
+	struct bdev_channel *channel = aligned_alloc(CACHE_LINE, size);
+
+	if (!channel)
+		return NULL;
+	memset(channel, 0, size);
+	channel->submit = bdev->ops->submit;
+	channel->reactor = reactor;
+	channel->bdev = bdev;
+	channel->drain.run = bdev_channel_drain;
+	list_init(&channel->link);
+	list_init(&channel->range_holds);
+	bdev_io_list_init(&channel->completed);
+	bdev_io_list_init(&channel->waiting);
+	return channel;
+}
+
+static int bdev_channel_start(struct bdev_call *call)
+{
+	struct bdev_channel_op *op = container_of(call, struct bdev_channel_op, call);
+
+	return op->bdev->ops->channel_init ? op->bdev->ops->channel_init(op->channel) : 0;
+}
+
+static int bdev_channel_end(struct bdev_call *call)
+{
+	struct bdev_channel_op *op = container_of(call, struct bdev_channel_op, call);
+	struct bdev_channel *channel = op->channel;
+
+	invariant(bdev_channel_in_flight(channel) == 0);
+	invariant(channel->waiting.head == NULL);
+	bdev_range_holds_detach(channel);
+	if (op->bdev->ops->channel_fini)
+		op->bdev->ops->channel_fini(channel);
+	return 0;
+}
+
+static void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part)
+{
+	for (unsigned type = 0; type < BDEV_IO_TYPES; type++) {
+		sum->ops[type] += part->ops[type];
+		sum->bytes[type] += part->bytes[type];
+		sum->latency_ns[type] += part->latency_ns[type];
+	}
+	sum->errors += part->errors;
+}
+
+static void bdev_channel_free(struct bdev_channel *channel)
+{
+	bdev_range_locks_leave(channel->bdev, channel->reactor);
+	bdev_stats_add(&channel->bdev->closed_stats, &channel->stats);
+	free(channel);
+}
+
+static void bdev_channel_op_end(struct bdev_channel_op *op, int rc)
+{
+	bdev_gate_leave(&op->bdev->channel_gate);
+	bdev_operation_end(op->bdev);
+	op->done(op->arg, rc);
+	free(op);
+}
+
+static enum flow_result bdev_channel_open_run(struct flow *f)
+{
+	struct bdev_channel_op *op = container_of(f, struct bdev_channel_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
+	if (op->bdev->removing) {
+		flow_fail(f, -ENODEV);
+		goto leave;
+	}
+	op->channel = bdev_channel_find(op->bdev, op->reactor);
+	if (op->channel)
+		goto opened;
+
+	op->channel = bdev_channel_alloc(op->bdev, op->reactor);
+	if (!op->channel) {
+		flow_fail(f, -ENOMEM);
+		goto leave;
+	}
+	AWAIT(f, bdev_call(&op->call, f->reactor, op->reactor, bdev_channel_start, flow_resume, f));
+	if (flow_failed(f))
+		goto free_channel;
+	list_add_tail(&op->bdev->channels, &op->channel->link);
+	bdev_range_locks_join(op->channel);
+opened:
+	op->channel->users++;
+	*op->ret_channel = op->channel;
+	goto leave;
+
+free_channel:
+	bdev_channel_free(op->channel);
+leave:
+	bdev_channel_op_end(op, f->error);
+	FLOW_END(f);
+}
+
+static enum flow_result bdev_channel_close_run(struct flow *f)
+{
+	struct bdev_channel_op *op = container_of(f, struct bdev_channel_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
+	invariant(op->channel->users > 0);
+	if (--op->channel->users > 0)
+		goto leave;
+	list_remove(&op->channel->link);
+	AWAIT(f, bdev_call(&op->call, f->reactor, op->reactor, bdev_channel_end, flow_resume, f));
+	bdev_channel_free(op->channel);
+leave:
+	bdev_channel_op_end(op, f->error);
+	FLOW_END(f);
+}
+
+static struct bdev_channel_op *bdev_channel_op_create(
+	struct bdev *bdev, struct reactor *reactor, done_fn done, void *arg)
+{
+	struct bdev_channel_op *op = alloc_op(sizeof(*op));
+
+	op->bdev = bdev;
+	op->reactor = reactor;
+	op->done = done;
+	op->arg = arg;
+	bdev_operation_begin(bdev);
+	return op;
+}
+
+void bdev_channel_open(struct bdev_user *user, struct reactor *reactor,
+	struct bdev_channel **ret_channel, done_fn done, void *arg)
+{
+	struct bdev_channel_op *op = bdev_channel_op_create(user->bdev, reactor, done, arg);
+
+	op->ret_channel = ret_channel;
+	flow_start(&op->flow, user->bdev->registry->control, "bdev_channel_open",
+		bdev_channel_open_run);
+}
+
+void bdev_channel_close(struct bdev_channel *channel, done_fn done, void *arg)
+{
+	struct bdev *bdev = channel->bdev;
+	struct bdev_channel_op *op = bdev_channel_op_create(bdev, channel->reactor, done, arg);
+
+	op->channel = channel;
+	flow_start(
+		&op->flow, bdev->registry->control, "bdev_channel_close", bdev_channel_close_run);
+}
+
+/* ---- statistics --------------------------------------------------------- */
+
+struct bdev_stats_op {
+	struct flow flow;
+	struct bdev *bdev;
+	struct bdev_channel *channel; /* being asked */
+	struct bdev_gate_turn turn;
+	struct bdev_call call;
+	struct bdev_io_stats part;
+	struct bdev_io_stats *ret_stats;
+	done_fn done;
+	void *arg;
+};
+
+static int bdev_channel_copy_stats(struct bdev_call *call)
+{
+	struct bdev_stats_op *op = container_of(call, struct bdev_stats_op, call);
+
+	op->part = op->channel->stats;
+	return 0;
+}
+
+static enum flow_result bdev_stats_run(struct flow *f)
+{
+	struct bdev_stats_op *op = container_of(f, struct bdev_stats_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
+	*op->ret_stats = op->bdev->closed_stats;
+	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
+		&op->channel->link != &op->bdev->channels;
+		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link)) {
+		AWAIT(f, bdev_call(&op->call, f->reactor, op->channel->reactor,
+				 bdev_channel_copy_stats, flow_resume, f));
+		bdev_stats_add(op->ret_stats, &op->part);
+	}
+	bdev_gate_leave(&op->bdev->channel_gate);
+	bdev_operation_end(op->bdev);
+	op->done(op->arg, 0);
+	free(op);
+	FLOW_END(f);
+}
+
+void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg)
+{
+	struct bdev_stats_op *op = alloc_op(sizeof(*op));
+
+	op->bdev = bdev;
+	op->ret_stats = ret_stats;
+	op->done = done;
+	op->arg = arg;
+	bdev_operation_begin(bdev);
+	flow_start(&op->flow, bdev->registry->control, "bdev_get_stats", bdev_stats_run);
+}
