@@ -163,8 +163,9 @@ int real_socket_listen(
 
 	if (rc == -ENAMETOOLONG)
 		return reason_set(reason, rc,
-			"the socket path %s has %zu characters: use one with at most %zu", path,
-			strlen(path), sizeof(address.sun_path) - 1);
+			"a socket path may have %zu characters and this one has %zu, use a shorter "
+			"one: %s",
+			sizeof(address.sun_path) - 1, strlen(path), path);
 	if (rc)
 		return reason_set(reason, rc, "the socket path is empty: give one");
 	directory = directory_lock(path);
