@@ -127,8 +127,8 @@ def make_ext4(path, tree, size, offset=0):
     with open(path, "ab") as image:
         image.truncate(max(image.tell(), offset + size))
     options = f"root_owner=0:0,offset={offset},hash_seed={UUID},lazy_itable_init=0"
-    debian.run("mke2fs", "-q", "-F", "-t", "ext4", "-L", "sluice-root", "-U", UUID, "-m", "0", "-b", "4096",
-               "-E", options, "-d", tree, path, f"{size // 1024}k")
+    debian.run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", "sluice-root",
+               "-U", UUID, "-E", options, "-d", tree, path, f"{size // 1024}k")
 
 
 # ---- the bootable disk ---------------------------------------------------------------------------
@@ -151,16 +151,24 @@ def write_at(path, offset, data):
         image.write(data)
 
 
-def grub_image(target, config, out):
+def grub_image(target, work):
     """A GRUB that holds all it needs and starts from its built-in configuration."""
-    modules = ["part_gpt", "ext2", "search", "search_label", "linux", "normal", "echo", "boot"]
+    config, out = work / f"{target}.cfg", work / f"{target}.image"
+    lines = (cache.HERE / "grub.cfg").read_text(encoding="ascii").splitlines(keepends=True)
+    # GRUB's small parser knows no comments, and would take an apostrophe in one for a quote.
+    text = "".join(line for line in lines if not line.startswith("#"))
+    text = text.replace("@LOADER@", f"grub-{target}").replace("@CMDLINE@", CMDLINE)
+    config.write_text(text, encoding="ascii")
+    modules = ["part_gpt", "ext2", "search", "search_label", "linux", "echo", "boot", "serial",
+               "terminal"]
     if target == "i386-pc":
         modules.append("biosdisk")
     debian.run("grub-mkimage", "-O", target, "-d", f"/usr/lib/grub/{target}", "-c", config,
                "-p", "/boot/grub", "-o", out, *modules)
+    return out
 
 
-def install_bios_loader(disk, config, work):
+def install_bios_loader(disk, work):
     """What grub-bios-setup does: boot.img in the first sector, which loads core.img by its address.
 
     boot.img holds the 64-bit sector number of core.img at 0x5c. The first sector of core.img ends
@@ -168,8 +176,7 @@ def install_bios_loader(disk, config, work):
     two bytes at 0x66 of boot.img are a jump around a workaround for firmware that does not tell
     the boot drive; on a hard disk they are made no-operations.
     """
-    grub_image("i386-pc", config, work / "core.img")
-    core = bytearray((work / "core.img").read_bytes())
+    core = bytearray(grub_image("i386-pc", work).read_bytes())
     if len(core) > BIOS_SIZE:
         raise RuntimeError("GRUB's core image does not fit into the BIOS boot partition")
     sector = BIOS_START // 512
@@ -181,10 +188,9 @@ def install_bios_loader(disk, config, work):
     write_at(disk, 0, boot)
 
 
-def install_uefi_loader(disk, config, work):
+def install_uefi_loader(disk, work):
     """GRUB as the fallback loader that firmware starts from an EFI system partition."""
-    efi = work / "BOOTX64.EFI"
-    grub_image("x86_64-efi", config, efi)
+    efi = grub_image("x86_64-efi", work)
     place = f"{disk}@@{ESP_START}"
     debian.run("mformat", "-i", place, "-T", ESP_SIZE // 512, "-h", "16", "-s", "63",
                "-v", "ESP", "-N", "51ce0001", "::")
@@ -193,13 +199,10 @@ def install_uefi_loader(disk, config, work):
 
 
 def make_disk(disk, tree, work):
-    config = work / "grub.cfg"
-    text = (cache.HERE / "grub.cfg").read_text(encoding="ascii")
-    config.write_text(text.replace("@CMDLINE@", CMDLINE), encoding="ascii")
     make_partitions(disk)
     make_ext4(disk, tree, ROOT_SIZE, offset=ROOT_START)
-    install_bios_loader(disk, config, work)
-    install_uefi_loader(disk, config, work)
+    install_bios_loader(disk, work)
+    install_uefi_loader(disk, work)
 
 
 def make(work):

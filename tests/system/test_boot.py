@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Guests that start by themselves from a disk of ours: firmware, boot loader, kernel, root.
+
+The loader names itself on the kernel's command line, so a test knows which of the disk's two it was.
+OVMF drives these devices (on the root bus, with default properties) in legacy mode, without
+VERSION_1: a back-end that insists on it cannot pass.
+"""
+
+import pytest
+
+CASES = [("7.2", "blk"), ("7.2", "scsi"), ("10.0", "blk"), ("10.0", "scsi")]
+
+
+def root_is_on_partition_3(guest, disk):
+    return guest.root_device() == f"{guest.device(disk)}3 ext4"
+
+
+@pytest.mark.parametrize("version, bus", CASES)
+def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_reboots(lab, version, bus):
+    daemon = lab.daemon()
+    disk = daemon.put_file(bus, "disk", lab.image(kind="disk"))
+    guest = lab.boot(version, disk, boot="seabios")
+    assert "loader=grub-i386-pc" in guest.run("cat /proc/cmdline")
+    assert root_is_on_partition_3(guest, disk)
+    guest.run("echo kept > /kept; sync")
+    for _ in range(2):
+        guest.reboot()
+        assert guest.run("cat /kept") == "kept"
+    guest.poweroff()
+
+
+@pytest.mark.parametrize("version, bus", CASES)
+def test_ovmf_boots_the_disk_through_its_own_loader(lab, version, bus):
+    daemon = lab.daemon()
+    disk = daemon.put_file(bus, "disk", lab.image(kind="disk"))
+    guest = lab.boot(version, disk, boot="ovmf")
+    assert "loader=grub-x86_64-efi" in guest.run("cat /proc/cmdline; ls -d /sys/firmware/efi")
+    assert root_is_on_partition_3(guest, disk)
+    guest.poweroff()
