@@ -5,7 +5,8 @@
  * Sleeping: the reactor stores asleep = true and then looks at its messages; a sender pushes its
  * message and then looks at asleep. Both pairs are sequentially consistent, so at least one of the
  * two sees the other: either the reactor finds the message or the sender wakes it. Only the sender
- * that flips asleep back pays for the wake.
+ * that flips asleep back pays for the wake. A reactor counts as asleep until its next turn begins,
+ * since under a simulated os it is the step's return that puts it to sleep.
  *
  * Accounting: a turn in which something was called counts as busy from its clock reading to that
  * of the next, sleep excluded; all else is idle.
@@ -214,7 +215,6 @@ static void reactor_sleep(struct reactor *reactor)
 	atomic_store_explicit(&reactor->asleep, true, memory_order_seq_cst);
 	delay_ns = mpsc_is_empty(&reactor->messages) ? timer_next_delay(reactor) : 0;
 	called = reactor->os->ops->ring_enter(reactor->ring, delay_ns);
-	atomic_store_explicit(&reactor->asleep, false, memory_order_relaxed);
 	reactor->stats.sleeps++;
 	reactor_account(reactor); /* asleep: idle; what completed is stamped with its end */
 	reactor->work_done = called;
@@ -228,7 +228,14 @@ static bool reactor_is_finished(struct reactor *reactor)
 
 bool reactor_turn(struct reactor *reactor)
 {
+	/* Only a simulated os can run a turn inside another's call. */
+	struct reactor *outer = reactor_current;
+
 	reactor_current = reactor;
+	/* Before the messages are taken: what is sent from here on is found by this turn or by the
+	 * look before the next sleep. */
+	if (atomic_load_explicit(&reactor->asleep, memory_order_relaxed))
+		atomic_store_explicit(&reactor->asleep, false, memory_order_relaxed);
 	reactor_account(reactor);
 	reactor->stats.turns++;
 	timer_run_due(reactor);
@@ -236,7 +243,7 @@ bool reactor_turn(struct reactor *reactor)
 	poller_poll_all(reactor);
 	reactor_run_deferred(reactor);
 	if (reactor_is_finished(reactor)) {
-		reactor_current = NULL;
+		reactor_current = outer;
 		return false;
 	}
 	if (reactor_may_sleep(reactor))
@@ -244,6 +251,6 @@ bool reactor_turn(struct reactor *reactor)
 	else
 		reactor->work_done += reactor->os->ops->ring_enter(reactor->ring, 0);
 	reactor_run_deferred(reactor);
-	reactor_current = NULL;
+	reactor_current = outer;
 	return true;
 }

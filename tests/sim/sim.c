@@ -5,7 +5,9 @@
  * earlier choice with a chance of one in n), so each is as likely as any other.
  *
  * A pick can be made inside a pick: a step that joins a thread, or the test that enters a ring,
- * runs the rest of the world until it may go on. Steps that are on the C stack are not candidates.
+ * runs the rest of the world until it may go on. A step can also be interrupted for a few picks at
+ * some calls (sim_preempt): other threads then run between what it did before and what it does
+ * after, which is how a lost wake-up shows. Steps that are on the C stack are not candidates.
  */
 #include "sim/sim_impl.h"
 
@@ -15,9 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PICK_TIME_NS 1000 /* at most so much passes with a pick */
-#define HASH_START   UINT64_C(0xcbf29ce484222325)
-#define HASH_PRIME   UINT64_C(0x100000001b3)
+#define PICK_TIME_NS  1000 /* at most so much passes with a pick */
+#define PREEMPT_DEPTH 3
+#define HASH_START    UINT64_C(0xcbf29ce484222325)
+#define HASH_PRIME    UINT64_C(0x100000001b3)
 
 static const char *const call_names[] = {
 #define CALL_NAME(name) [SIM_CALL_##name] = #name,
@@ -326,6 +329,16 @@ enum sim_pick sim_pick_one(struct sim *sim, uint64_t limit_ns)
 		sim_job_finish(pick.finish);
 	sim->now_ns += sim_random(sim, PICK_TIME_NS);
 	return sim->now_ns < limit_ns ? SIM_PICKED : SIM_TIME_REACHED;
+}
+
+void sim_preempt(struct sim *sim, unsigned one_in)
+{
+	if (!sim->thread || sim->preempted >= PREEMPT_DEPTH || !sim_chance(sim, one_in))
+		return;
+	sim->preempted++;
+	for (uint64_t picks = 1 + sim_random(sim, 4); picks > 0; picks--)
+		(void)sim_pick_one(sim, sim->now_ns);
+	sim->preempted--;
 }
 
 bool sim_step(struct sim *sim)

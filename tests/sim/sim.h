@@ -41,7 +41,8 @@
  * called again once there is a reason. A thread's step must therefore count as asleep, for whoever
  * has to wake it, until its next step begins. Called from the test itself ring_enter does block, by
  * running everything else; so does thread_join. Sometimes ring_enter returns early with nothing, as
- * the kernel may.
+ * the kernel may. At some calls of a step (ring_enter, ring_wake, event_signal) other threads may
+ * run first, as if the step had been interrupted there.
  *
  * Rules of os.h are checked. Breaking one is a complaint: printed at once, counted by sim_destroy.
  *  - a call marked "blocks" from a thread's step (workers and the test may)

@@ -62,6 +62,7 @@ struct sim {
 	struct list in_flight; /* sim_io */
 	struct sim_process *first;
 	struct sim_thread *thread; /* whose step runs; NULL: the test, or a worker's job */
+	unsigned preempted; /* depth */
 	unsigned complaints;
 	char complaint[160];
 	unsigned calls[SIM_CALL_COUNT];
@@ -85,6 +86,8 @@ int sim_call_blocking(struct sim_process *process, enum sim_call call) MUST_CHEC
 enum sim_pick { SIM_PICKED, SIM_TIME_REACHED, SIM_STUCK };
 /* One pick, or a leap in time to limit_ns at most. */
 enum sim_pick sim_pick_one(struct sim *sim, uint64_t limit_ns);
+/* Inside a step, once in so many calls: others run now. */
+void sim_preempt(struct sim *sim, unsigned one_in);
 
 /* ---- open files ---- */
 

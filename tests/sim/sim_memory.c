@@ -120,11 +120,13 @@ int sim_event_create(struct os *os, int *ret_fd)
 int sim_event_signal(struct os *os, int fd)
 {
 	struct sim_process *process = sim_process_of(os);
-	struct sim_open *open = sim_fd_open(process, fd);
 	int rc = process->dead ? -ESRCH : sim_call(process->sim, SIM_CALL_EVENT_SIGNAL);
+	struct sim_open *open;
 
 	if (rc)
 		return rc;
+	sim_preempt(process->sim, 8);
+	open = sim_fd_open(process, fd);
 	if (!open)
 		return -EBADF;
 	if (open->kind == SIM_OPEN_STREAM)

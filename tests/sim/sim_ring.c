@@ -241,6 +241,8 @@ unsigned sim_ring_enter(struct os_ring *ring, uint64_t timeout_ns)
 	if (ring->process->dead)
 		return 0;
 	submit_queued(ring);
+	if (timeout_ns > 0)
+		sim_preempt(sim, 4);
 	count = deliver_ended(ring) + deliver_watches(ring);
 	if (count > 0 || timeout_ns == 0)
 		return count;
@@ -263,5 +265,6 @@ unsigned sim_ring_enter(struct os_ring *ring, uint64_t timeout_ns)
 void sim_ring_wake(struct os_ring *ring)
 {
 	sim_trace(ring->process->sim, "wake", ring->id, 0);
+	sim_preempt(ring->process->sim, 8);
 	ring->woken = true;
 }
