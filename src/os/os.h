@@ -55,6 +55,7 @@ enum os_open_flags {
 	OS_OPEN_READ = 0,
 	OS_OPEN_WRITE = 1 << 0, /* reading too */
 	OS_OPEN_CREATE = 1 << 1,
+	/* O_EXCL. Without CREATE, of a block device: fails while mounted or so opened elsewhere. */
 	OS_OPEN_EXCLUSIVE = 1 << 2,
 	OS_OPEN_DIRECT = 1 << 3, /* O_DIRECT */
 	OS_OPEN_TRUNCATE = 1 << 4,
@@ -78,7 +79,8 @@ enum os_io_flags {
 /*
  * One operation, embedded in its owner's request. The owner fills the first part and submits; the
  * ring writes result and calls done from os_ring_enter of the same ring, never from submit.
- * iov and what it points to are borrowed until done.
+ * iov and what it points to are borrowed until done. More than 1024 pieces are allowed; only the
+ * first 1024 are transferred, a short count.
  */
 struct os_io {
 	uint8_t op;
@@ -103,7 +105,10 @@ enum os_watch_kind {
 /*
  * A descriptor to be told about. One shot: after ready it is disarmed until armed again. Ready is
  * called from os_ring_enter. A hang-up or error counts as readable. Level triggered: what was
- * there before arming is seen.
+ * there before arming is seen. Several watches of one fd are allowed.
+ *
+ * An OS_WATCH_EVENT whose descriptor is at its end or broken (a front-end may send a pipe and
+ * close it) stays armed and is never ready again, so that nobody can keep a reactor busy with it.
  */
 struct os_watch {
 	int fd;
@@ -190,7 +195,8 @@ struct os_ops {
 	int (*socket_accept)(struct os *os, int fd, int *ret_fd);
 	/* Bytes read; 0 at the end of the stream. Descriptors that came with the first byte are
 	 * stored in fds (close-on-exec, the caller's to close), their number in *ret_nfds, which
-	 * is set also on error. -EMSGSIZE when the kernel had to drop some: none are returned. */
+	 * is set also on error. -EMSGSIZE when there were more than fds_max or the kernel had to
+	 * drop some: none are returned. */
 	int64_t (*socket_receive)(struct os *os, int fd, void *buf, size_t len, int *fds,
 		unsigned fds_max, unsigned *ret_nfds);
 	/* Bytes written, possibly fewer than len; fds (borrowed) go with the first byte. */
@@ -208,7 +214,9 @@ struct os_ops {
 	 * files and directories with -EPERM, sets O_NONBLOCK. */
 	int (*event_adopt)(struct os *os, int fd);
 
-	/* rings: one for a reactor, used by its thread only, except ring_wake */
+	/* rings: one for a reactor, used by its thread only, except ring_wake. Any thread makes and
+	 * destroys it; the first to enter is its thread from then on. Before that, submit and watch
+	 * may be called by the maker. Destroy: nothing pending, watches may be armed. */
 	int (*ring_create)(
 		struct os *os, const struct os_ring_options *options, struct os_ring **ret_ring);
 	void (*ring_destroy)(struct os_ring *ring);
@@ -220,8 +228,8 @@ struct os_ops {
 	/* Submits all, waits up to timeout_ns (0: not at all) unless something is there, calls done
 	 * and ready of what is. Returns how many were called. */
 	unsigned (*ring_enter)(struct os_ring *ring, uint64_t timeout_ns);
-	/* Operations and armed watches that a reactor would lose by not entering: operations
-	 * submitted or in flight. */
+	/* Operations submitted and not done. Watches do not count; what was watched or unwatched
+	 * reaches the kernel with the next enter, so every turn enters. */
 	unsigned (*ring_pending)(const struct os_ring *ring);
 	/* Any thread: makes a sleeping or the next sleeping enter return. */
 	void (*ring_wake)(struct os_ring *ring);
@@ -244,7 +252,8 @@ struct os_real_options {
 
 /* The kernel. One per process is enough; destroy after all rings and threads are gone. When
  * io_uring is asked for but refused by the kernel, the other variant is used and a notice is
- * logged. -errno with a sentence. */
+ * logged. From then on SIGPIPE and SIGXFSZ are ignored where they had their default action.
+ * -errno with a sentence. */
 int os_real_create(const struct os_real_options *options, struct reason *reason,
 	struct os **ret_os) MUST_CHECK;
 void os_real_destroy(struct os *os);

@@ -31,6 +31,7 @@
 #define ENTRIES_MAX     4096u
 #define CQ_FACTOR       4u
 #define OFFLOAD_JOBS    16u
+#define REAP_MAX        256u /* callbacks of one enter: a turn must end */
 
 /* By kernel: 6.1, 6.0, 5.19, 5.18, 5.11. */
 static const unsigned uring_flags[] = {
@@ -304,7 +305,8 @@ static unsigned uring_reap(struct uring *uring)
 	io_uring_for_each_cqe(&uring->uring, head, cqe)
 	{
 		called += uring_complete(uring, cqe->user_data, cqe->res);
-		seen++;
+		if (++seen == REAP_MAX)
+			break;
 	}
 	io_uring_cq_advance(&uring->uring, seen);
 	return called;
