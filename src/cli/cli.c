@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which command it is.
+ */
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli_impl.h"
+
+static const char help[] =
+	"usage: sluice COMMAND [OPTION...]\n"
+	"\n"
+	"Sluice gives virtual machines their disks, over vhost-user-scsi and vhost-user-blk.\n"
+	"\n"
+	"  serve                      run the daemon\n"
+	"  disk attach|detach|list    put disks on machines\n"
+	"  rpc METHOD [JSON]          call any method of the daemon\n"
+	"\n"
+	"  --help                     print this; sluice COMMAND --help explains a command\n"
+	"  --version                  print the version\n";
+
+static const struct {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} commands[] = {
+	{"disk", cli_disk},
+	{"rpc", cli_rpc},
+};
+
+int cli_main(int argc, char **argv)
+{
+	if (argc < 2) {
+		fprintf(stderr, "%s", help);
+		return CLI_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+		strcmp(argv[1], "help") == 0) {
+		printf("%s", help);
+		return CLI_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-v") == 0) {
+		printf("sluice %s\n", SLUICE_VERSION);
+		return CLI_OK;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(argc - 1, argv + 1);
+	}
+	cli_error("there is no command '%s': see sluice --help", argv[1]);
+	return CLI_USAGE;
+}

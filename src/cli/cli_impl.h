@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of this folder share.
+ */
+#ifndef CLI_CLI_IMPL_H
+#define CLI_CLI_IMPL_H
+
+#include <jansson.h>
+
+#include "base/paths.h"
+#include "cli/cli.h"
+
+#define CLI_OK     0
+#define CLI_FAILED 1
+#define CLI_USAGE  2
+
+/* ---- commands: argv[0] is the command's last word ---------------------------------------- */
+
+int cli_rpc(int argc, char **argv);
+int cli_disk(int argc, char **argv);
+int cli_disk_attach(int argc, char **argv);
+int cli_disk_detach(int argc, char **argv);
+int cli_disk_list(int argc, char **argv);
+
+/* ---- client.c ---------------------------------------------------------------------------- */
+
+struct client;
+
+/* path NULL: $SLUICE_RPC_SOCKET or the daemon's default. NULL after a sentence on stderr. */
+struct client *client_open(const char *path);
+void client_close(struct client *client);
+
+/* params is handed over, NULL: none. The result (new reference), or NULL with the answer's code in
+ * client_error_code (0: there was no answer) and a sentence in client_error_text. */
+json_t *client_call(struct client *client, const char *method, json_t *params);
+int client_error_code(const struct client *client);
+const char *client_error_text(const struct client *client);
+
+/* ---- model.c: what the daemon has -------------------------------------------------------- */
+
+struct model {
+	json_t *bdevs; /* bdev_get_bdevs */
+	json_t *controllers; /* vhost_get_controllers */
+};
+
+/* False after a sentence on stderr. */
+bool model_load(struct client *client, struct model *model);
+void model_free(struct model *model);
+
+/* Borrowed; NULL: there is none. */
+const json_t *model_bdev(const struct model *model, const char *name);
+/* The one over that file (absolute path). */
+const json_t *model_bdev_of_file(const struct model *model, const char *filename);
+const json_t *model_controller(const struct model *model, const char *name);
+
+/* A text member, "" when absent. */
+const char *json_member_text(const json_t *object, const char *name);
+/* Of a controller: its SCSI targets (array), or NULL when it is a block controller. */
+const json_t *controller_targets(const json_t *controller);
+/* Of a block controller: the device's name, "" after its removal. */
+const char *controller_bdev(const json_t *controller);
+bool controller_is_connected(const json_t *controller);
+const char *bdev_filename(const json_t *bdev);
+
+/* ---- output.c ---------------------------------------------------------------------------- */
+
+/* "sluice COMMAND: sentence" on stderr. */
+void cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+void json_print(const json_t *value); /* indented, with a newline */
+
+/* Rows of text; on a terminal in columns under the head, elsewhere one tab between cells. */
+void table_print(const char *const *head, unsigned columns, const json_t *rows);
+
+#endif

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sluice disk attach: puts a disk on a machine's controller and says how QEMU is told.
+ *
+ * The disk is a block device that the daemon has, or a file or device node, for which one is made
+ * (once: a file that is attached twice is one block device). The controller is made when there is
+ * none of that name. Steps: file (only with --size), block device, controller, target; a step that
+ * fails takes back those that this command has made before, newest first.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "cli/cli_impl.h"
+
+static const char help[] =
+	"usage: sluice disk attach [OPTION...] DISK\n"
+	"\n"
+	"Puts DISK, a file, a device node or a block device of the daemon, on a controller and\n"
+	"prints the arguments with which QEMU gets it.\n"
+	"\n"
+	"  -r, --rpc-socket PATH  the daemon's management socket\n"
+	"      --bus scsi|blk     kind of a new controller (default: scsi)\n"
+	"      --controller NAME  the controller, made unless it exists (default: the disk's "
+	"name)\n"
+	"      --target N         SCSI target number (default: the lowest free)\n"
+	"      --readonly         the machine cannot write\n"
+	"      --size SIZE        make DISK, a sparse file that does not exist yet: 512M, 10G\n"
+	"      --json             print JSON\n";
+
+struct attach {
+	/* what was asked for */
+	const char *rpc_socket;
+	const char *disk;
+	const char *bus; /* NULL: not said */
+	const char *controller; /* NULL: not said */
+	int target; /* -1: the lowest free */
+	bool readonly;
+	bool json;
+	uint64_t size_bytes; /* 0: not said */
+
+	/* what came of it */
+	struct client *client;
+	struct model model;
+	char *file; /* absolute; NULL: a block device was named */
+	char bdev[256];
+	char name[256]; /* of the controller */
+	bool scsi;
+	bool made_file;
+	bool made_bdev;
+	bool made_controller;
+};
+
+static bool attach_call(
+	struct attach *attach, const char *method, json_t *params, json_t **ret_result)
+{
+	json_t *result = client_call(attach->client, method, params);
+
+	if (!result)
+		cli_error("%s: %s", attach->disk, client_error_text(attach->client));
+	if (ret_result)
+		*ret_result = result;
+	else
+		json_decref(result);
+	return result != NULL;
+}
+
+/* ---- the block device ---------------------------------------------------------------------- */
+
+static bool attach_make_file(struct attach *attach)
+{
+	int fd = open(attach->disk, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 && errno == EEXIST) {
+		cli_error(
+			"%s exists already: leave out --size to attach it as it is", attach->disk);
+		return false;
+	}
+	if (fd < 0) {
+		cli_error("cannot make %s: %s", attach->disk, strerror(errno));
+		return false;
+	}
+	attach->made_file = true;
+	if (ftruncate(fd, (off_t)attach->size_bytes) < 0) {
+		cli_error("cannot give %s its size: %s", attach->disk, strerror(errno));
+		close(fd);
+		return false;
+	}
+	close(fd);
+	return true;
+}
+
+/* The file's name without what cannot be in a socket's or an id of QEMU's, and not taken yet. */
+static void attach_name_bdev(struct attach *attach)
+{
+	const char *base = strrchr(attach->file, '/') + 1;
+	char name[96];
+	size_t len = 0;
+
+	for (; *base && len < sizeof(name) - 1; base++)
+		name[len++] = isalnum((unsigned char)*base) || strchr("._-", *base) ? *base : '_';
+	name[len] = '\0';
+	snprintf(attach->bdev, sizeof(attach->bdev), "%s", name);
+	for (unsigned i = 2; model_bdev(&attach->model, attach->bdev); i++)
+		snprintf(attach->bdev, sizeof(attach->bdev), "%s-%u", name, i);
+}
+
+static bool attach_open_file(struct attach *attach)
+{
+	const json_t *open_already;
+
+	if (attach->size_bytes && !attach_make_file(attach))
+		return false;
+	attach->file = realpath(attach->disk, NULL);
+	if (!attach->file) {
+		cli_error("there is neither a block device nor a file %s: give --size to make the "
+			  "file, or see sluice disk list",
+			attach->disk);
+		return false;
+	}
+	open_already = model_bdev_of_file(&attach->model, attach->file);
+	if (open_already) {
+		snprintf(attach->bdev, sizeof(attach->bdev), "%s",
+			json_member_text(open_already, "name"));
+		return true;
+	}
+	attach_name_bdev(attach);
+	attach->made_bdev = attach_call(attach, "bdev_aio_create",
+		json_pack("{s:s, s:s, s:b}", "name", attach->bdev, "filename", attach->file,
+			"readonly", (int)attach->readonly),
+		NULL);
+	return attach->made_bdev;
+}
+
+static bool attach_find_bdev(struct attach *attach)
+{
+	const json_t *bdev = model_bdev(&attach->model, attach->disk);
+
+	if (!bdev)
+		return attach_open_file(attach);
+	if (attach->size_bytes) {
+		cli_error(
+			"%s is a block device that exists already: leave out --size", attach->disk);
+		return false;
+	}
+	snprintf(attach->bdev, sizeof(attach->bdev), "%s", json_member_text(bdev, "name"));
+	return true;
+}
+
+/* ---- the controller ------------------------------------------------------------------------ */
+
+static bool attach_choose_bus(struct attach *attach, const json_t *controller)
+{
+	bool scsi = !attach->bus || strcmp(attach->bus, "scsi") == 0;
+
+	if (controller) {
+		bool is_scsi = controller_targets(controller) != NULL;
+
+		if (attach->bus && scsi != is_scsi) {
+			cli_error("controller %s is not for %s: choose another with --controller",
+				attach->name, attach->bus);
+			return false;
+		}
+		scsi = is_scsi;
+	}
+	if (controller && !scsi) {
+		cli_error("controller %s has its disk already: choose another with --controller",
+			attach->name);
+		return false;
+	}
+	if (!scsi && attach->target >= 0) {
+		cli_error("a blk controller has no targets: leave out --target");
+		return false;
+	}
+	if (scsi && attach->readonly && !attach->made_bdev) {
+		cli_error(
+			"%s is open for writing, and a SCSI target is read-only only if its block "
+			"device is: use --bus blk, or detach the disk first",
+			attach->bdev);
+		return false;
+	}
+	attach->scsi = scsi;
+	return true;
+}
+
+static bool attach_make_controller(struct attach *attach)
+{
+	const json_t *controller;
+	json_t *params;
+
+	snprintf(attach->name, sizeof(attach->name), "%s",
+		attach->controller ? attach->controller : attach->bdev);
+	controller = model_controller(&attach->model, attach->name);
+	if (!attach_choose_bus(attach, controller))
+		return false;
+	if (controller)
+		return true;
+	if (attach->scsi)
+		params = json_pack("{s:s}", "ctrlr", attach->name);
+	else
+		params = json_pack("{s:s, s:s, s:b}", "ctrlr", attach->name, "dev_name",
+			attach->bdev, "readonly", (int)attach->readonly);
+	attach->made_controller = attach_call(attach,
+		attach->scsi ? "vhost_create_scsi_controller" : "vhost_create_blk_controller",
+		params, NULL);
+	return attach->made_controller;
+}
+
+static bool attach_add_target(struct attach *attach)
+{
+	json_t *target;
+
+	if (!attach->scsi)
+		return true;
+	if (!attach_call(attach, "vhost_scsi_controller_add_target",
+		    json_pack("{s:s, s:i, s:s}", "ctrlr", attach->name, "scsi_target_num",
+			    attach->target, "bdev_name", attach->bdev),
+		    &target))
+		return false;
+	attach->target = (int)json_integer_value(target);
+	json_decref(target);
+	return true;
+}
+
+/* ---- what to tell -------------------------------------------------------------------------- */
+
+/* In QEMU's options a comma in a value is written twice. */
+static json_t *qemu_option(const char *before, const char *value)
+{
+	char text[2 * PATHS_MAX + 64];
+	size_t len = (size_t)snprintf(text, sizeof(text), "%s", before);
+
+	for (; *value && len < sizeof(text) - 2; value++) {
+		if (*value == ',')
+			text[len++] = ',';
+		text[len++] = *value;
+	}
+	text[len] = '\0';
+	return json_string(text);
+}
+
+static json_t *qemu_arguments(const struct attach *attach, const char *socket)
+{
+	char chardev[512], device[1024], id[sizeof(attach->name)];
+
+	/* An id begins with a letter and has letters, digits, "-", "." and "_". */
+	snprintf(id, sizeof(id), "%s", attach->name);
+	for (char *c = id; *c; c++) {
+		if (!isalnum((unsigned char)*c) && !strchr("-._", *c))
+			*c = '_';
+	}
+	snprintf(chardev, sizeof(chardev), "socket,id=char-%s,path=", id);
+	snprintf(device, sizeof(device), "vhost-user-%s-pci,id=disk-%s,chardev=char-%s",
+		attach->scsi ? "scsi" : "blk", id, id);
+	return json_pack("[s, s, s, s, s, o, s, s]", "-object",
+		"memory-backend-memfd,id=mem,size=2G,share=on", "-machine", "memory-backend=mem",
+		"-chardev", qemu_option(chardev, socket), "-device", device);
+}
+
+static void attach_print(const struct attach *attach, const char *socket, const json_t *arguments)
+{
+	size_t i;
+	json_t *argument;
+
+	if (attach->scsi)
+		printf("%s is target %d of the SCSI controller %s.\n", attach->bdev, attach->target,
+			attach->name);
+	else
+		printf("%s is the block controller %s.\n", attach->bdev, attach->name);
+	printf("Its socket is %s.\n\n", socket);
+	if (!attach->made_controller) {
+		printf("A machine that has this controller sees the disk now.\n");
+		return;
+	}
+	printf("Give QEMU these arguments (2G is the size of the machine's memory, as in -m "
+	       "2G):\n");
+	json_array_foreach(arguments, i, argument)
+		printf(i % 2 ? " '%s'%s" : "\n  %s", json_string_value(argument),
+			i % 2 && i + 1 < json_array_size(arguments) ? " \\" : "");
+	printf("\n");
+}
+
+static bool attach_tell(struct attach *attach)
+{
+	json_t *controllers, *arguments;
+	const char *socket;
+
+	if (!attach_call(attach, "vhost_get_controllers", json_pack("{s:s}", "name", attach->name),
+		    &controllers))
+		return false;
+	socket = json_member_text(json_array_get(controllers, 0), "socket");
+	arguments = qemu_arguments(attach, socket);
+	if (attach->json) {
+		json_t *told = json_pack("{s:s, s:s, s:s, s:s, s:o}", "disk", attach->bdev, "bus",
+			attach->scsi ? "scsi" : "blk", "controller", attach->name, "socket", socket,
+			"qemu", json_incref(arguments));
+
+		if (attach->scsi)
+			json_object_set_new(told, "target", json_integer(attach->target));
+		json_print(told);
+		json_decref(told);
+	} else {
+		attach_print(attach, socket, arguments);
+	}
+	json_decref(arguments);
+	json_decref(controllers);
+	return true;
+}
+
+/* ---- the command --------------------------------------------------------------------------- */
+
+static void attach_undo(struct attach *attach)
+{
+	if (attach->made_controller)
+		json_decref(client_call(attach->client, "vhost_delete_controller",
+			json_pack("{s:s}", "ctrlr", attach->name)));
+	if (attach->made_bdev)
+		json_decref(client_call(attach->client, "bdev_aio_delete",
+			json_pack("{s:s}", "name", attach->bdev)));
+	if (attach->made_file)
+		unlink(attach->disk);
+}
+
+static bool attach_run(struct attach *attach)
+{
+	bool ok;
+
+	attach->client = client_open(attach->rpc_socket);
+	if (!attach->client)
+		return false;
+	ok = model_load(attach->client, &attach->model);
+	if (ok) {
+		ok = attach_find_bdev(attach) && attach_make_controller(attach) &&
+		     attach_add_target(attach) && attach_tell(attach);
+		if (!ok)
+			attach_undo(attach);
+		model_free(&attach->model);
+	}
+	free(attach->file);
+	client_close(attach->client);
+	return ok;
+}
+
+enum {
+	OPTION_BUS = 256,
+	OPTION_CONTROLLER,
+	OPTION_TARGET,
+	OPTION_READONLY,
+	OPTION_SIZE,
+	OPTION_JSON
+};
+
+static const struct option long_options[] = {
+	{"rpc-socket", required_argument, NULL, 'r'},
+	{"bus", required_argument, NULL, OPTION_BUS},
+	{"controller", required_argument, NULL, OPTION_CONTROLLER},
+	{"target", required_argument, NULL, OPTION_TARGET},
+	{"readonly", no_argument, NULL, OPTION_READONLY},
+	{"size", required_argument, NULL, OPTION_SIZE},
+	{"json", no_argument, NULL, OPTION_JSON},
+	{"help", no_argument, NULL, 'h'},
+	{0},
+};
+
+static bool target_read(struct attach *attach, const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || number > 255) {
+		cli_error("--target is a number from 0 to 255, not '%s'", text);
+		return false;
+	}
+	attach->target = (int)number;
+	return true;
+}
+
+static bool size_read(struct attach *attach, const char *text)
+{
+	if (size_parse(text, &attach->size_bytes) || attach->size_bytes == 0 ||
+		attach->size_bytes > INT64_MAX || attach->size_bytes % 512) {
+		cli_error("--size is a multiple of 512 bytes such as 512M or 10G, not '%s'", text);
+		return false;
+	}
+	return true;
+}
+
+static bool option_take(struct attach *attach, int option)
+{
+	switch (option) {
+	case 'r':
+		attach->rpc_socket = optarg;
+		return true;
+	case OPTION_BUS:
+		attach->bus = optarg;
+		if (strcmp(optarg, "scsi") == 0 || strcmp(optarg, "blk") == 0)
+			return true;
+		cli_error("--bus is scsi or blk, not '%s'", optarg);
+		return false;
+	case OPTION_CONTROLLER:
+		attach->controller = optarg;
+		return true;
+	case OPTION_TARGET:
+		return target_read(attach, optarg);
+	case OPTION_READONLY:
+		attach->readonly = true;
+		return true;
+	case OPTION_SIZE:
+		return size_read(attach, optarg);
+	case OPTION_JSON:
+		attach->json = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+int cli_disk_attach(int argc, char **argv)
+{
+	struct attach attach = {.target = -1};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "r:h", long_options, NULL)) != -1) {
+		if (option == 'h') {
+			printf("%s", help);
+			return CLI_OK;
+		}
+		if (!option_take(&attach, option))
+			return CLI_USAGE;
+	}
+	if (argc - optind != 1) {
+		cli_error("name one disk: see sluice disk attach --help");
+		return CLI_USAGE;
+	}
+	attach.disk = argv[optind];
+	return attach_run(&attach) ? CLI_OK : CLI_FAILED;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cli/cli_impl.h"
+
+#define TABLE_COLUMNS_MAX 16
+
+void cli_error(const char *fmt, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fprintf(stderr, "sluice: ");
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fprintf(stderr, "\n");
+}
+
+void json_print(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+	printf("\n");
+}
+
+/* Characters, not bytes: what follows the first byte of one has its two high bits 10. */
+static unsigned text_width(const char *text)
+{
+	unsigned width = 0;
+
+	for (; *text; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+static void cell_print(const char *text, unsigned width, bool last)
+{
+	printf("%s", text);
+	if (last)
+		printf("\n");
+	else
+		printf("%*s", (int)(width - text_width(text)) + 2, "");
+}
+
+static void table_print_columns(const char *const *head, unsigned columns, const json_t *rows)
+{
+	unsigned widths[TABLE_COLUMNS_MAX];
+	size_t i;
+	json_t *row;
+
+	for (unsigned c = 0; c < columns; c++) {
+		widths[c] = text_width(head[c]);
+		json_array_foreach(rows, i, row)
+		{
+			unsigned width = text_width(json_string_value(json_array_get(row, c)));
+
+			widths[c] = (unsigned)u64_max(widths[c], width);
+		}
+	}
+	for (unsigned c = 0; c < columns; c++)
+		cell_print(head[c], widths[c], c == columns - 1);
+	json_array_foreach(rows, i, row)
+	{
+		for (unsigned c = 0; c < columns; c++)
+			cell_print(json_string_value(json_array_get(row, c)), widths[c],
+				c == columns - 1);
+	}
+}
+
+void table_print(const char *const *head, unsigned columns, const json_t *rows)
+{
+	size_t i;
+	json_t *row;
+
+	if (isatty(STDOUT_FILENO)) {
+		table_print_columns(head, columns, rows);
+		return;
+	}
+	json_array_foreach(rows, i, row)
+	{
+		for (unsigned c = 0; c < columns; c++)
+			printf("%s%c", json_string_value(json_array_get(row, c)),
+				c == columns - 1 ? '\n' : '\t');
+	}
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sluice rpc METHOD [JSON]: any method of the daemon.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli_impl.h"
+
+static const char help[] =
+	"usage: sluice rpc [-r|--rpc-socket PATH] METHOD [JSON]\n"
+	"\n"
+	"Calls a method of the daemon with JSON (an object) as its parameters and prints the\n"
+	"result. 'sluice rpc rpc_get_methods' lists all methods.\n"
+	"\n"
+	"  sluice rpc bdev_get_bdevs\n"
+	"  sluice rpc bdev_null_create "
+	"'{\"name\":\"n0\",\"num_blocks\":2048,\"block_size\":512}'\n";
+
+static int rpc_call(const char *path, const char *method, json_t *params)
+{
+	struct client *client = client_open(path);
+	json_t *result;
+
+	if (!client) {
+		json_decref(params);
+		return CLI_FAILED;
+	}
+	result = client_call(client, method, params);
+	if (result) {
+		json_print(result);
+		json_decref(result);
+	} else if (client_error_code(client)) {
+		cli_error("%s: %s (code %d)", method, client_error_text(client),
+			client_error_code(client));
+	} else {
+		cli_error("%s: %s", method, client_error_text(client));
+	}
+	client_close(client);
+	return result ? CLI_OK : CLI_FAILED;
+}
+
+int cli_rpc(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"rpc-socket", required_argument, NULL, 'r'},
+		{"help", no_argument, NULL, 'h'},
+		{0},
+	};
+	const char *path = NULL;
+	json_t *params = NULL;
+	json_error_t error;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
+		if (option == 'h') {
+			printf("%s", help);
+			return CLI_OK;
+		}
+		if (option != 'r')
+			return CLI_USAGE;
+		path = optarg;
+	}
+	if (argc - optind < 1 || argc - optind > 2) {
+		cli_error("name one method and at most one JSON object; see sluice rpc --help");
+		return CLI_USAGE;
+	}
+	if (argc - optind == 2) {
+		params = json_loads(argv[optind + 1], 0, &error);
+		if (!params) {
+			cli_error("the parameters are not JSON (%s at character %d): put them in "
+				  "single quotes",
+				error.text, error.position);
+			return CLI_USAGE;
+		}
+	}
+	return rpc_call(path, argv[optind], params);
+}

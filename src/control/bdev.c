@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * bdev_get_bdevs, bdev_wait_for_examine, and what the methods of single backends share.
+ *
+ * supported_io_types tells what the device really does; kinds of I/O that no guest can send
+ * through here (zcopy, abort, copy and their like) are false where SPDK's own modules say true.
+ * memory_domains is left out on purpose: a known client cannot decode it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backends.h"
+#include "control/control_impl.h"
+
+void uuid_set(uuid_t uuid, const char *text)
+{
+	if (!text || uuid_parse(text, uuid))
+		uuid_clear(uuid);
+}
+
+struct bdev *bdev_find_or_fail(
+	struct control *control, struct rpc_request *request, const char *name)
+{
+	struct bdev *bdev = bdev_find(control->options.registry, name);
+	struct reason reason = {0};
+
+	if (!bdev) {
+		reason_set(&reason, -ENODEV,
+			"there is no block device %s: bdev_get_bdevs lists those there are", name);
+		rpc_request_fail(request, -ENODEV, &reason);
+	}
+	return bdev;
+}
+
+void bdev_refuse_kind(struct rpc_request *request, const struct bdev *bdev)
+{
+	struct reason reason = {0};
+
+	reason_set(&reason, -ENODEV, "%s is of the kind '%s': use the method of that kind",
+		bdev->name, bdev->ops->product_name);
+	rpc_request_fail(request, -ENODEV, &reason);
+}
+
+const struct rpc_param bdev_name_table[] = {
+	{PARAM(RPC_STRING, bdev_name_params, name), .flags = RPC_REQUIRED},
+	{0},
+};
+
+void bdev_answer_created(
+	struct rpc_request *request, const struct bdev *bdev, int rc, const struct reason *reason)
+{
+	if (rc)
+		rpc_request_fail(request, rc, reason);
+	else
+		rpc_request_finish(request, json_string(bdev->name));
+}
+
+static void bdev_delete_done(void *arg, int rc)
+{
+	/* Going already counts as gone. */
+	if (rc)
+		rpc_request_fail(arg, rc == -EALREADY ? -ENODEV : rc, NULL);
+	else
+		rpc_request_finish(arg, NULL);
+}
+
+void bdev_delete(struct rpc_request *request, struct bdev *bdev)
+{
+	bdev_unregister(bdev, bdev_delete_done, request);
+}
+
+/* ---- description --------------------------------------------------------------------------- */
+
+static json_t *io_types_describe(const struct bdev *bdev)
+{
+	static const struct {
+		const char *name;
+		int type; /* -1: never, -2: always */
+	} types[] = {
+		{"read", BDEV_IO_READ},
+		{"write", BDEV_IO_WRITE},
+		{"unmap", BDEV_IO_UNMAP},
+		{"flush", BDEV_IO_FLUSH},
+		{"reset", -2},
+		{"nvme_admin", -1},
+		{"nvme_io", -1},
+		{"nvme_io_md", -1},
+		{"write_zeroes", BDEV_IO_WRITE_ZEROES},
+		{"zcopy", -1},
+		{"get_zone_info", -1},
+		{"zone_management", -1},
+		{"zone_append", -1},
+		{"compare", -1},
+		{"compare_and_write", -1},
+		{"abort", -1},
+		{"seek_hole", -1},
+		{"seek_data", -1},
+		{"copy", -1},
+		{"nvme_iov_md", -1},
+		{"nvme_nssr", -1},
+		{"write_uncorrectable", -1},
+	};
+	json_t *described = json_object();
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+		bool supported = types[i].type == -2 ||
+				 (types[i].type >= 0 &&
+					 bdev_supports(bdev, (enum bdev_io_type)types[i].type));
+
+		json_object_set_new(described, types[i].name, json_boolean(supported));
+	}
+	return described;
+}
+
+static json_t *rate_limits_describe(void)
+{
+	return json_pack("{s:i, s:i, s:i, s:i}", "rw_ios_per_sec", 0, "rw_mbytes_per_sec", 0,
+		"r_mbytes_per_sec", 0, "w_mbytes_per_sec", 0);
+}
+
+static void geometry_describe(const struct bdev *bdev, json_t *described)
+{
+	uint32_t block_size = bdev->block_size;
+
+	json_object_set_new(described, "block_size", json_integer(block_size));
+	json_object_set_new(
+		described, "num_blocks", json_integer((json_int_t)(bdev_size(bdev) / block_size)));
+	json_object_set_new(described, "preferred_write_alignment", json_integer(0));
+	json_object_set_new(described, "preferred_write_granularity", json_integer(0));
+	json_object_set_new(
+		described, "optimal_write_size", json_integer(bdev->optimal_io_bytes / block_size));
+	json_object_set_new(described, "preferred_unmap_alignment", json_integer(0));
+	json_object_set_new(described, "preferred_unmap_granularity",
+		json_integer(bdev->unmap_granularity / block_size));
+}
+
+json_t *bdev_describe(const struct bdev *bdev)
+{
+	json_t *described = json_object();
+	json_t *specific = bdev->ops->describe ? bdev->ops->describe(bdev) : json_object();
+	char uuid[UUID_STR_LEN];
+
+	uuid_unparse_lower(bdev->uuid, uuid);
+	json_object_set_new(described, "name", json_string(bdev->name));
+	json_object_set_new(described, "aliases", json_pack("[s]", uuid));
+	json_object_set_new(described, "product_name", json_string(bdev->ops->product_name));
+	geometry_describe(bdev, described);
+	json_object_set_new(described, "uuid", json_string(uuid));
+	if (bdev_is_malloc(bdev))
+		json_object_set_new(described, "numa_id", json_integer(-1));
+	json_object_set_new(described, "assigned_rate_limits", rate_limits_describe());
+	json_object_set_new(
+		described, "claimed", json_boolean(bdev->claim == BDEV_CLAIM_EXCLUSIVE_WRITE));
+	if (bdev->claim == BDEV_CLAIM_EXCLUSIVE_WRITE)
+		json_object_set_new(described, "claim_type", json_string("exclusive_write"));
+	json_object_set_new(described, "zoned", json_false());
+	json_object_set_new(described, "supported_io_types", io_types_describe(bdev));
+	json_object_set_new(described, "driver_specific", specific);
+	return described;
+}
+
+/* ---- bdev_get_bdevs ------------------------------------------------------------------------ */
+
+struct get_bdevs_params {
+	const char *name;
+	uint64_t timeout; /* ms */
+};
+
+static const struct rpc_param get_bdevs_table[] = {
+	{PARAM(RPC_STRING, get_bdevs_params, name)},
+	{PARAM(RPC_U64, get_bdevs_params, timeout)},
+	{0},
+};
+
+struct bdev_waiter {
+	struct list link;
+	struct timer timer;
+	struct control *control;
+	struct rpc_request *request;
+	const char *name; /* the request's */
+};
+
+static void bdev_waiter_free(struct bdev_waiter *waiter)
+{
+	list_remove(&waiter->link);
+	timer_stop(waiter->control->options.control, &waiter->timer);
+	free(waiter);
+}
+
+static void bdev_waiter_expired(struct timer *timer)
+{
+	struct bdev_waiter *waiter = container_of(timer, struct bdev_waiter, timer);
+	struct rpc_request *request = waiter->request;
+
+	bdev_waiter_free(waiter);
+	rpc_request_fail(request, -ETIMEDOUT, NULL);
+}
+
+void bdev_waiters_wake(struct control *control, const char *name)
+{
+	struct bdev_waiter *waiter, *next;
+
+	list_for_each_entry_safe (waiter, next, &control->bdev_waiters, link) {
+		const struct bdev *bdev = bdev_find(control->options.registry, waiter->name);
+		struct rpc_request *request = waiter->request;
+
+		if (!bdev)
+			continue;
+		bdev_waiter_free(waiter);
+		rpc_request_finish(request, json_pack("[o]", bdev_describe(bdev)));
+	}
+}
+
+void bdev_waiters_cancel(struct control *control)
+{
+	struct bdev_waiter *waiter, *next;
+
+	list_for_each_entry_safe (waiter, next, &control->bdev_waiters, link) {
+		struct rpc_request *request = waiter->request;
+
+		bdev_waiter_free(waiter);
+		rpc_request_fail(request, -ECANCELED, NULL);
+	}
+}
+
+static void bdev_wait(
+	struct control *control, struct rpc_request *request, const struct get_bdevs_params *wanted)
+{
+	struct bdev_waiter *waiter = calloc(1, sizeof(*waiter));
+	uint64_t timeout_ms = u64_min(wanted->timeout, INT64_MAX / MSEC_NS);
+
+	if (!waiter) {
+		rpc_request_fail(request, -ENOMEM, NULL);
+		return;
+	}
+	waiter->control = control;
+	waiter->request = request;
+	waiter->name = wanted->name;
+	waiter->timer.fired = bdev_waiter_expired;
+	list_add_tail(&control->bdev_waiters, &waiter->link);
+	timer_start(control->options.control, &waiter->timer, timeout_ms * MSEC_NS);
+}
+
+static void bdev_append(struct bdev *bdev, void *list)
+{
+	json_array_append_new(list, bdev_describe(bdev));
+}
+
+static void bdev_get_bdevs(struct rpc_request *request, const void *params, void *context)
+{
+	struct control *control = context;
+	const struct get_bdevs_params *wanted = params;
+	const struct bdev *bdev;
+	json_t *list;
+
+	if (!wanted->name) {
+		list = json_array();
+		bdev_for_each(control->options.registry, bdev_append, list);
+		rpc_request_finish(request, list);
+		return;
+	}
+	bdev = bdev_find(control->options.registry, wanted->name);
+	if (!bdev && wanted->timeout) {
+		bdev_wait(control, request, wanted);
+		return;
+	}
+	bdev = bdev_find_or_fail(control, request, wanted->name);
+	if (bdev)
+		rpc_request_finish(request, json_pack("[o]", bdev_describe(bdev)));
+}
+
+/* Nothing is examined in the background: whoever creates a device is answered when it is there. */
+static void bdev_wait_for_examine(struct rpc_request *request, const void *params, void *context)
+{
+	rpc_request_finish(request, NULL);
+}
+
+const struct rpc_method bdev_methods[] = {
+	{"bdev_get_bdevs", RPC_RUNTIME, bdev_get_bdevs, get_bdevs_table,
+		sizeof(struct get_bdevs_params), .decode_error = RPC_DECODE_ERROR},
+	{"bdev_wait_for_examine", RPC_RUNTIME, bdev_wait_for_examine},
+	{0},
+};

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The context that methods share, and its life.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "control/control_impl.h"
+
+static void control_bdev_event(const struct bdev_event *event, void *arg)
+{
+	struct control *control = arg;
+
+	notify_add(control, event);
+	if (event->kind == BDEV_REGISTERED)
+		bdev_waiters_wake(control, event->bdev->name);
+}
+
+int control_create(const struct control_options *options, struct control **ret_control)
+{
+	static const struct rpc_method *const tables[] = {
+		framework_methods,
+		reactor_methods,
+		log_methods,
+		notify_methods,
+		bdev_methods,
+		memory_bdev_methods,
+		file_bdev_methods,
+		vhost_methods,
+		vhost_list_methods,
+	};
+	struct control *control = calloc(1, sizeof(*control));
+	int rc = 0;
+
+	if (!control)
+		return -ENOMEM;
+	control->options = *options;
+	list_init(&control->init_waiters);
+	list_init(&control->bdev_waiters);
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(tables); i++)
+		rc = rpc_server_register(options->rpc, tables[i], control);
+	if (!rc)
+		rc = bdev_registry_subscribe(options->registry, control_bdev_event, control);
+	if (rc) {
+		free(control);
+		return rc;
+	}
+	*ret_control = control;
+	return 0;
+}
+
+void control_destroy(struct control *control)
+{
+	invariant(list_is_empty(&control->init_waiters) && list_is_empty(&control->bdev_waiters));
+	notify_fini(control);
+	free(control);
+}
+
+void control_begin_runtime(struct control *control)
+{
+	rpc_server_set_state(control->options.rpc, RPC_RUNTIME);
+	framework_waiters_finish(control, true);
+}
+
+void control_stop(struct control *control)
+{
+	framework_waiters_finish(control, false);
+	bdev_waiters_cancel(control);
+}

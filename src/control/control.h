@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The RPC methods: they decode, call, encode, one file per noun. Names, parameters, results and
+ * errors are those of SPDK v26.05 (docs/rpc/), so that its clients manage this daemon unchanged.
+ * A method whose feature is not there does not exist. Control reactor.
+ */
+#ifndef CONTROL_CONTROL_H
+#define CONTROL_CONTROL_H
+
+#include "bdev/bdev.h"
+#include "rpc/server.h"
+#include "vhost/controller.h"
+
+struct control;
+
+struct control_options { /* everything is borrowed for the life of control */
+	struct reactor *control;
+	struct reactor *const *data;
+	unsigned data_count;
+	struct bdev_registry *registry;
+	struct vhost *vhost;
+	struct rpc_server *rpc;
+	struct cpu_set cpus; /* the application's mask: one bit per data reactor */
+	bool pinned; /* data reactors run on those CPUs; else the mask is a name only */
+	const char *version;
+};
+
+/* Registers all methods with the server. */
+int control_create(const struct control_options *options, struct control **ret_control) MUST_CHECK;
+/* The server has stopped. */
+void control_destroy(struct control *control);
+
+/* All methods may be called from now on; framework_wait_init is answered. */
+void control_begin_runtime(struct control *control);
+/* The daemon ends: requests that wait for something to happen are answered with an error. */
+void control_stop(struct control *control);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the files of this folder share: the context of every method, and small encoders.
+ */
+#ifndef CONTROL_CONTROL_IMPL_H
+#define CONTROL_CONTROL_IMPL_H
+
+#include "control/control.h"
+
+#define NOTIFY_KEPT 1024 /* events */
+
+struct notify_event {
+	const char *type;
+	char *name;
+	uint64_t id;
+};
+
+struct control {
+	struct control_options options;
+	struct list init_waiters; /* framework_wait_init */
+	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
+	unsigned malloc_count; /* default names */
+	struct notify_event events[NOTIFY_KEPT]; /* the event with id n is at n % NOTIFY_KEPT */
+	uint64_t events_count; /* the next id */
+};
+
+#define PARAM(type_, struct_, field_)                                                              \
+	.name = #field_, .type = (type_), .offset = offsetof(struct struct_, field_)
+
+extern const struct rpc_method framework_methods[];
+extern const struct rpc_method reactor_methods[];
+extern const struct rpc_method log_methods[];
+extern const struct rpc_method notify_methods[];
+extern const struct rpc_method bdev_methods[];
+extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
+extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method vhost_methods[];
+extern const struct rpc_method vhost_list_methods[];
+
+void framework_waiters_finish(struct control *control, bool initialised);
+
+/* What happened to block devices: kept for notify_get_notifications. */
+void notify_add(struct control *control, const struct bdev_event *event);
+void notify_fini(struct control *control);
+
+/* Requests that wait for a device of that name. */
+void bdev_waiters_wake(struct control *control, const char *name);
+void bdev_waiters_cancel(struct control *control);
+
+/* The element of bdev_get_bdevs. */
+json_t *bdev_describe(const struct bdev *bdev);
+
+/* NULL and the request answered when there is no such device. */
+struct bdev *bdev_find_or_fail(
+	struct control *control, struct rpc_request *request, const char *name);
+/* A device of another kind than the method's is as good as none. */
+void bdev_refuse_kind(struct rpc_request *request, const struct bdev *bdev);
+
+/* Parameters of the methods that only name a device. */
+struct bdev_name_params {
+	const char *name;
+};
+extern const struct rpc_param bdev_name_table[];
+
+/* Answers with the device's name or with rc; for methods that create. */
+void bdev_answer_created(
+	struct rpc_request *request, const struct bdev *bdev, int rc, const struct reason *reason);
+/* Unregisters and then answers true. */
+void bdev_delete(struct rpc_request *request, struct bdev *bdev);
+
+/* text is NULL (no uuid given) or what RPC_UUID has accepted. */
+void uuid_set(uuid_t uuid, const char *text);
+
+#endif

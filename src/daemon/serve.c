@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Start and stop, in this order and the reverse of it:
+ *
+ *	main thread       os, reactors and their threads, directories
+ *	control reactor   device registry, vhost, RPC methods, RPC socket; then clients are served
+ *
+ * The main thread does nothing but wait for signals: SIGTERM, SIGINT, SIGHUP and SIGQUIT stop the
+ * daemon (more of them during the stop change nothing), SIGUSR1 is ignored. They are blocked in
+ * all threads, which inherit the mask, and taken with sigwait, so that no code ever runs in a
+ * signal handler. Whoever wants the daemon to end from within sends it SIGTERM
+ * (spdk_kill_instance).
+ *
+ * Stop: RPC first, so that nothing new begins and what runs is answered; then the controllers, with
+ * their front-ends; then the block devices. A start that fails half way takes the same road.
+ *
+ * The state directory is made at the start, so that a place that cannot be written shows at once.
+ * What will be kept there (the configuration to be restored, and an embedded default) is written
+ * and read by a file of its own beside this one, between making the directory and serving clients.
+ */
+#include "daemon/serve.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "control/control.h"
+#include "daemon/options.h"
+
+struct serve {
+	struct serve_options options;
+	struct os *os;
+	struct reactor *control;
+	struct reactor *data[CPUS_MAX];
+	unsigned data_count;
+
+	/* control reactor */
+	struct bdev_registry *registry;
+	struct vhost *vhost;
+	struct rpc_server *rpc;
+	struct control *methods;
+	struct message begin;
+	struct message end;
+	struct flow stop;
+	struct bdev *last; /* the device being unregistered */
+
+	/* handed to the main thread with the semaphore */
+	sem_t event;
+	int rc;
+	struct reason reason;
+};
+
+/* ---- control reactor ----------------------------------------------------------------------- */
+
+static int serve_make_rpc(struct serve *serve)
+{
+	const struct control_options options = {
+		.control = serve->control,
+		.data = serve->data,
+		.data_count = serve->data_count,
+		.registry = serve->registry,
+		.vhost = serve->vhost,
+		.rpc = serve->rpc,
+		.cpus = serve->options.cpus,
+		.pinned = serve->options.pinned,
+		.version = SLUICE_VERSION,
+	};
+	int rc = control_create(&options, &serve->methods);
+
+	if (!rc && serve->options.rpcs_allowed)
+		rc = rpc_server_allow(serve->rpc, serve->options.rpcs_allowed, &serve->reason);
+	if (!rc && serve->options.rpc_socket[0])
+		rc = rpc_server_listen(serve->rpc, serve->options.rpc_socket, &serve->reason);
+	return rc;
+}
+
+static int serve_make(struct serve *serve)
+{
+	struct vhost_options options = {
+		.os = serve->os,
+		.control = serve->control,
+		.data_reactors = serve->data,
+		.data_reactor_count = serve->data_count,
+		.socket_dir = serve->options.vhost_dir,
+	};
+	int rc = bdev_registry_create(serve->os, serve->control, &serve->registry);
+
+	if (rc)
+		return rc;
+	options.registry = serve->registry;
+	rc = vhost_create(&options, &serve->reason, &serve->vhost);
+	if (!rc)
+		rc = rpc_server_create(serve->control, &serve->rpc);
+	if (!rc)
+		rc = serve_make_rpc(serve);
+	return rc;
+}
+
+static void serve_begin(struct message *message)
+{
+	struct serve *serve = container_of(message, struct serve, begin);
+
+	serve->rc = serve_make(serve);
+	if (!serve->rc) {
+		if (!serve->options.wait_for_rpc)
+			control_begin_runtime(serve->methods);
+		if (serve->options.rpc_socket[0])
+			rpc_server_serve(serve->rpc);
+	}
+	sem_post(&serve->event);
+}
+
+static void serve_find_first(struct bdev *bdev, void *arg)
+{
+	struct bdev **first = arg;
+
+	if (!*first)
+		*first = bdev;
+}
+
+static struct bdev *serve_first_bdev(struct serve *serve)
+{
+	struct bdev *first = NULL;
+
+	bdev_for_each(serve->registry, serve_find_first, &first);
+	return first;
+}
+
+static enum flow_result serve_stop_run(struct flow *f)
+{
+	struct serve *serve = container_of(f, struct serve, stop);
+
+	FLOW_BEGIN(f);
+	if (serve->methods)
+		control_stop(serve->methods);
+	if (serve->rpc)
+		AWAIT(f, rpc_server_stop(serve->rpc, flow_resume, f));
+	if (serve->vhost)
+		AWAIT(f, vhost_destroy(serve->vhost, flow_resume, f));
+	while (serve->registry && (serve->last = serve_first_bdev(serve)))
+		AWAIT(f, bdev_unregister(serve->last, flow_resume, f));
+	sem_post(&serve->event);
+	FLOW_END(f);
+}
+
+static void serve_end(struct message *message)
+{
+	struct serve *serve = container_of(message, struct serve, end);
+
+	flow_start(&serve->stop, serve->control, "stop", serve_stop_run);
+}
+
+/* ---- main thread --------------------------------------------------------------------------- */
+
+static void serve_call(struct serve *serve, struct message *message)
+{
+	reactor_send(serve->control, message);
+	while (sem_wait(&serve->event) < 0)
+		;
+}
+
+static int serve_make_directory(struct serve *serve, const char *path)
+{
+	char partial[PATHS_MAX];
+	int rc;
+
+	for (const char *end = path; *end;) {
+		end = strchrnul(end + 1, '/');
+		snprintf(partial, sizeof(partial), "%.*s", (int)(end - path), path);
+		rc = serve->os->ops->directory_create(serve->os, partial, 0700);
+		if (rc && rc != -EEXIST)
+			return reason_set(&serve->reason, rc,
+				"cannot make the directory %s (%s): choose another with "
+				"--state-dir, "
+				"--rpc-socket and --vhost-dir",
+				partial, strerror(-rc));
+	}
+	return 0;
+}
+
+static int serve_make_directories(struct serve *serve)
+{
+	char run[PATHS_MAX];
+	int rc = serve_make_directory(serve, serve->options.state_dir);
+
+	if (rc)
+		return rc;
+	if (serve->options.default_rpc_socket) {
+		rc = paths_run("", run, sizeof(run), &serve->reason);
+		if (!rc)
+			rc = serve_make_directory(serve, run);
+	}
+	if (!rc && serve->options.default_vhost_dir)
+		rc = serve_make_directory(serve, serve->options.vhost_dir);
+	return rc;
+}
+
+static int serve_write_pid(struct serve *serve)
+{
+	const struct os_ops *ops = serve->os->ops;
+	const char *path = serve->options.pid_file;
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	int fd;
+	int rc = ops->file_open(
+		serve->os, path, OS_OPEN_WRITE | OS_OPEN_CREATE | OS_OPEN_TRUNCATE, 0644, &fd);
+
+	if (!rc) {
+		int64_t written = ops->file_write(serve->os, fd, text, (size_t)len, 0);
+
+		rc = written < 0 ? (int)written : written == len ? 0 : -EIO;
+		ops->close(serve->os, fd);
+	}
+	if (rc)
+		reason_set(&serve->reason, rc, "cannot write the process id to %s: %s", path,
+			strerror(-rc));
+	return rc;
+}
+
+static int serve_make_reactor(
+	struct serve *serve, const struct reactor_options *options, struct reactor **ret_reactor)
+{
+	struct reactor *reactor;
+	int rc = reactor_create(serve->os, options, &serve->reason, &reactor);
+
+	if (rc)
+		return rc;
+	rc = reactor_start(reactor, &serve->reason);
+	if (rc) {
+		reactor_destroy(reactor);
+		return rc;
+	}
+	*ret_reactor = reactor;
+	return 0;
+}
+
+static int serve_make_reactors(struct serve *serve)
+{
+	const struct reactor_options control = {
+		.name = "control", .cpu = -1, .poll_mode = POLL_NEVER};
+	int rc = serve_make_reactor(serve, &control, &serve->control);
+
+	for (unsigned cpu = 0; !rc && cpu < CPUS_MAX; cpu++) {
+		char name[16];
+		const struct reactor_options data = {
+			.name = name,
+			.cpu = serve->options.pinned ? (int)cpu : -1,
+			.poll_mode = serve->options.poll_mode,
+		};
+
+		if (!cpu_set_has(&serve->options.cpus, cpu))
+			continue;
+		snprintf(name, sizeof(name), "data%u", serve->data_count);
+		rc = serve_make_reactor(serve, &data, &serve->data[serve->data_count]);
+		if (!rc)
+			serve->data_count++;
+	}
+	return rc;
+}
+
+static int serve_start(struct serve *serve)
+{
+	const struct os_real_options options = {.io_uring = serve->options.io_uring};
+	int rc = os_real_create(&options, &serve->reason, &serve->os);
+
+	if (!rc)
+		rc = serve_make_directories(serve);
+	if (!rc && serve->options.pid_file)
+		rc = serve_write_pid(serve);
+	if (!rc)
+		rc = serve_make_reactors(serve);
+	if (rc)
+		return rc;
+	serve->begin.run = serve_begin;
+	serve_call(serve, &serve->begin);
+	return serve->rc;
+}
+
+static void serve_stop(struct serve *serve)
+{
+	serve->end.run = serve_end;
+	if (serve->control)
+		serve_call(serve, &serve->end);
+	for (unsigned i = 0; i < serve->data_count; i++)
+		reactor_stop(serve->data[i]);
+	if (serve->control)
+		reactor_stop(serve->control);
+	if (serve->methods)
+		control_destroy(serve->methods);
+	if (serve->rpc)
+		rpc_server_destroy(serve->rpc);
+	if (serve->registry)
+		bdev_registry_destroy(serve->registry);
+	for (unsigned i = 0; i < serve->data_count; i++)
+		reactor_destroy(serve->data[i]);
+	if (serve->control)
+		reactor_destroy(serve->control);
+	if (serve->os && serve->options.pid_file)
+		serve->os->ops->file_unlink(serve->os, serve->options.pid_file);
+	if (serve->os)
+		os_real_destroy(serve->os);
+}
+
+/* Every guest brings descriptors for its memory and two for each of its queues. */
+static void serve_raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
+static void signals_block(sigset_t *ret_set)
+{
+	sigemptyset(ret_set);
+	sigaddset(ret_set, SIGTERM);
+	sigaddset(ret_set, SIGINT);
+	sigaddset(ret_set, SIGHUP);
+	sigaddset(ret_set, SIGQUIT);
+	sigaddset(ret_set, SIGUSR1);
+	pthread_sigmask(SIG_BLOCK, ret_set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void signals_await_stop(const sigset_t *set)
+{
+	int signal_number;
+
+	do {
+		while (sigwait(set, &signal_number))
+			;
+	} while (signal_number == SIGUSR1);
+	log_notice("stopping: received SIG%s", sigabbrev_np(signal_number));
+}
+
+int serve_main(int argc, char **argv)
+{
+	struct serve *serve = calloc(1, sizeof(*serve));
+	enum options_result parsed;
+	sigset_t signals;
+	int rc;
+
+	if (!serve)
+		return 1;
+	parsed = serve_options_parse(argc, argv, &serve->options);
+	if (parsed != OPTIONS_SERVE) {
+		free(serve);
+		return parsed == OPTIONS_EXIT ? 0 : 2;
+	}
+	signals_block(&signals);
+	serve_raise_limits();
+	sem_init(&serve->event, 0, 0);
+	rc = serve_start(serve);
+	if (rc) {
+		log_error("%s", reason_text(&serve->reason, rc));
+	} else {
+		log_notice("ready: management socket %s, data threads %u, I/O through %s",
+			serve->options.rpc_socket[0] ? serve->options.rpc_socket : "none",
+			serve->data_count, os_real_engine(serve->os));
+		signals_await_stop(&signals);
+	}
+	serve_stop(serve);
+	sem_destroy(&serve->event);
+	free(serve);
+	return rc ? 1 : 0;
+}
