@@ -1,0 +1,665 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Properties of a virtqueue, by seed: every chain arrives once with its bytes where the driver put
+ * them, comes back once with what the device wrote, in any order; no wake-up is lost in either
+ * direction; pause, stop and start lose nothing; a hostile driver breaks its own ring and no more.
+ *
+ * Bytes are a function of their guest-physical address, so that a buffer at the wrong place shows.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "queue_world.h"
+#include "spec/virtio_ring.h"
+
+#define SLICE_BYTES   2003 /* of the data area for one chain; odd, so that one crosses the border */
+#define SLICES	      ((WORLD_DATA_SIZE - 16) / SLICE_BYTES)
+#define SEGMENTS_MAX  24
+#define SEGMENT_BYTES 80
+#define HELD_MAX      512
+
+/* ---- the device: checks what it is given, answers now or later, in random order -------------- */
+
+struct echo_device {
+	struct queue_world *world;
+	struct vq_request *held[HELD_MAX];
+	unsigned held_count;
+	unsigned handled;
+	bool hold; /* answer nothing until told */
+	struct timer timer;
+};
+
+static uint8_t byte_out(uint64_t gpa)
+{
+	return (uint8_t)(gpa * 7 + (gpa >> 8) + 3);
+}
+
+static uint8_t byte_in(uint64_t gpa)
+{
+	return (uint8_t)~byte_out(gpa);
+}
+
+static void echo_check(struct echo_device *echo, const struct vq_request *request)
+{
+	uint64_t out = 0, in = 0;
+
+	for (unsigned i = 0; i < request->out_iovs + request->in_iovs; i++) {
+		const uint8_t *p = request->iov[i].iov_base;
+		uint64_t gpa = fe_memory_gpa(&echo->world->memory, p);
+
+		if (i >= request->out_iovs) {
+			in += request->iov[i].iov_len;
+			continue;
+		}
+		out += request->iov[i].iov_len;
+		for (size_t j = 0; j < request->iov[i].iov_len; j++)
+			assert_int_equal(p[j], byte_out(gpa + j));
+	}
+	assert_int_equal(out, request->out_bytes);
+	assert_int_equal(in, request->in_bytes);
+}
+
+static void echo_answer(struct echo_device *echo, struct vq_request *request)
+{
+	uint64_t written = request->in_bytes ?
+		sim_random(echo->world->sim, request->in_bytes + 1) :
+		0;
+	uint64_t left = written;
+
+	for (unsigned i = 0; i < request->in_iovs && left; i++) {
+		const struct iovec *iov = &request->iov[request->out_iovs + i];
+		uint64_t gpa = fe_memory_gpa(&echo->world->memory, iov->iov_base);
+		uint8_t *p = iov->iov_base;
+
+		for (size_t j = 0; j < iov->iov_len && left; j++, left--)
+			p[j] = byte_in(gpa + j);
+	}
+	virtqueue_push(request, (uint32_t)written);
+}
+
+static void echo_answer_one(struct echo_device *echo)
+{
+	unsigned pick = (unsigned)sim_random(echo->world->sim, echo->held_count);
+	struct vq_request *request = echo->held[pick];
+
+	echo->held[pick] = echo->held[--echo->held_count];
+	echo_answer(echo, request);
+}
+
+static void echo_timer(struct timer *timer)
+{
+	struct echo_device *echo = container_of(timer, struct echo_device, timer);
+	unsigned count;
+
+	if (echo->hold || echo->held_count == 0)
+		return;
+	count = 1 + (unsigned)sim_random(echo->world->sim, echo->held_count);
+	while (count--)
+		echo_answer_one(echo);
+	if (echo->held_count)
+		timer_start(echo->world->data, timer, sim_random(echo->world->sim, 40000));
+}
+
+static void echo_handle(struct vq_request *request)
+{
+	struct echo_device *echo = virtqueue_device(request->vq);
+
+	echo->handled++;
+	echo_check(echo, request);
+	if (!echo->hold && sim_random(echo->world->sim, 3) == 0) {
+		echo_answer(echo, request);
+		return;
+	}
+	assert_true(echo->held_count < HELD_MAX);
+	echo->held[echo->held_count++] = request;
+	if (!echo->hold && !timer_is_started(&echo->timer))
+		timer_start(echo->world->data, &echo->timer,
+			sim_random(echo->world->sim, 40000));
+}
+
+static const struct virtqueue_ops echo_ops = {
+	.request_size = sizeof(struct vq_request) + 8,
+	.handle = echo_handle,
+};
+
+/* ---- the driver -------------------------------------------------------------------------------- */
+
+struct driver {
+	struct queue_world world;
+	struct echo_device echo;
+	struct world_options options;
+	bool slice_used[SLICES];
+	struct slice {
+		uint32_t in_bytes;
+		uint32_t in_count;
+		struct fe_segment in[SEGMENTS_MAX];
+		unsigned index;
+	} slices[SLICES];
+	unsigned added, popped;
+};
+
+static void driver_create(struct driver *d, uint64_t seed)
+{
+	struct sim *dice = sim_create(seed ^ 0x5eed);
+
+	memset(d, 0, sizeof(*d));
+	d->options = (struct world_options){
+		.seed = seed,
+		.size = 1u << sim_random(dice, 9),
+		.event_idx = sim_random(dice, 2),
+		.indirect = sim_random(dice, 2),
+		.base = (uint16_t)(sim_random(dice, 2) ? 65536 - sim_random(dice, 300) : 0),
+		.poll_mode = (enum poll_mode)sim_random(dice, 3),
+		.ops = &echo_ops,
+		.device = &d->echo,
+	};
+	assert_int_equal(sim_destroy(dice), 0);
+	world_create(&d->world, &d->options);
+	d->echo.world = &d->world;
+	d->echo.timer.fired = echo_timer;
+	world_start(&d->world);
+}
+
+static void driver_fill(struct driver *d, const struct fe_segment *segment)
+{
+	uint8_t bytes[SEGMENT_BYTES];
+
+	for (uint32_t i = 0; i < segment->len; i++)
+		bytes[i] = byte_out(segment->gpa + i);
+	assert_int_equal(fe_memory_write(&d->world.memory, segment->gpa, bytes, segment->len), 0);
+}
+
+/* A chain of random segments over a free slice; false when the ring or the slices are full. */
+static bool driver_add(struct driver *d)
+{
+	struct fe_segment segments[SEGMENTS_MAX];
+	struct sim *sim = d->world.sim;
+	unsigned index = (unsigned)sim_random(sim, SLICES);
+	struct slice *slice = &d->slices[index];
+	uint64_t gpa = WORLD_DATA_GPA + index * SLICE_BYTES;
+	uint32_t count = 1 + (uint32_t)sim_random(sim, SEGMENTS_MAX);
+	uint32_t readable = (uint32_t)sim_random(sim, count + 1);
+	struct fe_chain chain = {.segments = segments, .count = count, .direct = count};
+
+	if (d->slice_used[index])
+		return false;
+	slice->in_bytes = 0;
+	slice->in_count = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		segments[i].gpa = gpa;
+		segments[i].len = 1 + (uint32_t)sim_random(sim, SEGMENT_BYTES - 1);
+		segments[i].write = i >= readable;
+		driver_fill(d, &segments[i]);
+		if (segments[i].write) {
+			slice->in_bytes += segments[i].len;
+			slice->in[slice->in_count++] = segments[i];
+		}
+		gpa += segments[i].len;
+	}
+	if (d->options.indirect)
+		chain.direct = (uint32_t)sim_random(sim, count + 1);
+	chain.indirect_write = sim_random(sim, 2);
+	chain.token = slice;
+	slice->index = index;
+	if (fe_ring_add(d->world.ring, &chain, NULL))
+		return false;
+	d->slice_used[index] = true;
+	d->added++;
+	return true;
+}
+
+static void driver_check(struct driver *d, const struct fe_completion *completion)
+{
+	struct slice *slice = completion->token;
+	uint32_t left = completion->len;
+
+	assert_true(d->slice_used[slice->index]);
+	d->slice_used[slice->index] = false;
+	assert_true(completion->len <= slice->in_bytes);
+	for (uint32_t i = 0; i < slice->in_count; i++) {
+		uint8_t bytes[SEGMENT_BYTES];
+
+		fe_memory_read(&d->world.memory, slice->in[i].gpa, bytes, slice->in[i].len);
+		for (uint32_t j = 0; j < slice->in[i].len; j++) {
+			uint64_t gpa = slice->in[i].gpa + j;
+
+			assert_int_equal(bytes[j], left ? byte_in(gpa) : byte_out(gpa));
+			left -= left > 0;
+		}
+	}
+	d->popped++;
+}
+
+static void driver_pop_all(struct driver *d)
+{
+	struct fe_completion completion;
+	int rc;
+
+	while ((rc = fe_ring_pop(d->world.ring, &completion)) == 1)
+		driver_check(d, &completion);
+	if (rc < 0)
+		fail_msg("%s", d->world.ring->fault);
+}
+
+/* Sleeps as a driver does: asks for an interrupt, looks again, believes nothing but the call. */
+static void driver_sleep(struct driver *d)
+{
+	unsigned calls = d->world.calls;
+
+	if (d->popped == d->added || fe_ring_interrupts(d->world.ring, true))
+		return;
+	assert_true(world_wait_call(&d->world, calls));
+	fe_ring_interrupts(d->world.ring, false);
+}
+
+static void driver_finish(struct driver *d)
+{
+	world_publish(&d->world);
+	while (d->popped < d->added) {
+		driver_sleep(d);
+		driver_pop_all(d);
+	}
+	assert_int_equal(d->echo.handled, d->added);
+}
+
+static void driver_random_step(struct driver *d)
+{
+	switch (sim_random(d->world.sim, 6)) {
+	case 0:
+	case 1:
+		for (unsigned i = (unsigned)sim_random(d->world.sim, 8); i; i--)
+			driver_add(d);
+		break;
+	case 2:
+		world_publish(&d->world);
+		break;
+	case 3:
+		world_run(&d->world, sim_random(d->world.sim, 300000));
+		break;
+	case 4:
+		driver_pop_all(d);
+		break;
+	case 5:
+		world_publish(&d->world);
+		driver_sleep(d);
+		break;
+	}
+}
+
+/* ---- tests -------------------------------------------------------------------------------------- */
+
+static void chains_arrive_once_and_come_back_once_in_any_order(void **state)
+{
+	SIM_FOR_EACH_SEED(seed, 150)
+	{
+		struct driver *d = malloc(sizeof(*d));
+
+		driver_create(d, seed);
+		for (unsigned i = 0; i < 200; i++)
+			driver_random_step(d);
+		driver_finish(d);
+		world_stop(&d->world);
+		assert_int_equal(virtqueue_base(d->world.vq),
+			(uint16_t)(d->options.base + d->added));
+		world_destroy(&d->world);
+		free(d);
+	}
+}
+
+static void pause_stop_and_start_lose_nothing(void **state)
+{
+	SIM_FOR_EACH_SEED(seed, 60)
+	{
+		struct driver *d = malloc(sizeof(*d));
+
+		driver_create(d, seed);
+		for (unsigned i = 0; i < 150; i++) {
+			driver_random_step(d);
+			switch (sim_random(d->world.sim, 12)) {
+			case 0:
+				world_pause(&d->world);
+				world_publish(&d->world); /* its kick must not be lost */
+				world_resume(&d->world);
+				break;
+			case 1:
+				world_stop(&d->world);
+				driver_pop_all(d);
+				assert_int_equal(d->echo.held_count, 0);
+				assert_int_equal(virtqueue_base(d->world.vq),
+					fe_ring_peek_used_idx(d->world.ring));
+				world_start(&d->world);
+				break;
+			}
+		}
+		driver_finish(d);
+		world_stop(&d->world);
+		world_destroy(&d->world);
+		free(d);
+	}
+}
+
+static void a_paused_queue_touches_nothing(void **state)
+{
+	struct driver *d = malloc(sizeof(*d));
+	unsigned handled;
+
+	driver_create(d, 7);
+	driver_add(d);
+	driver_finish(d);
+	world_pause(&d->world);
+	handled = d->echo.handled;
+	while (!driver_add(d))
+		;
+	fe_ring_publish(d->world.ring);
+	fe_ring_kick_always(d->world.ring);
+	d->world.os->ops->event_signal(d->world.os, d->world.kick_fd);
+	world_run(&d->world, 10 * MSEC_NS);
+	assert_int_equal(d->echo.handled, handled);
+	world_resume(&d->world);
+	driver_finish(d);
+	world_stop(&d->world);
+	world_destroy(&d->world);
+	free(d);
+}
+
+static void a_stop_waits_for_what_is_in_flight(void **state)
+{
+	struct driver *d = malloc(sizeof(*d));
+
+	driver_create(d, 11);
+	d->echo.hold = true;
+	while (!driver_add(d))
+		;
+	world_publish(&d->world);
+	world_run(&d->world, MSEC_NS);
+	assert_int_equal(d->echo.held_count, 1);
+	world_stop_begin(&d->world);
+	world_run(&d->world, 100 * MSEC_NS);
+	assert_false(d->world.answered);
+	d->echo.hold = false;
+	timer_start(d->world.data, &d->echo.timer, 1000); /* its reactor sleeps: nobody races */
+	d->world.os->ops->ring_wake(d->world.data->ring);
+	world_run(&d->world, 100 * MSEC_NS);
+	assert_true(d->world.answered);
+	driver_pop_all(d);
+	assert_int_equal(d->popped, 1);
+	world_destroy(&d->world);
+	free(d);
+}
+
+static void a_frozen_queue_writes_nothing_and_signals_nobody(void **state)
+{
+	struct driver *d = malloc(sizeof(*d));
+	unsigned calls;
+	uint16_t used;
+
+	driver_create(d, 13);
+	d->echo.hold = true;
+	while (!driver_add(d))
+		;
+	world_publish(&d->world);
+	world_run(&d->world, MSEC_NS);
+	world_freeze(&d->world);
+	calls = d->world.calls;
+	used = fe_ring_peek_used_idx(d->world.ring);
+	world_stop_begin(&d->world);
+	d->echo.hold = false;
+	timer_start(d->world.data, &d->echo.timer, 1000);
+	d->world.os->ops->ring_wake(d->world.data->ring);
+	world_run(&d->world, 100 * MSEC_NS);
+	assert_true(d->world.answered);
+	assert_int_equal(d->world.calls, calls);
+	assert_int_equal(fe_ring_peek_used_idx(d->world.ring), used);
+	world_destroy(&d->world);
+	free(d);
+}
+
+/* ---- hostile drivers ---------------------------------------------------------------------------- */
+
+struct attack {
+	const char *name;
+	void (*place)(struct queue_world *world, uint64_t data);
+	bool faulty; /* answered with an error by the device instead of breaking the ring */
+};
+
+static void attack_jump(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_avail_idx(world->ring, 9);
+}
+
+static void attack_head(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_avail(world->ring, 0, 8);
+	fe_ring_poke_avail_idx(world->ring, 1);
+}
+
+static void attack_one(struct queue_world *world)
+{
+	fe_ring_poke_avail(world->ring, 0, 0);
+	fe_ring_poke_avail_idx(world->ring, 1);
+}
+
+static void attack_next(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, data, 16, VRING_DESC_F_NEXT, 8);
+	attack_one(world);
+}
+
+static void attack_loop(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, data, 16, VRING_DESC_F_NEXT, 1);
+	fe_ring_poke_desc(world->ring, 1, data, 16, VRING_DESC_F_NEXT, 0);
+	attack_one(world);
+}
+
+static void attack_twice(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, data, 16, VRING_DESC_F_WRITE, 0);
+	fe_ring_poke_avail(world->ring, 0, 0);
+	fe_ring_poke_avail(world->ring, 1, 0);
+	fe_ring_poke_avail_idx(world->ring, 2);
+}
+
+static void attack_order(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, data, 16, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 1);
+	fe_ring_poke_desc(world->ring, 1, data, 16, 0, 0);
+	attack_one(world);
+}
+
+static void attack_wrap(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, UINT64_MAX - 7, 16, 0, 0);
+	attack_one(world);
+}
+
+static void attack_indirect(struct queue_world *world, uint64_t gpa, uint32_t len, uint16_t flags)
+{
+	fe_ring_poke_desc(world->ring, 0, gpa, len, flags | VRING_DESC_F_INDIRECT, 1);
+	fe_ring_poke_desc(world->ring, 1, gpa, 16, 0, 0);
+	attack_one(world);
+}
+
+static void attack_table_empty(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, data, 0, 0);
+}
+
+static void attack_table_odd(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, data, 17, 0);
+}
+
+static void attack_table_huge(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, data, 0xfffffff0, 0);
+}
+
+static void attack_table_nowhere(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, UINT64_C(0x700000000000), 32, 0);
+}
+
+static void attack_table_wraps(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, UINT64_MAX - 15, 32, 0);
+}
+
+static void attack_table_and_next(struct queue_world *world, uint64_t data)
+{
+	attack_indirect(world, data, 32, VRING_DESC_F_NEXT);
+}
+
+static void attack_table_in_table(struct queue_world *world, uint64_t data)
+{
+	const struct vring_desc inner = {
+		.addr = data, .len = 16, .flags = VRING_DESC_F_INDIRECT};
+
+	assert_int_equal(fe_memory_write(&world->memory, data, &inner, sizeof(inner)), 0);
+	attack_indirect(world, data, 16, 0);
+}
+
+static void attack_table_next(struct queue_world *world, uint64_t data)
+{
+	const struct vring_desc inner = {
+		.addr = data, .len = 16, .flags = VRING_DESC_F_NEXT, .next = 1};
+
+	assert_int_equal(fe_memory_write(&world->memory, data, &inner, sizeof(inner)), 0);
+	attack_indirect(world, data, 16, 0);
+}
+
+static void attack_nowhere(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, UINT64_C(0x700000000000), 64, VRING_DESC_F_WRITE, 0);
+	attack_one(world);
+}
+
+static void attack_off_the_end(struct queue_world *world, uint64_t data)
+{
+	fe_ring_poke_desc(world->ring, 0, WORLD_DATA_GPA + WORLD_DATA_SIZE - 8, 64, 0, 0);
+	attack_one(world);
+}
+
+static void attack_enormous(struct queue_world *world, uint64_t data)
+{
+	for (uint32_t i = 0; i < 8; i++)
+		fe_ring_poke_desc(world->ring, i, data, 0xffffffff, VRING_DESC_F_NEXT,
+			(uint16_t)(i + 1));
+	fe_ring_poke_desc(world->ring, 7, data, 0xffffffff, 0, 0);
+	attack_one(world);
+}
+
+static const struct attack attacks[] = {
+	{"the available index jumps", attack_jump, false},
+	{"a head is out of bounds", attack_head, false},
+	{"next is out of bounds", attack_next, false},
+	{"a chain is a loop", attack_loop, false},
+	{"a head is given twice", attack_twice, false},
+	{"readable follows writable", attack_order, false},
+	{"an address wraps", attack_wrap, false},
+	{"a table is empty", attack_table_empty, false},
+	{"a table has half a descriptor", attack_table_odd, false},
+	{"a table is huge", attack_table_huge, false},
+	{"a table is nowhere", attack_table_nowhere, false},
+	{"a table wraps", attack_table_wraps, false},
+	{"a table has a next", attack_table_and_next, false},
+	{"a table is in a table", attack_table_in_table, false},
+	{"next leaves the table", attack_table_next, false},
+	{"a buffer is nowhere", attack_nowhere, true},
+	{"a buffer leaves memory", attack_off_the_end, true},
+	{"a chain has 32 GiB", attack_enormous, true},
+};
+
+struct victim {
+	struct vq_request *held;
+	unsigned handled;
+	bool faulty;
+};
+
+static void victim_handle(struct vq_request *request)
+{
+	struct victim *victim = virtqueue_device(request->vq);
+
+	victim->handled++;
+	victim->faulty = request->faulty;
+	if (request->faulty)
+		virtqueue_push(request, 0);
+	else
+		victim->held = request;
+}
+
+static const struct virtqueue_ops victim_ops = {
+	.request_size = sizeof(struct vq_request),
+	.handle = victim_handle,
+};
+
+static void attack_run(const struct attack *attack, bool event_idx)
+{
+	struct queue_world world;
+	struct victim victim = {0};
+	const struct world_options options = {
+		.seed = 1,
+		.size = 8,
+		.event_idx = event_idx,
+		.indirect = true,
+		.ops = &victim_ops,
+		.device = &victim,
+	};
+	struct virtqueue_info info;
+
+	world_create(&world, &options);
+	world_start(&world);
+	attack->place(&world, WORLD_DATA_GPA);
+	world.os->ops->event_signal(world.os, world.kick_fd);
+	world_run(&world, 10 * MSEC_NS);
+	virtqueue_get_info(world.vq, &info);
+	assert_int_equal(info.broken, !attack->faulty);
+	assert_int_equal(world.errs, !attack->faulty);
+	assert_int_equal(victim.faulty, attack->faulty);
+
+	/* Kicks change nothing; err is told once. */
+	world.os->ops->event_signal(world.os, world.kick_fd);
+	world_run(&world, 10 * MSEC_NS);
+	assert_int_equal(world.errs, !attack->faulty);
+	world_stop_begin(&world);
+	if (victim.held) {
+		world_run(&world, MSEC_NS);
+		assert_false(world.answered);
+		virtqueue_push(victim.held, 0);
+		world.os->ops->ring_wake(world.data->ring);
+	}
+	world_run(&world, 10 * MSEC_NS);
+	assert_true(world.answered);
+
+	/* A restart on a clean ring serves again. */
+	fe_ring_reset(world.ring);
+	victim = (struct victim){0};
+	world_destroy(&world);
+}
+
+static void what_breaks_virtio_breaks_that_ring_once_and_no_more(void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(attacks); i++) {
+		attack_run(&attacks[i], false);
+		attack_run(&attacks[i], true);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(chains_arrive_once_and_come_back_once_in_any_order),
+		cmocka_unit_test(pause_stop_and_start_lose_nothing),
+		cmocka_unit_test(a_paused_queue_touches_nothing),
+		cmocka_unit_test(a_stop_waits_for_what_is_in_flight),
+		cmocka_unit_test(a_frozen_queue_writes_nothing_and_signals_nobody),
+		cmocka_unit_test(what_breaks_virtio_breaks_that_ring_once_and_no_more),
+	};
+
+	log_set_level(LOG_ERROR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
