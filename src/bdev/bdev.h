@@ -173,6 +173,11 @@ void bdev_channel_open(struct bdev_user *user, struct reactor *reactor,
 /* No request of this user is in flight on it. */
 void bdev_channel_close(struct bdev_channel *channel, done_fn done, void *arg);
 
+/* Between the two the device is not destroyed, even if it is unregistered meanwhile: for operations
+ * that look at it again after a wait, of backends (rescan) and of those who only looked it up. */
+void bdev_operation_begin(struct bdev *bdev);
+void bdev_operation_end(struct bdev *bdev);
+
 /* New size: users are told. Shrinking makes requests beyond the end fail from now on. */
 void bdev_set_size(struct bdev *bdev, uint64_t size_bytes);
 

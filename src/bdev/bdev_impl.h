@@ -55,18 +55,6 @@ void bdev_notify(struct bdev *bdev, int kind);
 /* Something that a removal waits for may have gone. */
 void bdev_removal_check(struct bdev *bdev);
 
-/* From its start to its end an operation keeps the device from being destroyed. */
-static inline void bdev_operation_begin(struct bdev *bdev)
-{
-	bdev->operations++;
-}
-
-static inline void bdev_operation_end(struct bdev *bdev)
-{
-	bdev->operations--;
-	bdev_removal_check(bdev);
-}
-
 /* ---- call.c ------------------------------------------------------------- */
 
 /* fn runs on reactor, then done(arg, rc) on the reactor that called. */

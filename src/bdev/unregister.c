@@ -47,6 +47,18 @@ void bdev_removal_check(struct bdev *bdev)
 	reactor_defer(bdev->registry->control, DEFER_COMPLETE, &op->wake);
 }
 
+void bdev_operation_begin(struct bdev *bdev)
+{
+	bdev->operations++;
+}
+
+void bdev_operation_end(struct bdev *bdev)
+{
+	invariant(bdev->operations > 0);
+	bdev->operations--;
+	bdev_removal_check(bdev);
+}
+
 static void bdev_removal_wait(struct bdev_remove_op *op)
 {
 	op->waiting = true;

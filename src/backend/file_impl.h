@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Between the files of the file backend:
+ *
+ *	file.c		make, describe, rescan and destroy a device
+ *	file_open.c	open a path and find out what it is: on a worker
+ *	file_claim.c	the write claim: flock()
+ *	file_io.c	READ and WRITE
+ *	file_clear.c	FLUSH, UNMAP and WRITE_ZEROES
+ */
+#ifndef BACKEND_FILE_IMPL_H
+#define BACKEND_FILE_IMPL_H
+
+#include "backend/backends.h"
+#include "core/slab.h"
+#include "core/worker.h"
+
+/* What the kernel takes in one call. */
+#define FILE_IOV_MAX 1024u
+
+struct file_bdev {
+	struct bdev bdev;
+
+	/* constant once registered */
+	int fd; /* -1: not open */
+	bool direct;
+	bool is_block;
+	bool can_unmap;
+	uint32_t memory_align; /* O_DIRECT: of buffers and their lengths */
+	uint32_t offset_align; /* O_DIRECT: of offset and length; at most a block */
+	struct os_file_info info;
+	struct file_bdev_options options; /* strings are our own */
+
+	/* What the kernel has refused once is not asked again; any reactor. */
+	_Atomic bool no_punch;
+	_Atomic bool no_zero_range;
+
+	/* A data reactor has met an end that was not expected: the control reactor looks. */
+	_Atomic bool size_doubted;
+	struct message doubt_message;
+
+	/* control reactor's */
+	struct bdev_gate rescan_gate;
+	bool claimed;
+	struct worker_job job; /* open, close */
+	struct reason *reason; /* of the job, borrowed */
+	done_fn destroyed;
+	void *arg;
+};
+
+/* The request while this backend has it. os_io stands first in both. */
+struct file_io {
+	union {
+		struct os_io os_io; /* under way; of a transfer, length is that of the piece */
+		struct slab_waiter waiter; /* waits for bounce memory */
+	};
+	struct iovec iov; /* a piece that is no part of the request's array */
+	uint64_t progress; /* bytes that are done */
+	void *bounce; /* SLAB_128K, or NULL */
+	uint8_t retries;
+	bool bounced; /* this piece goes through bounce */
+	bool suspicious; /* the kernel refused this request's own buffers */
+};
+
+_Static_assert(sizeof(struct file_io) <= BDEV_IO_BACKEND_SIZE, "fits in the request");
+_Static_assert(offsetof(struct file_io, os_io) == 0, "found from the os_io");
+
+static inline struct file_bdev *file_bdev_of(const struct bdev *bdev)
+{
+	return container_of(bdev, struct file_bdev, bdev);
+}
+
+static inline struct file_io *file_io_of(struct bdev_io *io)
+{
+	return (struct file_io *)io->backend.bytes;
+}
+
+static inline struct bdev_io *file_io_request(const struct os_io *os_io)
+{
+	return container_of(os_io, struct bdev_io, backend.os_io);
+}
+
+/* ---- file.c ---- */
+
+/* Looks at the size. */
+void file_check_size(struct file_bdev *file);
+/* Any reactor: looks at the size soon. */
+void file_doubt_size(struct file_bdev *file);
+bool bdev_is_any_file(const struct bdev *bdev);
+
+/* ---- file_open.c, on a worker ---- */
+
+int file_open_job(struct worker_job *job);
+int file_close_job(struct worker_job *job);
+
+/* ---- file_claim.c ---- */
+
+void file_claim(struct bdev *bdev, struct reason *reason, done_fn done, void *arg);
+void file_release(struct bdev *bdev, done_fn done, void *arg);
+
+/* ---- file_io.c ---- */
+
+void file_submit(struct bdev_channel *channel, struct bdev_io *io);
+/* The call was interrupted or could not wait: may it be made again? */
+bool file_io_may_retry(struct bdev_io *io, int64_t result);
+
+/* ---- file_clear.c ---- */
+
+void file_flush(struct file_bdev *file, struct bdev_io *io);
+/* UNMAP and WRITE_ZEROES. */
+void file_clear(struct file_bdev *file, struct bdev_io *io);
+/* The kernel or file system does not know this operation. */
+bool file_is_unsupported(int64_t result);
+
+#endif
