@@ -18,6 +18,10 @@ struct vhost_options {
 	unsigned data_reactor_count;
 	struct bdev_registry *registry;
 	const char *socket_dir; /* "" : current directory */
+	/* A front-end is disconnected when a message takes longer, such as GET_VRING_BASE while the
+	 * storage does not answer. 0: 30 seconds. */
+	uint64_t drain_limit_ns;
+	uint64_t guest_memory_max_bytes; /* of one front-end; 0: 64 TiB */
 };
 
 int vhost_create(const struct vhost_options *options, struct reason *reason,

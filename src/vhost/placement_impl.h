@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which data reactor serves a ring: the one with the fewest rings among those a controller may
+ * use. Control reactor.
+ */
+#ifndef VHOST_PLACEMENT_IMPL_H
+#define VHOST_PLACEMENT_IMPL_H
+
+#include "base/text.h"
+
+struct reactor;
+
+struct placement {
+	struct reactor **reactors; /* borrowed */
+	unsigned *rings; /* placed on each */
+	unsigned count;
+};
+
+int placement_init(
+	struct placement *placement, struct reactor **reactors, unsigned count) MUST_CHECK;
+void placement_fini(struct placement *placement);
+
+/* Is at least one reactor allowed by the set (NULL: all are), and does the set name no CPU that
+ * has none? */
+bool placement_allows(const struct placement *placement, const struct cpu_set *cpus);
+/* cpus as accepted by placement_allows. */
+struct reactor *placement_take(struct placement *placement, const struct cpu_set *cpus);
+void placement_give(struct placement *placement, struct reactor *reactor);
+
+#endif

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One connected front-end, for the files that make up a session:
+ *
+ *	session.c	life: the flow that takes one message after the other, and the end
+ *	messages.c	table of messages, what is due as an answer
+ *	messages_device.c, messages_ring.c, messages_memory.c	what each message does
+ *	ring.c		from what was told about a ring to a virtqueue that runs, and back
+ *	memory.c	tables of guest memory, their change while rings run
+ *	memory_map.c	mapping and unmapping on workers
+ *	backchannel.c	our requests to the front-end
+ *
+ * Everything here belongs to the control reactor.
+ */
+#ifndef VHOST_SESSION_IMPL_H
+#define VHOST_SESSION_IMPL_H
+
+#include "core/worker.h"
+#include "spec/virtio_ring.h"
+#include "vhost/backchannel_impl.h"
+#include "vhost/connection_impl.h"
+#include "vhost/device.h"
+#include "vhost/memory_impl.h"
+#include "vhost/placement_impl.h"
+#include "vhost/sigbus_impl.h"
+
+/* ---- rings ------------------------------------------------------------------------------- */
+
+/* What a ring's virtqueue should be doing, from all that was told (reference section 8). */
+enum ring_goal {
+	RING_CLOSED, /* no virtqueue: not started, or its memory is not there */
+	RING_PAUSED, /* fetches nothing */
+	RING_RUNNING,
+};
+
+struct ring {
+	struct vhost_session *session;
+	unsigned index;
+
+	/* as told by the front-end */
+	uint32_t num; /* 0: not told */
+	uint32_t base;
+	bool has_addr;
+	struct vhost_user_vring_addr addr;
+	int kick_fd; /* owned, all three; -1: none */
+	int call_fd;
+	int err_fd;
+	bool started;
+	bool enabled;
+
+	/* as it is */
+	struct virtqueue *vq; /* NULL: closed */
+	bool paused;
+	void *context; /* the device's */
+	struct reactor *reactor;
+	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;
+	struct connection_waiter frozen; /* who waits for RING_FROZEN */
+
+	/* the move under way */
+	struct flow flow;
+	enum ring_goal goal;
+	const struct virtqueue_ops *ops;
+	void *descriptors;
+	void *driver_area;
+	void *device_area;
+	done_fn done;
+	void *arg;
+};
+
+/* ---- the session ------------------------------------------------------------------------- */
+
+struct message_type;
+
+struct session_limits {
+	uint64_t drain_ns; /* a message that takes longer ends the session */
+	uint64_t reply_ns; /* as does a reply that cannot be written for so long */
+	uint64_t memory_bytes; /* sum of all regions */
+};
+
+struct session_options {
+	struct os *os;
+	struct reactor *control;
+	struct placement *placement;
+	const struct cpu_set *cpus; /* borrowed; NULL: all */
+	struct vhost_device *device;
+	struct session_limits limits;
+	int fd; /* handed over */
+	int event_fd; /* for struct sigbus_owner */
+	unsigned vid;
+	unsigned id;
+	void (*ended)(void *arg); /* everything is given back; the session is freed after it */
+	void *arg;
+};
+
+struct vhost_session {
+	struct session_options options;
+	struct os *os;
+	struct reactor *control;
+	struct vhost_device *device;
+	struct connection conn;
+	struct backchannel back;
+	struct log_limit log_limit;
+	struct reason reason; /* why the message at hand is refused */
+
+	/* negotiated */
+	uint64_t features;
+	bool features_set;
+	uint64_t protocol_features;
+
+	struct ring *rings;
+	unsigned ring_count;
+	bool claimed; /* the device's write claim */
+	bool has_run; /* rings have run before in this session */
+
+	struct guest_memory *memory; /* never NULL */
+	struct sigbus_owner sigbus;
+	bool memory_switching; /* to change.table: no ring runs */
+
+	/* the message at hand: one at a time */
+	const struct message_type *type;
+	int status;
+	bool need_reply;
+	bool reply_due;
+	uint32_t reply_size; /* of reply_buf: the handler's own reply */
+	uint8_t reply_buf[VHOST_USER_PAYLOAD_MAX];
+	struct flow message_flow; /* of a handler that waits */
+	done_fn message_done;
+	void *message_arg;
+	struct ring *ring; /* it is about */
+	int new_fd; /* it brought */
+	struct memory_change change;
+
+	/* rings_settle */
+	struct flow settle;
+	bool settle_may_open;
+	unsigned settle_pending;
+	int settle_rc;
+	done_fn settle_move_done;
+	void *settle_move_arg;
+	done_fn settle_done;
+	void *settle_arg;
+
+	struct flow flow; /* the session's life */
+	struct timer limit; /* of the message or reply at hand */
+	bool ending;
+};
+
+/* The first sentence about why it ends is logged; NULL: the front-end went away. The connection is
+ * closed and the rings are frozen at once; the rest follows in the session's flow. */
+void session_abort(struct vhost_session *s, const char *why);
+
+int session_create(
+	const struct session_options *options, struct vhost_session **ret_session) MUST_CHECK;
+unsigned session_in_flight(const struct vhost_session *s);
+bool session_is_started(const struct vhost_session *s);
+unsigned session_queues(const struct vhost_session *s);
+
+static inline bool session_has_protocol_feature(const struct vhost_session *s, unsigned bit)
+{
+	return s->protocol_features >> bit & 1;
+}
+
+/* ---- messages.c -------------------------------------------------------------------------- */
+
+struct message_type {
+	const char *name;
+	uint32_t size; /* of the payload */
+	uint32_t size_max; /* 0: exactly size */
+	unsigned fds_min;
+	unsigned fds_max;
+	bool own_reply;
+	bool empty_on_error; /* own reply with an empty payload instead of closing */
+	uint64_t needs; /* protocol features that must be acknowledged */
+	/* One of the two. handle: 0 or -errno with s->reason. run: a flow over s->message_flow
+	 * that ends with session_message_done. */
+	int (*handle)(struct vhost_session *s);
+	enum flow_result (*run)(struct flow *flow);
+};
+
+/* Finds the type of the received message and checks its form: 0 or -errno with s->reason. */
+int message_check(struct vhost_session *s);
+/* The flow of a message's run. */
+void message_run(struct vhost_session *s, done_fn done, void *arg);
+/* Last statement of such a flow. */
+void message_done(struct vhost_session *s, int rc);
+/* After it was handled with s->status: sets s->reply_due, and makes the reply. False: it has to be
+ * refused and there is no other way than to close the connection. */
+bool message_finish(struct vhost_session *s) MUST_CHECK;
+/* For handlers: an own reply of that size, zeroed. */
+void *message_reply_init(struct vhost_session *s, uint32_t size);
+void message_reply_u64(struct vhost_session *s, uint64_t value);
+
+static inline struct vhost_session *session_of_message_flow(struct flow *flow)
+{
+	return container_of(flow, struct vhost_session, message_flow);
+}
+
+/* ---- messages_device.c ------------------------------------------------------------------- */
+
+/* The handlers' messages. */
+int message_get_features(struct vhost_session *s);
+enum flow_result message_set_features_run(struct flow *f);
+int message_set_owner(struct vhost_session *s);
+enum flow_result message_reset_owner_run(struct flow *f);
+enum flow_result message_reset_device_run(struct flow *f);
+int message_get_protocol_features(struct vhost_session *s);
+int message_set_protocol_features(struct vhost_session *s);
+int message_get_queue_num(struct vhost_session *s);
+int message_get_max_mem_slots(struct vhost_session *s);
+int message_set_backend_req_fd(struct vhost_session *s);
+int message_get_config(struct vhost_session *s);
+int message_set_config(struct vhost_session *s);
+int message_set_log_fd(struct vhost_session *s);
+
+/* ---- messages_ring.c --------------------------------------------------------------------- */
+
+enum flow_result message_set_vring_num_run(struct flow *f);
+enum flow_result message_set_vring_addr_run(struct flow *f);
+enum flow_result message_set_vring_base_run(struct flow *f);
+enum flow_result message_get_vring_base_run(struct flow *f);
+enum flow_result message_set_vring_kick_run(struct flow *f);
+enum flow_result message_set_vring_call_run(struct flow *f);
+enum flow_result message_set_vring_err_run(struct flow *f);
+enum flow_result message_set_vring_enable_run(struct flow *f);
+
+/* ---- messages_memory.c ------------------------------------------------------------------- */
+
+enum flow_result message_set_mem_table_run(struct flow *f);
+enum flow_result message_add_mem_reg_run(struct flow *f);
+enum flow_result message_rem_mem_reg_run(struct flow *f);
+
+/* ---- ring.c ------------------------------------------------------------------------------ */
+
+void ring_init(struct ring *ring, struct vhost_session *s, unsigned index);
+/* Closes what descriptors it has. */
+void ring_fini(struct ring *ring);
+/* num and addresses are there. */
+bool ring_is_complete(const struct ring *ring);
+/* Closes the old descriptor of that place and keeps the new one. */
+void ring_replace_fd(struct ring *ring, int *place, int fd);
+/* Where its areas are in that table. False: not in it, or misaligned there. */
+bool ring_resolve(struct ring *ring, const struct guest_memory *memory);
+
+/* Brings every ring from what it does to what it should do; may_open: rings that are closed may be
+ * opened. Takes the device's write claim before the first opens, gives it up after the last has
+ * stopped. done: the first failure; rings that could not be opened stay closed. */
+void rings_settle(struct vhost_session *s, bool may_open, done_fn done, void *arg);
+/* Nothing is published to the guest any more, from soon on; session_abort. */
+void rings_freeze(struct vhost_session *s);
+bool rings_any_started(const struct vhost_session *s);
+
+#endif
