@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A hostile driver: the input is what a guest writes into its ring and memory, and when. The queue
+ *is a virtio-blk one over a memory disk, so that the requests are parsed as well. All on the
+ *simulated host. What must hold: no crash, no undefined behaviour, no touch outside the guest's
+ *memory (the sanitizers watch), and the queue always stops.
+ *
+ * Input: byte 0 the options (bits 0-3 log2 of the ring size up to 8, bit 4 EVENT_IDX, bit 5
+ *INDIRECT, bit 6 FLUSH and the other blk features acknowledged), then steps: a tag byte and its
+ *arguments. tag % 4 == 0	write: u16 offset, u8 length, bytes (wraps within memory) tag % 4 ==
+ *1	a well-formed block request at a slot: u8 slot, u8 type, u16 sector, u8 length / 16 tag % 4
+ *== 2	set the available index: i8 how far it moves tag % 4 == 3	kick, and let the device run
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/backends.h"
+#include "sim/sim.h"
+#include "spec/virtio_blk.h"
+#include "spec/virtio_ring.h"
+#include "vhost/blk.h"
+
+#define FUZZ_MEMORY 65536u
+#define FUZZ_GPA    UINT64_C(0x40000)
+#define FUZZ_DISK   (UINT64_C(1) << 20)
+
+/* Where things are in memory: descriptors, avail, used, then data. */
+#define FUZZ_AVAIL 4096u
+#define FUZZ_USED  8192u
+#define FUZZ_DATA  16384u
+
+struct fuzz {
+	struct sim *sim;
+	struct os *os;
+	struct reactor *control, *data;
+	struct bdev_registry *registry;
+	struct bdev *bdev;
+	struct vhost_device *device;
+	struct guest_memory *table;
+	uint8_t *memory;
+	int kick_fd, call_fd;
+	bool answered;
+	int rc;
+};
+
+struct input {
+	const uint8_t *p;
+	size_t left;
+};
+
+static uint8_t input_u8(struct input *in)
+{
+	if (!in->left)
+		return 0;
+	in->left--;
+	return *in->p++;
+}
+
+static uint16_t input_u16(struct input *in)
+{
+	uint16_t low = input_u8(in);
+
+	return (uint16_t)(low | input_u8(in) << 8);
+}
+
+static void fuzz_done(void *arg, int rc)
+{
+	struct fuzz *fuzz = arg;
+
+	fuzz->answered = true;
+	fuzz->rc = rc;
+}
+
+static bool fuzz_answered(void *arg)
+{
+	return ((struct fuzz *)arg)->answered;
+}
+
+struct fuzz_call {
+	struct message message;
+	struct fuzz *fuzz;
+	void (*call)(struct fuzz *fuzz);
+};
+
+static void fuzz_call_run(struct message *message)
+{
+	struct fuzz_call *call = container_of(message, struct fuzz_call, message);
+
+	call->call(call->fuzz);
+}
+
+/* Runs call on the control reactor and waits for fuzz_done. */
+static void fuzz_await(struct fuzz *fuzz, void (*call)(struct fuzz *fuzz))
+{
+	struct fuzz_call c = {.fuzz = fuzz, .call = call, .message.run = fuzz_call_run};
+
+	fuzz->answered = false;
+	reactor_send(fuzz->control, &c.message);
+	if (!sim_run(fuzz->sim, fuzz_answered, fuzz, 10 * SEC_NS) || fuzz->rc)
+		abort(); /* an operation that never ends is what this looks for */
+}
+
+static void fuzz_create_device(struct fuzz *fuzz)
+{
+	const struct malloc_bdev_options options = {
+		.name = "disk", .num_blocks = FUZZ_DISK / 512, .block_size = 512};
+
+	if (bdev_registry_create(fuzz->os, fuzz->control, &fuzz->registry) ||
+		malloc_bdev_create(fuzz->registry, &options, NULL, &fuzz->bdev) ||
+		blk_device_create(fuzz->control, fuzz->bdev, false, "fuzz", NULL, &fuzz->device))
+		abort();
+	fuzz_done(fuzz, 0);
+}
+
+static struct virtqueue *fuzz_vq;
+static const struct virtqueue_ops *fuzz_ops;
+static void *fuzz_context;
+static uint64_t fuzz_features;
+
+static void fuzz_ring_open(struct fuzz *fuzz)
+{
+	fuzz->device->ops->ring_open(fuzz->device, 0, fuzz->data, fuzz_features, &fuzz_ops,
+		&fuzz_context, fuzz_done, fuzz);
+}
+
+static void fuzz_ring_start(struct fuzz *fuzz)
+{
+	virtqueue_start(fuzz_vq, fuzz->data, fuzz_done, fuzz);
+}
+
+static void fuzz_ring_stop(struct fuzz *fuzz)
+{
+	virtqueue_stop(fuzz_vq, fuzz_done, fuzz);
+}
+
+static void fuzz_ring_close(struct fuzz *fuzz)
+{
+	fuzz->device->ops->ring_close(fuzz->device, 0, fuzz_context, fuzz_done, fuzz);
+}
+
+static struct fuzz *fuzz_create(void)
+{
+	static struct fuzz fuzz;
+	const struct reactor_options control = {.name = "control", .cpu = -1};
+	const struct reactor_options data = {.name = "data", .cpu = -1};
+	const struct sim_options options = {.seed = 1, .allow_blocking = true};
+
+	if (fuzz.sim)
+		return &fuzz;
+	log_set_level(LOG_ERROR);
+	fuzz.sim = sim_create_with(&options);
+	fuzz.os = sim_os(fuzz.sim);
+	if (reactor_create(fuzz.os, &control, NULL, &fuzz.control) ||
+		reactor_start(fuzz.control, NULL) ||
+		reactor_create(fuzz.os, &data, NULL, &fuzz.data) ||
+		reactor_start(fuzz.data, NULL) ||
+		fuzz.os->ops->event_create(fuzz.os, &fuzz.kick_fd) ||
+		fuzz.os->ops->event_create(fuzz.os, &fuzz.call_fd))
+		abort();
+	fuzz.memory = aligned_alloc(4096, FUZZ_MEMORY); /* exact: beyond it the sanitizer reports */
+	fuzz.table = calloc(1, sizeof(*fuzz.table) + 2 * sizeof(struct guest_region));
+	/* Two regions, so that buffers and tables cross a border. */
+	fuzz.table->count = 2;
+	fuzz.table->regions[0] = (struct guest_region){
+		.gpa = FUZZ_GPA, .size = FUZZ_MEMORY / 2, .addr = fuzz.memory};
+	fuzz.table->regions[1] = (struct guest_region){.gpa = FUZZ_GPA + FUZZ_MEMORY / 2,
+		.size = FUZZ_MEMORY / 2,
+		.addr = fuzz.memory + FUZZ_MEMORY / 2};
+	fuzz_await(&fuzz, fuzz_create_device);
+	return &fuzz;
+}
+
+static void fuzz_queue_create(struct fuzz *fuzz, uint8_t flags)
+{
+	const struct virtqueue_config config = {
+		.features = fuzz_features,
+		.size = (uint16_t)(1u << (flags & 15) % 9),
+		.descriptors = fuzz->memory,
+		.driver_area = fuzz->memory + FUZZ_AVAIL,
+		.device_area = fuzz->memory + FUZZ_USED,
+		.memory = fuzz->table,
+		.kick_fd = fuzz->kick_fd,
+		.call_fd = fuzz->call_fd,
+		.err_fd = -1,
+		.name = "fuzz",
+		.device = fuzz_context,
+	};
+
+	if (virtqueue_create(fuzz_ops, &config, NULL, &fuzz_vq))
+		abort();
+}
+
+static void fuzz_write(struct fuzz *fuzz, struct input *in)
+{
+	uint16_t offset = input_u16(in);
+
+	for (uint8_t len = input_u8(in); len; len--)
+		fuzz->memory[offset++] = input_u8(in);
+}
+
+static void fuzz_request(struct fuzz *fuzz, struct input *in)
+{
+	struct vring_desc *desc = (struct vring_desc *)(void *)fuzz->memory;
+	uint16_t slot = (uint16_t)(input_u8(in) * 3 % 250);
+	struct virtio_blk_outhdr header = {.type = input_u8(in) % 16, .sector = input_u16(in)};
+	uint32_t len = input_u8(in) * 16u;
+	uint16_t direction = header.type == 0 || header.type == 8 ? VRING_DESC_F_WRITE : 0;
+	uint64_t data = FUZZ_DATA + slot * 128u;
+
+	memcpy(fuzz->memory + data, &header, sizeof(header));
+	desc[slot] =
+		(struct vring_desc){FUZZ_GPA + data, 16, VRING_DESC_F_NEXT, (uint16_t)(slot + 1)};
+	desc[slot + 1] = (struct vring_desc){FUZZ_GPA + data + 16, len,
+		(uint16_t)(VRING_DESC_F_NEXT | direction), (uint16_t)(slot + 2)};
+	desc[slot + 2] = (struct vring_desc){FUZZ_GPA + data + 8, 1, VRING_DESC_F_WRITE, 0};
+}
+
+static void fuzz_steps(struct fuzz *fuzz, struct input *in)
+{
+	struct vring_avail *avail = (struct vring_avail *)(void *)(fuzz->memory + FUZZ_AVAIL);
+
+	for (unsigned steps = 0; in->left && steps < 64; steps++) {
+		switch (input_u8(in) % 4) {
+		case 0:
+			fuzz_write(fuzz, in);
+			break;
+		case 1:
+			fuzz_request(fuzz, in);
+			break;
+		case 2:
+			avail->idx = (uint16_t)(avail->idx + (int8_t)input_u8(in));
+			break;
+		case 3:
+			fuzz->os->ops->event_signal(fuzz->os, fuzz->kick_fd);
+			sim_run_for(fuzz->sim, 20 * USEC_NS);
+			break;
+		}
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct fuzz *fuzz = fuzz_create();
+	struct input in = {data, size};
+	uint8_t flags = input_u8(&in);
+
+	memset(fuzz->memory, 0, FUZZ_MEMORY);
+	fuzz_features = VIRTIO_BIT(VIRTIO_F_VERSION_1);
+	if (flags & 16)
+		fuzz_features |= VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
+	if (flags & 32)
+		fuzz_features |= VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
+	if (flags & 64)
+		fuzz_features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
+				 VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
+	fuzz_await(fuzz, fuzz_ring_open);
+	fuzz_queue_create(fuzz, flags);
+	fuzz_await(fuzz, fuzz_ring_start);
+	fuzz_steps(fuzz, &in);
+	fuzz_await(fuzz, fuzz_ring_stop);
+	virtqueue_destroy(fuzz_vq);
+	fuzz_await(fuzz, fuzz_ring_close);
+	return 0;
+}
