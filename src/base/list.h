@@ -70,15 +70,21 @@ static inline void list_move_all(struct list *to, struct list *from)
 
 #define list_first_entry(head, type, member) list_entry((head)->next, type, member)
 
+/* Where the member is. At the end of a walk pos is the head minus an offset, no entry: its members
+ * must not be named, not even for their address. */
+#define list_member(pos, member)                                                                   \
+	((struct list *)((uintptr_t)(pos) + offsetof(__typeof__(*(pos)), member)))
+
 #define list_for_each_entry(pos, head, member)                                                     \
-	for (pos = list_entry((head)->next, __typeof__(*pos), member); &pos->member != (head);     \
-		pos = list_entry(pos->member.next, __typeof__(*pos), member))
+	for (pos = list_entry((head)->next, __typeof__(*pos), member);                             \
+		list_member(pos, member) != (head);                                                \
+		pos = list_entry(list_member(pos, member)->next, __typeof__(*pos), member))
 
 /* The current entry may be removed in the body. */
 #define list_for_each_entry_safe(pos, tmp, head, member)                                           \
 	for (pos = list_entry((head)->next, __typeof__(*pos), member),                             \
-	    tmp = list_entry(pos->member.next, __typeof__(*pos), member);                          \
-		&pos->member != (head);                                                            \
-		pos = tmp, tmp = list_entry(tmp->member.next, __typeof__(*tmp), member))
+	    tmp = list_entry(list_member(pos, member)->next, __typeof__(*pos), member);            \
+		list_member(pos, member) != (head); pos = tmp,                                     \
+	    tmp = list_entry(list_member(tmp, member)->next, __typeof__(*tmp), member))
 
 #endif
