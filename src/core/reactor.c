@@ -223,6 +223,7 @@ static void reactor_sleep(struct reactor *reactor)
 static bool reactor_is_finished(struct reactor *reactor)
 {
 	return reactor->stopping && reactor->jobs == 0 && reactor->deferred_phases == 0 &&
+	       reactor->os->ops->ring_pending(reactor->ring) == 0 &&
 	       mpsc_is_empty(&reactor->messages);
 }
 

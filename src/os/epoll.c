@@ -64,7 +64,7 @@ static int epoll_create_ring(
 		return -ENOMEM;
 	memset(epoll, 0, sizeof(*epoll));
 	list_init(&epoll->refused);
-	rc = ring_init(
+	rc = os_ring_init(
 		&epoll->ring, os_real_of(os), (unsigned)u64_min(jobs, JOBS_MAX), EFD_NONBLOCK);
 	if (rc)
 		goto free_epoll;
@@ -83,7 +83,7 @@ static int epoll_create_ring(
 close_epoll:
 	close(epoll->epoll_fd);
 fini_ring:
-	ring_fini(&epoll->ring);
+	os_ring_fini(&epoll->ring);
 free_epoll:
 	free(epoll);
 	return rc;
@@ -94,7 +94,7 @@ static void epoll_destroy_ring(struct os_ring *ring)
 	struct epoll_ring *epoll = epoll_ring_of(ring);
 
 	close(epoll->epoll_fd);
-	ring_fini(ring);
+	os_ring_fini(ring);
 	for (unsigned i = 0; i < epoll->fds_count; i++)
 		free(epoll->fds[i]);
 	free(epoll->fds);

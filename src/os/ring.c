@@ -10,7 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-int ring_init(struct os_ring *ring, struct os_real *real, unsigned jobs, int wake_flags)
+int os_ring_init(struct os_ring *ring, struct os_real *real, unsigned jobs, int wake_flags)
 {
 	int rc;
 
@@ -24,7 +24,7 @@ int ring_init(struct os_ring *ring, struct os_real *real, unsigned jobs, int wak
 	return rc;
 }
 
-void ring_fini(struct os_ring *ring)
+void os_ring_fini(struct os_ring *ring)
 {
 	invariant(ring->in_flight == 0);
 	offload_fini(&ring->offload);

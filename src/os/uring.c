@@ -110,7 +110,7 @@ static int uring_create(
 		return -ENOMEM;
 	memset(uring, 0, sizeof(*uring));
 	/* The wake is a read that waits in the kernel: a non-blocking descriptor would fail it. */
-	rc = ring_init(&uring->ring, real, OFFLOAD_JOBS, 0);
+	rc = os_ring_init(&uring->ring, real, OFFLOAD_JOBS, 0);
 	if (rc)
 		goto free_uring;
 	rc = uring_queue_init(real, (unsigned)u64_min(entries, ENTRIES_MAX), &uring->uring);
@@ -123,7 +123,7 @@ static int uring_create(
 	return 0;
 
 fini_ring:
-	ring_fini(&uring->ring);
+	os_ring_fini(&uring->ring);
 free_uring:
 	free(uring);
 	return rc;
@@ -134,7 +134,7 @@ static void uring_destroy(struct os_ring *ring)
 	struct uring *uring = uring_of(ring);
 
 	io_uring_queue_exit(&uring->uring);
-	ring_fini(ring);
+	os_ring_fini(ring);
 	watch_table_fini(&uring->watches);
 	free(uring);
 }
