@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The command table and the general way through it.
+ *
+ * Order of the checks, as initiators expect them: no such logical unit, pending unit attention
+ * (SAM-5 5.14: it goes before everything that is wrong with the command itself), unknown operation
+ * code, unknown service action, NACA, not ready, write protected. The rest is the command's own.
+ *
+ * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
+ *
+ * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
+ * that only looks like an answer): reservations, COMPARE AND WRITE, ORWRITE, FORMAT UNIT, SANITIZE,
+ * EXTENDED COPY, LOG SENSE, 32-byte CDBs.
+ */
+#include "scsi/command.h"
+
+#include "scsi/sense.h"
+
+#define ANY  (SCSI_COMMAND_ANY_LUN | SCSI_COMMAND_WELL_KNOWN | SCSI_COMMAND_PAST_ATTENTION)
+#define SA   SCSI_COMMAND_SERVICE_ACTION
+#define MED  SCSI_COMMAND_MEDIUM
+#define WR   (SCSI_COMMAND_MEDIUM | SCSI_COMMAND_WRITES)
+#define CTRL 0x04 /* of the control byte: NACA */
+
+#define BE32 0xff, 0xff, 0xff, 0xff
+#define BE64 BE32, BE32
+
+const struct scsi_command scsi_commands[] = {
+	{SCSI_TEST_UNIT_READY, 0, 6, MED | SCSI_COMMAND_WELL_KNOWN, {0x00, 0, 0, 0, 0, CTRL},
+		scsi_run_test_unit_ready},
+	{SCSI_REQUEST_SENSE, 0, 6, ANY, {0x03, 0x01, 0, 0, 0xff, CTRL}, scsi_run_request_sense},
+	{SCSI_READ_6, 0, 6, MED, {0x08, 0x1f, 0xff, 0xff, 0xff, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_6, 0, 6, WR, {0x0a, 0x1f, 0xff, 0xff, 0xff, CTRL}, scsi_run_read_write},
+	{SCSI_INQUIRY, 0, 6, ANY, {0x12, 0x01, 0xff, 0xff, 0xff, CTRL}, scsi_run_inquiry},
+	{SCSI_MODE_SELECT_6, 0, 6, 0, {0x15, 0x11, 0, 0, 0xff, CTRL}, scsi_run_mode_select},
+	{SCSI_MODE_SENSE_6, 0, 6, 0, {0x1a, 0x08, 0xff, 0xff, 0xff, CTRL}, scsi_run_mode_sense},
+	{SCSI_START_STOP_UNIT, 0, 6, MED, {0x1b, 0, 0, 0, 0xf7, CTRL}, scsi_run_start_stop_unit},
+	{SCSI_PREVENT_ALLOW, 0, 6, 0, {0x1e, 0, 0, 0, 0x03, CTRL}, scsi_run_prevent_allow},
+	{SCSI_READ_CAPACITY_10, 0, 10, MED, {0x25, 0, BE32, 0, 0, 0x01, CTRL},
+		scsi_run_read_capacity_10},
+	{SCSI_READ_10, 0, 10, MED, {0x28, 0xf8, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_10, 0, 10, WR, {0x2a, 0xf8, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_AND_VERIFY_10, 0, 10, WR, {0x2e, 0xf6, BE32, 0, 0xff, 0xff, CTRL},
+		scsi_run_write_and_verify},
+	{SCSI_VERIFY_10, 0, 10, MED, {0x2f, 0xf6, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_verify},
+	{SCSI_SYNCHRONIZE_CACHE_10, 0, 10, MED, {0x35, 0, BE32, 0, 0xff, 0xff, CTRL},
+		scsi_run_synchronize_cache},
+	{SCSI_WRITE_SAME_10, 0, 10, WR, {0x41, 0xf8, BE32, 0, 0xff, 0xff, CTRL},
+		scsi_run_write_same},
+	{SCSI_UNMAP, 0, 10, WR | SCSI_COMMAND_UNMAPS, {0x42, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
+		scsi_run_unmap},
+	{SCSI_MODE_SELECT_10, 0, 10, 0, {0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
+		scsi_run_mode_select},
+	{SCSI_MODE_SENSE_10, 0, 10, 0, {0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CTRL},
+		scsi_run_mode_sense},
+	{SCSI_READ_16, 0, 16, MED, {0x88, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_16, 0, 16, WR, {0x8a, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_AND_VERIFY_16, 0, 16, WR, {0x8e, 0xf6, BE64, BE32, 0, CTRL},
+		scsi_run_write_and_verify},
+	{SCSI_VERIFY_16, 0, 16, MED, {0x8f, 0xf6, BE64, BE32, 0, CTRL}, scsi_run_verify},
+	{SCSI_SYNCHRONIZE_CACHE_16, 0, 16, MED, {0x91, 0, BE64, BE32, 0, CTRL},
+		scsi_run_synchronize_cache},
+	{SCSI_WRITE_SAME_16, 0, 16, WR, {0x93, 0xf9, BE64, BE32, 0, CTRL}, scsi_run_write_same},
+	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MED | SA,
+		{0x9e, 0x10, BE64, BE32, 0x01, CTRL}, scsi_run_read_capacity_16},
+	{SCSI_REPORT_LUNS, 0, 12, ANY, {0xa0, 0, 0xff, 0, 0, 0, BE32, 0, CTRL},
+		scsi_run_report_luns},
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, SA,
+		{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, BE32, 0, CTRL},
+		scsi_run_report_supported_opcodes},
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, SA,
+		{0xa3, 0x0d, 0x80, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_supported_tmf},
+	{SCSI_READ_12, 0, 12, MED, {0xa8, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_12, 0, 12, WR, {0xaa, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_WRITE_AND_VERIFY_12, 0, 12, WR, {0xae, 0xf6, BE32, BE32, 0, CTRL},
+		scsi_run_write_and_verify},
+	{SCSI_VERIFY_12, 0, 12, MED, {0xaf, 0xf6, BE32, BE32, 0, CTRL}, scsi_run_verify},
+};
+
+const unsigned scsi_command_count = ARRAY_SIZE(scsi_commands);
+
+bool scsi_command_exists(const struct scsi_command *command, const struct scsi_lun_channel *channel)
+{
+	if (command->flags & SCSI_COMMAND_UNMAPS)
+		return channel && bdev_supports(channel->bdev, BDEV_IO_UNMAP);
+	return true;
+}
+
+/* NULL when there is none; *ret_opcode tells whether at least the operation code is known. */
+static const struct scsi_command *command_find(const struct scsi_task *task, bool *ret_opcode)
+{
+	*ret_opcode = false;
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		const struct scsi_command *command = &scsi_commands[i];
+
+		if (command->opcode != task->cdb[0] || !scsi_command_exists(command, task->channel))
+			continue;
+		*ret_opcode = true;
+		if (!(command->flags & SCSI_COMMAND_SERVICE_ACTION) ||
+			command->service_action == (task->cdb[1] & 0x1f))
+			return command;
+	}
+	return NULL;
+}
+
+static enum scsi_run command_unknown(struct scsi_task *task, bool opcode_known)
+{
+	if (opcode_known)
+		return scsi_task_check_cdb(task, 1, 4);
+	return scsi_task_check(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+}
+
+/* No logical unit, or the well-known one. */
+static enum scsi_run dispatch_without_lun(
+	struct scsi_task *task, const struct scsi_command *command, bool opcode_known)
+{
+	unsigned needed = task->well_known ? SCSI_COMMAND_WELL_KNOWN : SCSI_COMMAND_ANY_LUN;
+
+	if (command && command->flags & needed)
+		return command->run(task);
+	if (task->well_known)
+		return command_unknown(task, command ? false : opcode_known);
+	return scsi_task_check(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
+}
+
+static enum scsi_run attention_tell(struct scsi_task *task)
+{
+	enum scsi_unit_attention attention;
+	struct scsi_sense sense;
+
+	/* Another reactor may have told it in between: then there is nothing to tell here. */
+	if (!scsi_attention_take(task->channel->attachment, &attention))
+		return SCSI_GOES_ON;
+	sense = scsi_sense_of_attention(attention);
+	return scsi_task_check(task, sense.key, sense.code);
+}
+
+enum scsi_run scsi_command_dispatch(struct scsi_task *task)
+{
+	struct scsi_lun_channel *channel = task->channel;
+	const struct scsi_command *command;
+	uint32_t attention;
+	bool opcode_known;
+
+	if (task->in_bytes && task->out_bytes) {
+		task->response = SCSI_RESPONSE_FAILURE;
+		return SCSI_ENDED;
+	}
+	command = command_find(task, &opcode_known);
+	task->command = command;
+	if (!channel)
+		return dispatch_without_lun(task, command, opcode_known);
+
+	attention = atomic_load_explicit(&channel->attachment->attention, memory_order_acquire);
+	if (attention & SCSI_ATTENTION_CONDITIONS &&
+		!(command && command->flags & SCSI_COMMAND_PAST_ATTENTION) &&
+		attention_tell(task) == SCSI_ENDED)
+		return SCSI_ENDED;
+	if (!command)
+		return command_unknown(task, opcode_known);
+	if (task->cdb[command->cdb_len - 1] & CTRL)
+		return scsi_task_check_cdb(task, command->cdb_len - 1, 2);
+	if (command->flags & SCSI_COMMAND_MEDIUM && attention & SCSI_ATTENTION_NOT_READY)
+		return scsi_task_check(task, SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY);
+	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)
+		return scsi_task_check(task, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
+	return command->run(task);
+}

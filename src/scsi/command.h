@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The command table: what exists, how long its CDB is, which bits of it are looked at, what must
+ * hold before it runs. One table drives dispatch, checking and REPORT SUPPORTED OPERATION CODES, so
+ * that they cannot disagree.
+ */
+#ifndef SCSI_COMMAND_H
+#define SCSI_COMMAND_H
+
+#include "scsi/steps.h"
+
+enum scsi_command_flags {
+	SCSI_COMMAND_ANY_LUN = 1 << 0, /* answers where the target has no such LUN */
+	SCSI_COMMAND_WELL_KNOWN = 1 << 1, /* answers on the REPORT LUNS well-known LUN */
+	SCSI_COMMAND_PAST_ATTENTION = 1 << 2, /* runs while a unit attention is pending */
+	SCSI_COMMAND_MEDIUM = 1 << 3, /* needs the block device to be ours to use */
+	SCSI_COMMAND_WRITES = 1 << 4, /* refused when write protected */
+	SCSI_COMMAND_UNMAPS = 1 << 5, /* exists where the block device can unmap */
+	SCSI_COMMAND_SERVICE_ACTION = 1 << 6, /* byte 1 bits 0-4 select it */
+};
+
+struct scsi_command {
+	uint8_t opcode;
+	uint8_t service_action;
+	uint8_t cdb_len;
+	uint8_t flags;
+	/* A one for each bit that we look at; byte 0 is the operation code, a service action stands
+	 * as itself (SPC-4 6.35.3). */
+	uint8_t usage[16];
+	enum scsi_run (*run)(struct scsi_task *task);
+};
+
+extern const struct scsi_command scsi_commands[];
+extern const unsigned scsi_command_count;
+
+/* Does this logical unit have it? */
+bool scsi_command_exists(
+	const struct scsi_command *command, const struct scsi_lun_channel *channel);
+
+/* The general way: finds the command, checks what the table says, runs it. */
+enum scsi_run scsi_command_dispatch(struct scsi_task *task);
+
+/* read_write.c. The straight path: false when it is none, or nothing was done because something
+ * about it is odd; the general way then finds out what. */
+bool scsi_read_write_submit(struct scsi_task *task);
+
+/* read_write.c. Writes the task's data-out to task->offset, task->left bytes of it. */
+enum scsi_run scsi_write_data(struct scsi_task *task, uint8_t flags, scsi_step_fn next);
+
+enum scsi_run scsi_run_inquiry(struct scsi_task *task);
+enum scsi_run scsi_run_mode_select(struct scsi_task *task);
+enum scsi_run scsi_run_mode_sense(struct scsi_task *task);
+enum scsi_run scsi_run_prevent_allow(struct scsi_task *task);
+enum scsi_run scsi_run_read_capacity_10(struct scsi_task *task);
+enum scsi_run scsi_run_read_capacity_16(struct scsi_task *task);
+enum scsi_run scsi_run_read_write(struct scsi_task *task);
+enum scsi_run scsi_run_report_luns(struct scsi_task *task);
+enum scsi_run scsi_run_report_supported_opcodes(struct scsi_task *task);
+enum scsi_run scsi_run_report_supported_tmf(struct scsi_task *task);
+enum scsi_run scsi_run_request_sense(struct scsi_task *task);
+enum scsi_run scsi_run_start_stop_unit(struct scsi_task *task);
+enum scsi_run scsi_run_synchronize_cache(struct scsi_task *task);
+enum scsi_run scsi_run_test_unit_ready(struct scsi_task *task);
+enum scsi_run scsi_run_unmap(struct scsi_task *task);
+enum scsi_run scsi_run_verify(struct scsi_task *task);
+enum scsi_run scsi_run_write_and_verify(struct scsi_task *task);
+enum scsi_run scsi_run_write_same(struct scsi_task *task);
+
+/* vpd.c: INQUIRY with EVPD. */
+enum scsi_run scsi_run_inquiry_vpd(struct scsi_task *task, uint8_t page, size_t allocation_length);
+
+#endif

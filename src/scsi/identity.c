@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "scsi/identity.h"
+
+#include <stdio.h>
+
+#include "base/endian.h"
+
+#define NAA_LOCALLY_ASSIGNED (UINT64_C(3) << 60)
+
+void scsi_identity_make(const uuid_t uuid, char serial[SCSI_SERIAL_BYTES + 1], uint8_t naa[8])
+{
+	uint64_t folded = be64_get(uuid) ^ be64_get(uuid + 8);
+
+	for (unsigned i = 0; i < 16; i++)
+		snprintf(serial + 2 * i, 3, "%02x", uuid[i]);
+	/* The top four bits make room for the type: they are folded in at the bottom. */
+	folded = (folded ^ folded >> 60) & (NAA_LOCALLY_ASSIGNED / 3 - 1);
+	be64_put(naa, NAA_LOCALLY_ASSIGNED | folded);
+}

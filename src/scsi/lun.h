@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Logical units.
+ *
+ * A scsi_lun is the logical unit itself: one for each block device that SCSI serves, counted,
+ *shared by all targets of all controllers that have it. It holds what all initiators see alike: the
+ * identity, derived from the device's uuid and so stable for ever, and the mode parameters.
+ *
+ * A scsi_attachment is that unit under a number behind one target of one controller. A controller
+ * has one initiator at a time, so an attachment is what SAM calls an I_T_L nexus: it holds the unit
+ * attentions that this initiator has yet to hear of.
+ *
+ * A scsi_lun_channel is an attachment on one data reactor: its channel to the block device, its
+ * tasks in flight, its counters. No two reactors write the same cache line for a READ or WRITE.
+ *
+ *	scsi_lun --- bdev
+ *	   |  one per target that has it          control reactor
+ *	scsi_attachment --- bdev_user
+ *	   |  one per reactor with rings          control reactor; attention: any
+ *	scsi_lun_channel --- bdev_channel         its reactor
+ *
+ * All functions: control reactor, unless they say otherwise. Claims are taken and given up by the
+ * owner of the attachment, through its bdev_user.
+ */
+#ifndef SCSI_LUN_H
+#define SCSI_LUN_H
+
+#include "bdev/bdev.h"
+#include "scsi/visit.h"
+
+#define SCSI_SERIAL_BYTES 32 /* hexadecimal digits of the uuid */
+
+/* What a LUN accepts in one command; told in VPD page B0h. */
+#define SCSI_TRANSFER_BYTES_MAX    (UINT64_C(32) << 20)
+#define SCSI_WRITE_SAME_BYTES_MAX  (UINT64_C(1) << 30)
+#define SCSI_UNMAP_BYTES_MAX       (UINT64_C(4) << 30)
+#define SCSI_UNMAP_DESCRIPTORS_MAX 255
+
+struct scsi_attachment;
+
+struct scsi_lun {
+	struct bdev *bdev; /* not counted: every attachment has it open */
+	struct reactor *control;
+	unsigned attachment_count;
+	struct list attachments;
+	_Atomic bool descriptor_sense; /* D_SENSE of the control mode page */
+	char serial[SCSI_SERIAL_BYTES + 1];
+	uint8_t naa[8];
+};
+
+/* Unit attentions: one bit each in scsi_attachment.attention, the lowest is told first. */
+enum scsi_unit_attention {
+	SCSI_UA_POWER_ON,
+	SCSI_UA_DEVICE_RESET,
+	SCSI_UA_I_T_NEXUS_LOSS,
+	SCSI_UA_COMMANDS_CLEARED,
+	SCSI_UA_LUNS_CHANGED,
+	SCSI_UA_CAPACITY_CHANGED,
+	SCSI_UA_MODE_CHANGED,
+	SCSI_UA_COUNT,
+};
+
+/* Not an attention but tested together with them: the write claim was refused, so commands that
+ * need the medium end with NOT READY. */
+#define SCSI_ATTENTION_NOT_READY  (UINT32_C(1) << 31)
+#define SCSI_ATTENTION_CONDITIONS ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
+
+struct scsi_attachment_ops {
+	/* The block device goes: stop, close the channels, close the attachment. */
+	void (*removed)(struct scsi_attachment *attachment);
+	/* The unit attention has been raised. */
+	void (*resized)(struct scsi_attachment *attachment);
+};
+
+struct scsi_attachment {
+	struct bdev_user user; /* for claims; opened and closed here */
+	const struct scsi_attachment_ops *ops;
+	struct scsi_lun *lun;
+	void *owner; /* the caller's */
+	uint16_t number; /* the LUN under which this target has it */
+	struct list link; /* lun->attachments */
+	struct list channels;
+
+	/* Any thread; read by every command, written only when something happens. */
+	CACHE_ALIGNED _Atomic uint32_t attention;
+};
+
+struct scsi_lun_stats {
+	uint64_t commands;
+	uint64_t check_conditions;
+};
+
+struct scsi_lun_channel {
+	/* constant while published to the reactor */
+	struct bdev_channel *bdev_channel;
+	struct bdev *bdev;
+	struct reactor *reactor;
+	struct scsi_attachment *attachment;
+	uint64_t transfer_bytes_max;
+	uint8_t block_shift;
+	bool read_only;
+	uint16_t number;
+	unsigned iovs_max;
+
+	/* the reactor's */
+	uint32_t sequence;
+	struct list tasks; /* in flight, oldest first */
+	struct list visits; /* of aborts that wait for tasks (abort.c) */
+	struct scsi_lun_stats stats;
+
+	/* Takes over what the initiator has sent already; may be NULL. */
+	void (*fetch)(void *arg);
+	void *fetch_arg;
+
+	/* control reactor's */
+	struct list link; /* attachment->channels, from open to close */
+	struct scsi_visit close_visit;
+	done_fn done;
+	void *arg;
+};
+
+/* Opens the device and makes or joins its logical unit. The attachment starts with no attention.
+ * -EINVAL for a block size that is no power of two of at least 512, and what bdev_open returns. */
+int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_attachment_ops *ops,
+	void *owner, struct reason *reason, struct scsi_attachment **ret_attachment) MUST_CHECK;
+/* No channel, no claim. Frees the attachment. */
+void scsi_attachment_close(struct scsi_attachment *attachment);
+
+/* fetch(fetch_arg), which may be NULL, is called on the reactor when a task management function
+ * needs all that was sent before it. -ENOMEM. */
+int scsi_channel_create(struct scsi_attachment *attachment, struct reactor *reactor,
+	void (*fetch)(void *arg), void *fetch_arg,
+	struct scsi_lun_channel **ret_channel) MUST_CHECK;
+/* Not open. */
+void scsi_channel_destroy(struct scsi_lun_channel *channel);
+/* Usable on its reactor after done(0). */
+void scsi_channel_open(struct scsi_lun_channel *channel, done_fn done, void *arg);
+/* No new task comes any more; done when those in flight have ended. Frees the channel. rc is 0. */
+void scsi_channel_close(struct scsi_lun_channel *channel, done_fn done, void *arg);
+
+/* Any thread. */
+static inline void scsi_attention_raise(
+	struct scsi_attachment *attachment, enum scsi_unit_attention attention)
+{
+	atomic_fetch_or_explicit(
+		&attachment->attention, UINT32_C(1) << attention, memory_order_release);
+}
+
+/* All attachments of the unit but that one (NULL: all). */
+void scsi_lun_raise_others(struct scsi_lun *lun, const struct scsi_attachment *except,
+	enum scsi_unit_attention attention);
+
+/* Any thread: takes the first pending unit attention; false when there is none. */
+bool scsi_attention_take(
+	struct scsi_attachment *attachment, enum scsi_unit_attention *ret_attention);
+/* Any thread: forgets that one. */
+void scsi_attention_clear(struct scsi_attachment *attachment, enum scsi_unit_attention attention);
+
+#endif

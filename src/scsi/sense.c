@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Sense data (sense.h).
+ *
+ * Fixed format has 32 bits of information: an address beyond them is left out and VALID is 0, as
+ * SPC-4 4.5.3 asks.
+ *
+ * How errors of the block device become sense data:
+ *	EIO and what is not named	MEDIUM ERROR: unrecovered read error, or write error
+ *	ENOSPC			DATA PROTECT, SPACE ALLOCATION FAILED WRITE PROTECT (SBC-3 4.7.3.6)
+ *	EROFS, EPERM		DATA PROTECT, WRITE PROTECTED
+ *	ENODEV, ENXIO		ILLEGAL REQUEST, LOGICAL UNIT NOT SUPPORTED: it is being removed
+ *	ENOMEM, EAGAIN, EBUSY	status BUSY: the initiator tries again
+ */
+#include "scsi/sense.h"
+
+#include <errno.h>
+
+#include "base/endian.h"
+
+#define SENSE_FIXED      0x70
+#define SENSE_DESCRIPTOR 0x72
+#define SENSE_VALID      0x80
+
+/* SPC-4 4.5.2.4.2: SKSV, C/D, BPV and the pointer. */
+static void field_pointer_encode(const struct scsi_sense *sense, uint8_t *buf)
+{
+	buf[0] = 0x80;
+	if (sense->field_in_cdb)
+		buf[0] |= 0x40;
+	if (sense->field_bit >= 0)
+		buf[0] |= 0x08 | (uint8_t)sense->field_bit;
+	be16_put(buf + 1, sense->field_byte);
+}
+
+static unsigned descriptors_encode(const struct scsi_sense *sense, uint8_t *buf)
+{
+	unsigned len = 8;
+
+	buf[0] = SENSE_DESCRIPTOR;
+	buf[1] = sense->key;
+	be16_put(buf + 2, sense->code);
+	if (sense->information_valid) {
+		buf[len + 0] = 0x00;
+		buf[len + 1] = 0x0a;
+		buf[len + 2] = SENSE_VALID;
+		be64_put(buf + len + 4, sense->information);
+		len += 12;
+	}
+	if (sense->field_valid) {
+		buf[len + 0] = 0x02;
+		buf[len + 1] = 0x06;
+		field_pointer_encode(sense, buf + len + 4);
+		len += 8;
+	}
+	buf[7] = (uint8_t)(len - 8);
+	return len;
+}
+
+unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_format, uint8_t *buf)
+{
+	memset(buf, 0, SCSI_SENSE_BYTES);
+	if (descriptor_format)
+		return descriptors_encode(sense, buf);
+
+	buf[0] = SENSE_FIXED;
+	buf[2] = sense->key;
+	buf[7] = SCSI_SENSE_FIXED_BYTES - 8;
+	be16_put(buf + 12, sense->code);
+	if (sense->information_valid && sense->information <= UINT32_MAX) {
+		buf[0] |= SENSE_VALID;
+		be32_put(buf + 3, (uint32_t)sense->information);
+	}
+	if (sense->field_valid)
+		field_pointer_encode(sense, buf + 15);
+	return SCSI_SENSE_FIXED_BYTES;
+}
+
+static enum scsi_run task_set_sense(struct scsi_task *task, const struct scsi_sense *sense)
+{
+	bool descriptor_format = false;
+
+	if (task->channel) {
+		struct scsi_lun *lun = task->channel->attachment->lun;
+
+		descriptor_format =
+			atomic_load_explicit(&lun->descriptor_sense, memory_order_relaxed);
+		task->channel->stats.check_conditions++;
+	}
+	task->status = SCSI_STATUS_CHECK_CONDITION;
+	task->sense_len = (uint8_t)scsi_sense_encode(sense, descriptor_format, task->sense);
+	return SCSI_ENDED;
+}
+
+enum scsi_run scsi_task_check(struct scsi_task *task, uint8_t key, uint16_t code)
+{
+	struct scsi_sense sense = {.key = key, .code = code};
+
+	return task_set_sense(task, &sense);
+}
+
+enum scsi_run scsi_task_check_cdb(struct scsi_task *task, unsigned byte, int bit)
+{
+	struct scsi_sense sense = {
+		.key = SCSI_KEY_ILLEGAL_REQUEST,
+		.code = SCSI_ASC_INVALID_FIELD_IN_CDB,
+		.field_valid = true,
+		.field_in_cdb = true,
+		.field_bit = (int8_t)bit,
+		.field_byte = (uint16_t)byte,
+	};
+
+	return task_set_sense(task, &sense);
+}
+
+enum scsi_run scsi_task_check_parameters(struct scsi_task *task, unsigned byte, int bit)
+{
+	struct scsi_sense sense = {
+		.key = SCSI_KEY_ILLEGAL_REQUEST,
+		.code = SCSI_ASC_INVALID_FIELD_IN_PARAMETERS,
+		.field_valid = true,
+		.field_bit = (int8_t)bit,
+		.field_byte = (uint16_t)byte,
+	};
+
+	return task_set_sense(task, &sense);
+}
+
+enum scsi_run scsi_task_check_information(
+	struct scsi_task *task, uint8_t key, uint16_t code, uint64_t information)
+{
+	struct scsi_sense sense = {
+		.key = key,
+		.code = code,
+		.information_valid = true,
+		.information = information,
+	};
+
+	return task_set_sense(task, &sense);
+}
+
+enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_lba, uint64_t lba)
+{
+	bool reading = task->io.type == BDEV_IO_READ;
+	struct scsi_sense sense = {
+		.key = SCSI_KEY_MEDIUM_ERROR,
+		.code = reading ? SCSI_ASC_UNRECOVERED_READ_ERROR : SCSI_ASC_WRITE_ERROR,
+		.information_valid = has_lba,
+		.information = lba,
+	};
+
+	switch (-error) {
+	case ENOMEM:
+	case EAGAIN:
+	case EBUSY:
+		task->status = SCSI_STATUS_BUSY;
+		return SCSI_ENDED;
+	case ENOSPC:
+		sense.key = SCSI_KEY_DATA_PROTECT;
+		sense.code = SCSI_ASC_SPACE_ALLOCATION_FAILED;
+		break;
+	case EROFS:
+	case EPERM:
+		sense.key = SCSI_KEY_DATA_PROTECT;
+		sense.code = SCSI_ASC_WRITE_PROTECTED;
+		sense.information_valid = false;
+		break;
+	case ENODEV:
+	case ENXIO:
+		sense.key = SCSI_KEY_ILLEGAL_REQUEST;
+		sense.code = SCSI_ASC_LUN_NOT_SUPPORTED;
+		sense.information_valid = false;
+		break;
+	default:
+		break;
+	}
+	return task_set_sense(task, &sense);
+}
+
+struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
+{
+	static const uint16_t codes[SCSI_UA_COUNT] = {
+		[SCSI_UA_POWER_ON] = SCSI_ASC_POWER_ON,
+		[SCSI_UA_DEVICE_RESET] = SCSI_ASC_DEVICE_RESET,
+		[SCSI_UA_I_T_NEXUS_LOSS] = SCSI_ASC_I_T_NEXUS_LOSS,
+		[SCSI_UA_COMMANDS_CLEARED] = SCSI_ASC_COMMANDS_CLEARED,
+		[SCSI_UA_LUNS_CHANGED] = SCSI_ASC_REPORTED_LUNS_CHANGED,
+		[SCSI_UA_CAPACITY_CHANGED] = SCSI_ASC_CAPACITY_CHANGED,
+		[SCSI_UA_MODE_CHANGED] = SCSI_ASC_MODE_PARAMETERS_CHANGED,
+	};
+
+	return (struct scsi_sense){.key = SCSI_KEY_UNIT_ATTENTION, .code = codes[attention]};
+}

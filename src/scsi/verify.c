@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * VERIFY (10), (12), (16) and WRITE AND VERIFY (10), (12), (16): SBC-3 5.34 to 5.36, 5.43 to 5.45.
+ *
+ * BYTCHK 00b: the blocks are really read, so that what cannot be read is reported. 01b: compared
+ * with as many blocks of data-out. 11b (VERIFY only): each compared with the one block of data-out.
+ * The compare takes the initiator's buffer as it is when its turn comes.
+ */
+#include "scsi/bounce.h"
+#include "scsi/buffer.h"
+#include "scsi/command.h"
+#include "scsi/range.h"
+#include "scsi/sense.h"
+#include "scsi/steps.h"
+
+enum byte_check { CHECK_MEDIUM = 0, CHECK_ALL = 1, CHECK_ONE = 3 };
+
+static bool piece_equals(const struct scsi_task *task, uint64_t moved, uint32_t bytes)
+{
+	uint32_t block = UINT32_C(1) << task->channel->block_shift;
+
+	if (task->compare == CHECK_ALL)
+		return scsi_iov_equals(task->out, task->out_iovs, moved, task->buffer, bytes);
+	for (uint32_t at = 0; at < bytes; at += block) {
+		if (!scsi_iov_equals(task->out, task->out_iovs, 0,
+			    (const uint8_t *)task->buffer + at, block))
+			return false;
+	}
+	return true;
+}
+
+static enum scsi_run verify_piece(struct scsi_task *task, uint64_t moved, uint32_t bytes)
+{
+	if (task->compare == CHECK_MEDIUM || piece_equals(task, moved, bytes))
+		return SCSI_GOES_ON;
+	return scsi_task_check(task, SCSI_KEY_MISCOMPARE, SCSI_ASC_MISCOMPARE);
+}
+
+/* Bytes of data-out that were used. */
+static uint64_t verify_data_bytes(const struct scsi_task *task, uint64_t blocks)
+{
+	switch (task->compare) {
+	case CHECK_ALL:
+		return blocks << task->channel->block_shift;
+	case CHECK_ONE:
+		return UINT64_C(1) << task->channel->block_shift;
+	default:
+		return 0;
+	}
+}
+
+static enum scsi_run verify_ended(struct scsi_task *task)
+{
+	task->moved = verify_data_bytes(task, scsi_range_decode(task).blocks);
+	return scsi_task_good(task);
+}
+
+static const struct scsi_loop verify_loop = {
+	.type = BDEV_IO_READ,
+	.take = verify_piece,
+	.ended = verify_ended,
+};
+
+static void range_to_bytes(struct scsi_task *task, const struct scsi_range *range)
+{
+	task->offset = range->lba << task->channel->block_shift;
+	task->left = range->blocks << task->channel->block_shift;
+	task->moved = 0;
+	task->loop_flags = 0;
+}
+
+/* Protection and range; sets task->compare. */
+static enum scsi_run verify_check(struct scsi_task *task, const struct scsi_range *range)
+{
+	if (task->cdb[1] & 0xe0)
+		return scsi_task_check_cdb(task, 1, 7);
+	task->compare = task->cdb[1] >> 1 & 3;
+	return scsi_range_check_limit(task, range, task->channel->transfer_bytes_max);
+}
+
+enum scsi_run scsi_run_verify(struct scsi_task *task)
+{
+	struct scsi_range range = scsi_range_decode(task);
+
+	if (verify_check(task, &range) == SCSI_ENDED)
+		return SCSI_ENDED;
+	if (task->compare == 2)
+		return scsi_task_check_cdb(task, 1, 2);
+	range_to_bytes(task, &range);
+	if (range.blocks == 0)
+		return scsi_task_good(task);
+	if (task->out_bytes < verify_data_bytes(task, range.blocks))
+		return scsi_task_overrun(task);
+	return scsi_loop_start(task, &verify_loop);
+}
+
+/* ---- WRITE AND VERIFY -------------------------------------------------------------------- */
+
+static enum scsi_run verify_written_ended(struct scsi_task *task)
+{
+	return scsi_task_good(task); /* moved: all that was written */
+}
+
+static const struct scsi_loop verify_written_loop = {
+	.type = BDEV_IO_READ,
+	.take = verify_piece,
+	.ended = verify_written_ended,
+};
+
+static enum scsi_run verify_written(struct scsi_task *task)
+{
+	struct scsi_range range = scsi_range_decode(task);
+
+	range_to_bytes(task, &range);
+	return scsi_loop_start(task, &verify_written_loop);
+}
+
+enum scsi_run scsi_run_write_and_verify(struct scsi_task *task)
+{
+	struct scsi_range range = scsi_range_decode(task);
+
+	if (verify_check(task, &range) == SCSI_ENDED)
+		return SCSI_ENDED;
+	if (task->compare > CHECK_ALL)
+		return scsi_task_check_cdb(task, 1, 2);
+	range_to_bytes(task, &range);
+	if (range.blocks == 0)
+		return scsi_task_good(task);
+	if (task->out_bytes < task->left)
+		return scsi_task_overrun(task);
+	/* What is verified is the medium: the data must be there. */
+	return scsi_write_data(task, BDEV_IO_FUA, verify_written);
+}

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The names of codes of SAM-5, SPC-4 and SBC-3 that a disk meets. Everything in these standards is
+ * big-endian and bit-packed: the commands encode their own data.
+ */
+#ifndef SPEC_SCSI_H
+#define SPEC_SCSI_H
+
+/* SAM-5 5.3.1: status */
+#define SCSI_STATUS_GOOD                 0x00
+#define SCSI_STATUS_CHECK_CONDITION      0x02
+#define SCSI_STATUS_BUSY                 0x08
+#define SCSI_STATUS_RESERVATION_CONFLICT 0x18
+#define SCSI_STATUS_TASK_SET_FULL        0x28
+
+/* SPC-4 and SBC-3: operation codes */
+#define SCSI_TEST_UNIT_READY      0x00
+#define SCSI_REQUEST_SENSE        0x03
+#define SCSI_READ_6               0x08
+#define SCSI_WRITE_6              0x0a
+#define SCSI_INQUIRY              0x12
+#define SCSI_MODE_SELECT_6        0x15
+#define SCSI_MODE_SENSE_6         0x1a
+#define SCSI_START_STOP_UNIT      0x1b
+#define SCSI_PREVENT_ALLOW        0x1e
+#define SCSI_READ_CAPACITY_10     0x25
+#define SCSI_READ_10              0x28
+#define SCSI_WRITE_10             0x2a
+#define SCSI_WRITE_AND_VERIFY_10  0x2e
+#define SCSI_VERIFY_10            0x2f
+#define SCSI_SYNCHRONIZE_CACHE_10 0x35
+#define SCSI_WRITE_SAME_10        0x41
+#define SCSI_UNMAP                0x42
+#define SCSI_MODE_SELECT_10       0x55
+#define SCSI_MODE_SENSE_10        0x5a
+#define SCSI_READ_16              0x88
+#define SCSI_WRITE_16             0x8a
+#define SCSI_WRITE_AND_VERIFY_16  0x8e
+#define SCSI_VERIFY_16            0x8f
+#define SCSI_SYNCHRONIZE_CACHE_16 0x91
+#define SCSI_WRITE_SAME_16        0x93
+#define SCSI_SERVICE_ACTION_IN_16 0x9e
+#define SCSI_REPORT_LUNS          0xa0
+#define SCSI_MAINTENANCE_IN       0xa3
+#define SCSI_READ_12              0xa8
+#define SCSI_WRITE_12             0xaa
+#define SCSI_WRITE_AND_VERIFY_12  0xae
+#define SCSI_VERIFY_12            0xaf
+
+#define SCSI_SA_READ_CAPACITY_16         0x10 /* of SERVICE ACTION IN (16) */
+#define SCSI_SA_REPORT_SUPPORTED_OPCODES 0x0c /* of MAINTENANCE IN */
+#define SCSI_SA_REPORT_SUPPORTED_TMF     0x0d
+
+/* SPC-4 4.5.6: sense keys */
+#define SCSI_KEY_NO_SENSE        0x0
+#define SCSI_KEY_NOT_READY       0x2
+#define SCSI_KEY_MEDIUM_ERROR    0x3
+#define SCSI_KEY_HARDWARE_ERROR  0x4
+#define SCSI_KEY_ILLEGAL_REQUEST 0x5
+#define SCSI_KEY_UNIT_ATTENTION  0x6
+#define SCSI_KEY_DATA_PROTECT    0x7
+#define SCSI_KEY_ABORTED_COMMAND 0xb
+#define SCSI_KEY_MISCOMPARE      0xe
+
+/* SPC-4 annex F.2: additional sense code and qualifier, 0xAAQQ */
+#define SCSI_ASC_NONE                        0x0000
+#define SCSI_ASC_NOT_READY                   0x0400 /* cause not reportable */
+#define SCSI_ASC_WRITE_ERROR                 0x0c00
+#define SCSI_ASC_UNRECOVERED_READ_ERROR      0x1100
+#define SCSI_ASC_PARAMETER_LIST_LENGTH       0x1a00
+#define SCSI_ASC_MISCOMPARE                  0x1d00
+#define SCSI_ASC_INVALID_OPCODE              0x2000
+#define SCSI_ASC_LBA_OUT_OF_RANGE            0x2100
+#define SCSI_ASC_INVALID_FIELD_IN_CDB        0x2400
+#define SCSI_ASC_LUN_NOT_SUPPORTED           0x2500
+#define SCSI_ASC_INVALID_FIELD_IN_PARAMETERS 0x2600
+#define SCSI_ASC_WRITE_PROTECTED             0x2700
+#define SCSI_ASC_SPACE_ALLOCATION_FAILED     0x2707
+#define SCSI_ASC_POWER_ON                    0x2900
+#define SCSI_ASC_DEVICE_RESET                0x2903
+#define SCSI_ASC_I_T_NEXUS_LOSS              0x2907
+#define SCSI_ASC_MODE_PARAMETERS_CHANGED     0x2a01
+#define SCSI_ASC_CAPACITY_CHANGED            0x2a09
+#define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
+#define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
+#define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e
+#define SCSI_ASC_INTERNAL_TARGET_FAILURE     0x4400
+
+/* SPC-4 6.6.2: peripheral qualifier and device type of INQUIRY's first byte */
+#define SCSI_PERIPHERAL_DISK       0x00
+#define SCSI_PERIPHERAL_WELL_KNOWN 0x1e
+#define SCSI_PERIPHERAL_ABSENT     0x7f
+
+/* SPC-4 7.8, SBC-3 6.5: vital product data pages */
+#define SCSI_VPD_SUPPORTED_PAGES            0x00
+#define SCSI_VPD_UNIT_SERIAL_NUMBER         0x80
+#define SCSI_VPD_DEVICE_IDENTIFICATION      0x83
+#define SCSI_VPD_EXTENDED_INQUIRY           0x86
+#define SCSI_VPD_MODE_PAGE_POLICY           0x87
+#define SCSI_VPD_BLOCK_LIMITS               0xb0
+#define SCSI_VPD_BLOCK_CHARACTERISTICS      0xb1
+#define SCSI_VPD_LOGICAL_BLOCK_PROVISIONING 0xb2
+
+/* SPC-4 7.5, SBC-3 6.4: mode pages */
+#define SCSI_MODE_ERROR_RECOVERY           0x01
+#define SCSI_MODE_DISCONNECT_RECONNECT     0x02
+#define SCSI_MODE_CACHING                  0x08
+#define SCSI_MODE_CONTROL                  0x0a
+#define SCSI_MODE_INFORMATIONAL_EXCEPTIONS 0x1c
+#define SCSI_MODE_ALL                      0x3f
+
+/* SAM-5 4.7: LUNs. A controller's targets have up to 16,384 of them (flat space). */
+#define SCSI_LUNS_MAX               16384
+#define SCSI_LUN_FLAT               0x4000 /* addressing method 01 in the first two bytes */
+#define SCSI_WELL_KNOWN_REPORT_LUNS 0xc101
+
+#endif
