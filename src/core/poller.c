@@ -116,8 +116,10 @@ static void poller_poll_one(
 						   .requests = requests,
 						   .bytes = (uint64_t)poller->deficit_bytes,
 					   });
+	reactor->work_done += result.requests;
+	if (poller->state != POLLER_HOT)
+		return; /* it has stopped itself */
 	if (result.requests) {
-		reactor->work_done += result.requests;
 		poller->deficit_bytes -= (int64_t)result.bytes;
 		poller_found_work(poller, reactor->now_ns);
 	} else {
@@ -130,7 +132,6 @@ static void poller_poll_one(
 void poller_poll_all(struct reactor *reactor)
 {
 	unsigned count = reactor->hot_count;
-	struct poller *poller, *tmp;
 	unsigned requests;
 	uint64_t quantum;
 
@@ -139,8 +140,14 @@ void poller_poll_all(struct reactor *reactor)
 	requests = (unsigned)u64_min(
 		u64_max(POLLER_TURN_REQUESTS / count, POLLER_MIN_REQUESTS), POLLER_MAX_REQUESTS);
 	quantum = u64_max(POLLER_TURN_BYTES / count, POLLER_MIN_BYTES);
-	list_for_each_entry_safe (poller, tmp, &reactor->hot, link)
+	/* Always the first, which then stands last: a poll may stop any poller or wake others. */
+	for (unsigned i = 0; i < count && !list_is_empty(&reactor->hot); i++) {
+		struct poller *poller = list_first_entry(&reactor->hot, struct poller, link);
+
+		list_remove(&poller->link);
+		list_add_tail(&reactor->hot, &poller->link);
 		poller_poll_one(reactor, poller, requests, quantum);
+	}
 
 	/* Who is first in a turn gets the shortest wait: take turns. */
 	if (reactor->hot_count > 1) {

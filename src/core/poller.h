@@ -35,6 +35,7 @@ struct poll_result {
 };
 
 struct poller_ops {
+	/* May stop and wake pollers, itself included; its own memory stays until it returns. */
 	struct poll_result (*poll)(struct poller *poller, struct poll_budget budget);
 	/* Going cold: switch notifications on, arm the descriptor, look again. False: there is
 	 * work after all, notifications are off again, it stays hot. */
