@@ -76,7 +76,7 @@ struct bdev_io_list {
 
 /*
  * A block device on one reactor: counted, shared by all users of the device there. The backend's
- * own state follows at backend (ops->channel_size bytes, zeroed).
+ * own state follows at backend (ops->channel_size bytes, zeroed, aligned to 8).
  */
 struct bdev_channel {
 	void (*submit)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
@@ -94,7 +94,7 @@ struct bdev_channel {
 	bool draining; /* a hold waits until the other epoch is empty */
 	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
-	CACHE_ALIGNED uint8_t backend[];
+	uint8_t backend[] __attribute__((aligned(8)));
 };
 
 /* The general way: range locks, a removed device. */

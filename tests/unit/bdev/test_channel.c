@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Channels: one for each device and reactor, counters, and what a removal does to requests. */
+#include "fake.h"
+
+#include <errno.h>
+
+#define SIZE (1 * MIB)
+
+struct channel_world {
+	struct world world;
+	struct fake fake;
+	struct world_user user;
+};
+
+static void channel_world_start(struct channel_world *cw, uint64_t seed)
+{
+	world_start(&cw->world, seed);
+	fake_init(&cw->fake, "disk", SIZE);
+	assert_int_equal(fake_register(&cw->world, &cw->fake, NULL), 0);
+	world_user_init(&cw->user, "first");
+	assert_int_equal(world_open(&cw->world, &cw->fake.bdev, &cw->user, NULL), 0);
+}
+
+static void channel_world_end(struct channel_world *cw)
+{
+	world_close(&cw->world, &cw->user);
+	assert_int_equal(world_unregister(&cw->world, &cw->fake.bdev), 0);
+	world_end(&cw->world);
+}
+
+static void users_on_one_reactor_share_a_channel(void **state)
+{
+	struct bdev_channel *one, *again, *other;
+	struct channel_world cw;
+
+	channel_world_start(&cw, 1);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &one), 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &again), 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 1, &other), 0);
+	assert_ptr_equal(one, again);
+	assert_ptr_not_equal(one, other);
+	assert_ptr_equal(other->reactor, cw.world.data[1]);
+	assert_int_equal(atomic_load(&cw.fake.channels), 2);
+	world_channel_close(&cw.world, one);
+	assert_int_equal(atomic_load(&cw.fake.channels), 2);
+	world_channel_close(&cw.world, again);
+	assert_int_equal(atomic_load(&cw.fake.channels), 1);
+	world_channel_close(&cw.world, other);
+	assert_int_equal(atomic_load(&cw.fake.channels), 0);
+	channel_world_end(&cw);
+}
+
+static void open_begin(struct world_call *call)
+{
+	bdev_channel_open(call->user, call->reactor, &call->channel, world_done, call);
+}
+
+static void opens_that_meet_make_one_channel(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 30)
+	{
+		struct world_call open[6] = {0};
+		struct channel_world cw;
+
+		channel_world_start(&cw, seed);
+		for (unsigned i = 0; i < ARRAY_SIZE(open); i++) {
+			open[i].run = open_begin;
+			open[i].user = &cw.user.user;
+			open[i].reactor = cw.world.data[i % 2];
+			world_begin(&cw.world, cw.world.control, &open[i]);
+		}
+		for (unsigned i = 0; i < ARRAY_SIZE(open); i++) {
+			assert_int_equal(world_finish(&cw.world, &open[i]), 0);
+			assert_ptr_equal(open[i].channel, open[i % 2].channel);
+		}
+		assert_int_equal(atomic_load(&cw.fake.channels), 2);
+		for (unsigned i = 0; i < ARRAY_SIZE(open); i++)
+			world_channel_close(&cw.world, open[i].channel);
+		channel_world_end(&cw);
+	}
+}
+
+static void a_channel_that_cannot_be_made_leaves_nothing(void **state)
+{
+	struct bdev_channel *channel;
+	struct channel_world cw;
+
+	channel_world_start(&cw, 1);
+	atomic_store(&cw.fake.channel_status, -EMFILE);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), -EMFILE);
+	atomic_store(&cw.fake.channel_status, 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), 0);
+	world_channel_close(&cw.world, channel);
+	channel_world_end(&cw);
+}
+
+static void counters_outlive_channels(void **state)
+{
+	uint8_t buf[1024] = {0};
+	struct bdev_io_stats stats;
+	struct bdev_channel *one, *two;
+	struct channel_world cw;
+
+	channel_world_start(&cw, 1);
+	cw.fake.latency_ns = 100 * USEC_NS;
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &one), 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 1, &two), 0);
+	assert_int_equal(world_read(&cw.world, one, buf, 0, 512), 0);
+	assert_int_equal(world_write(&cw.world, one, buf, 512, 1024), 0);
+	assert_int_equal(world_write(&cw.world, two, buf, 512, 512), 0);
+	world_channel_close(&cw.world, one);
+	atomic_store(&cw.fake.io_status, -EIO);
+	assert_int_equal(world_read(&cw.world, two, buf, 0, 512), -EIO);
+	world_stats(&cw.world, &cw.fake.bdev, &stats);
+	assert_int_equal(stats.ops[BDEV_IO_READ], 2);
+	assert_int_equal(stats.bytes[BDEV_IO_READ], 512); /* what failed moved nothing */
+	assert_int_equal(stats.ops[BDEV_IO_WRITE], 2);
+	assert_int_equal(stats.bytes[BDEV_IO_WRITE], 1536);
+	assert_int_equal(stats.ops[BDEV_IO_FLUSH], 0);
+	assert_int_equal(stats.errors, 1);
+	assert_true(stats.latency_ns[BDEV_IO_WRITE] > 0);
+	world_channel_close(&cw.world, two);
+	channel_world_end(&cw);
+}
+
+/* What the backend has ends as the backend says, what comes later ends with -ENODEV. */
+static void removal_ends_new_requests_and_waits_for_old_ones(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 30)
+	{
+		struct world_call remove = {.run = world_unregister_run};
+		struct world_call old = {0};
+		struct bdev_channel *channel;
+		uint8_t buf[512] = {0};
+		struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
+		struct channel_world cw;
+		int rc;
+
+		channel_world_start(&cw, seed);
+		assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), 0);
+		atomic_store(&cw.fake.hold, true);
+		old.channel = channel;
+		old.io = (struct bdev_io){
+			.type = BDEV_IO_WRITE, .iov = &iov, .iovcnt = 1, .length = sizeof(buf)};
+		world_io_begin(&cw.world, &old);
+		remove.bdev = &cw.fake.bdev;
+		world_begin(&cw.world, cw.world.control, &remove);
+		assert_true(host_wait_flag(&cw.world.host, &cw.user.removed));
+		host_sleep(&cw.world.host, 1 * MSEC_NS); /* the channel has heard of it */
+		assert_int_equal(atomic_load(&cw.fake.submitted), 1);
+		assert_int_equal(world_read(&cw.world, channel, buf, 0, 512), -ENODEV);
+		assert_int_equal(atomic_load(&cw.fake.submitted), 1);
+		assert_false(atomic_load(&old.ended));
+		fake_kick(&cw.world, channel);
+		assert_int_equal(world_finish(&cw.world, &old), 0);
+		world_channel_close(&cw.world, channel);
+		rc = world_channel_open(&cw.world, &cw.user, 1, &channel);
+		assert_int_equal(rc, -ENODEV);
+		world_close(&cw.world, &cw.user);
+		assert_int_equal(world_finish(&cw.world, &remove), 0);
+		assert_true(atomic_load(&cw.fake.destroyed));
+		world_end(&cw.world);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(users_on_one_reactor_share_a_channel),
+		cmocka_unit_test(opens_that_meet_make_one_channel),
+		cmocka_unit_test(a_channel_that_cannot_be_made_leaves_nothing),
+		cmocka_unit_test(counters_outlive_channels),
+		cmocka_unit_test(removal_ends_new_requests_and_waits_for_old_ones),
+	};
+
+	host_select(argc, argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
