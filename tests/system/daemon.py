@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-from .patience import FACTOR, wait_until
+from .patience import FACTOR, TooLate, wait_until
 from .rpc import Rpc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -57,6 +57,8 @@ class Daemon:
         self.rpc_socket = self.place / "rpc.sock"
         self.vhost_dir = self.place / "vhost"
         self.vhost_dir.mkdir()
+        self.state_dir = self.place / "state"
+        self.state_dir.mkdir()
         self.log = self.place / "daemon.log"
         self.io_uring = io_uring
         self.arguments = arguments
@@ -69,7 +71,7 @@ class Daemon:
     def command(self):
         launcher = [sys.executable, str(CONFINE)] if self.io_uring == "forbidden" else []
         return [*launcher, binary(), "serve", "--rpc-socket", str(self.rpc_socket),
-                "--vhost-dir", str(self.vhost_dir), "--state-dir", str(self.place / "state"),
+                "--vhost-dir", str(self.vhost_dir), "--state-dir", str(self.state_dir),
                 *self.arguments]
 
     def start(self):
@@ -109,8 +111,7 @@ class Daemon:
         """Take everything down in order and check that nothing is left: the end of each test."""
         assert self.running(), f"the daemon has ended ({self.process.poll()}):\n{self.log_tail()}"
         self.clear()
-        wait_until(lambda: self.fds() <= self.fds_at_start, 5,
-                   f"all fds are closed ({self.fds_at_start} at start, {self.fd_names()})")
+        self.check_fds()
         self.rpc.close()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -122,6 +123,14 @@ class Daemon:
         assert not session_members(self.process.pid), "the daemon left a process behind"
         left = [p.name for p in (*self.vhost_dir.iterdir(), *self.place.glob("rpc.sock*"))]
         assert not left, f"the daemon left files behind: {left}"
+
+    def check_fds(self):
+        """As many open files as at the start. A connection just closed may take a moment."""
+        try:
+            wait_until(lambda: self.fds() <= self.fds_at_start, 5, "closing")
+        except TooLate:
+            raise AssertionError(f"the daemon left fds open: it had {self.fds_at_start}, "
+                                 f"now {self.fd_names()}") from None
 
     def clear(self):
         """Delete every controller and block device."""

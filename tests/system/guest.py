@@ -173,11 +173,15 @@ class Job:
 
 
 def fio(where, size_mib=16, **options):
-    """A fio command line: random writes whose checksums are read back and compared at the end."""
+    """A fio command line: random writes whose checksums are read back and compared at the end.
+
+    Any option can be given; None takes one away.
+    """
     words = {"name": "verify", "filename": where, "size": f"{size_mib}M", "rw": "randwrite",
              "bs": "4k", "iodepth": 16, "ioengine": "libaio", "direct": 1, "verify": "crc32c",
              "do_verify": 1, "verify_fatal": 1, "group_reporting": 1, "randseed": 7, **options}
-    return "fio --output-format=json " + " ".join(f"--{k}={v}" for k, v in words.items())
+    chosen = (f"--{key}={value}" for key, value in words.items() if value is not None)
+    return "fio --output-format=json " + " ".join(chosen)
 
 
 def fio_result(output):

@@ -13,7 +13,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 
 from guests import images, qemu10
 
@@ -82,7 +81,7 @@ def first_of_each_socket(disks):
 
 
 class Qemu:
-    """A started QEMU. `stop_in_time` and the harness see to it that none outlives its test."""
+    """A started QEMU. The harness sees to it that none outlives its test."""
 
     def __init__(self, version, place, disks, *, boot="kernel", cpus=1, memory_mib=None,
                  append="", extra=()):
@@ -190,14 +189,3 @@ class Qemu:
 
     def console_text(self):
         return self.console.read_text(errors="replace") if self.console.exists() else ""
-
-    def wait_console(self, text, timeout, count=1):
-        """Wait until the first serial port has shown a text so many times."""
-        wait_until(lambda: self.console_text().count(text) >= count, timeout,
-                   f"'{text}' on the console")
-
-    def pause_for(self, seconds):
-        """Stop the virtual machine for a while, as a user or a snapshot does."""
-        self.command("stop")
-        time.sleep(seconds)
-        self.command("cont")

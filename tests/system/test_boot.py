@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Guests that start by themselves from a disk of ours: firmware, boot loader, kernel, root.
 
-The loader names itself on the kernel's command line, so a test knows which of the disk's two it was.
+Each of the disk's two loaders names itself on the kernel's command line, so a test knows which it
+was.
 OVMF drives these devices (on the root bus, with default properties) in legacy mode, without
 VERSION_1: a back-end that insists on it cannot pass.
 """
 
 import pytest
 
-CASES = [("7.2", "blk"), ("7.2", "scsi"), ("10.0", "blk"), ("10.0", "scsi")]
+from .checks import ALL
 
 
 def root_is_on_partition_3(guest, disk):
     return guest.root_device() == f"{guest.device(disk)}3 ext4"
 
 
-@pytest.mark.parametrize("version, bus", CASES)
+@pytest.mark.parametrize("version, bus", ALL)
 def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_reboots(lab, version, bus):
     daemon = lab.daemon()
     disk = daemon.put_file(bus, "disk", lab.image(kind="disk"))
@@ -29,7 +30,7 @@ def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_reboots(l
     guest.poweroff()
 
 
-@pytest.mark.parametrize("version, bus", CASES)
+@pytest.mark.parametrize("version, bus", ALL)
 def test_ovmf_boots_the_disk_through_its_own_loader(lab, version, bus):
     daemon = lab.daemon()
     disk = daemon.put_file(bus, "disk", lab.image(kind="disk"))
