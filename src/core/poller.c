@@ -7,7 +7,8 @@
  * request is in debt and is passed over until its quantum of later turns has paid for it, unless
  * nobody else is hot. Credit is not saved up: a queue that was empty starts level.
  *
- * Window: gap_ns is a moving average of the time between two pieces of work. While it is short, a
+ * Window: gap_ns is a moving average of the time from one piece of work, or from the end of one, to
+ * the next: the time that polling would have to bridge. While it is short, a
  * queue stays hot for a few gaps after its last work; when it is long, polling until the next
  * request would burn more than the wake-up costs, and the queue goes cold at once.
  */
@@ -60,6 +61,18 @@ void poller_wake(struct poller *poller)
 	reactor->hot_count++;
 	poller->state = POLLER_HOT;
 	poller->ops->wake(poller);
+}
+
+void poller_expect_work(struct poller *poller)
+{
+	struct reactor *reactor = poller->reactor;
+
+	if (poller->state == POLLER_STOPPED)
+		return;
+	poller->last_work_ns = reactor->now_ns;
+	if (poller->state == POLLER_COLD && poller->gap_ns <= POLLER_GAP_WORTH_NS &&
+		reactor->poll_mode == POLL_ADAPTIVE)
+		poller_wake(poller);
 }
 
 static void poller_go_cold(struct reactor *reactor, struct poller *poller)

@@ -51,7 +51,7 @@ struct poller {
 	const struct poller_ops *ops;
 	struct reactor *reactor;
 	enum poller_state state;
-	uint64_t last_work_ns;
+	uint64_t last_work_ns; /* something was taken, or was given back */
 	uint64_t window_ns;
 	uint64_t gap_ns; /* moving average of the time between pieces of work */
 	int64_t deficit_bytes;
@@ -63,6 +63,9 @@ void poller_poll_all(struct reactor *reactor);
 /* Own reactor's thread, all of them. Starts hot: looks once without being told. */
 void poller_start(struct reactor *reactor, struct poller *poller, const struct poller_ops *ops);
 void poller_stop(struct poller *poller);
+/* Its own requests have just ended: whoever waited for them may well send the next at once, so the
+ * window begins anew, and a cold poller whose gaps are short goes hot. */
+void poller_expect_work(struct poller *poller);
 /* From the ready callback of the poller's descriptor, or when work is known to be there. */
 void poller_wake(struct poller *poller);
 

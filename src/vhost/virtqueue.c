@@ -167,6 +167,7 @@ static void virtqueue_publish(struct deferred *deferred)
 			vq->first_decision = false;
 			virtqueue_signal(vq);
 		}
+		poller_expect_work(&vq->poller);
 	}
 	if (unlikely(vq->state == VQ_DRAINING && vq->in_flight == 0))
 		virtqueue_drained(vq);
@@ -234,6 +235,11 @@ static const struct poller_ops virtqueue_poller_ops = {
 struct reactor *virtqueue_reactor(const struct virtqueue *vq)
 {
 	return vq->reactor;
+}
+
+uint16_t virtqueue_size(const struct virtqueue *vq)
+{
+	return vq->size;
 }
 
 void *virtqueue_device(const struct virtqueue *vq)
