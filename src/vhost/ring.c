@@ -6,10 +6,10 @@
  * Messages only record what was told and then call rings_settle: that finds the goal of every ring
  * and moves those that are not there, all at the same time, each in a flow of its own:
  *
- *	goal		when							moves
- *	RING_CLOSED	not started; parts missing; its areas are in no region	stop, destroy, give
- *back RING_PAUSED	disabled, or the memory is being switched		pause RING_RUNNING
- *otherwise						open and start; resume
+ *	RING_CLOSED	not started, parts missing, or its areas are in no region:
+ *			stop, destroy, give back
+ *	RING_PAUSED	disabled, or the memory is being switched: pause
+ *	RING_RUNNING	otherwise: open and start, or resume
  *
  * So a message is answered when everything it asked for has taken effect: rings_settle is done when
  * every ring is at its goal. A move that drains is bounded by the session's limit on messages.
@@ -88,7 +88,7 @@ static enum ring_goal ring_find_goal(struct ring *ring)
 		return RING_CLOSED;
 	if (!ring_resolve(ring, memory)) {
 		if (ring->enabled && memory->count)
-			log_limited(&s->log_limit, LOG_NOTICE,
+			log_limited(s->options.log_limit, LOG_NOTICE,
 				"%s: ring %u waits: its areas are not in the guest's memory, or "
 				"are misaligned there",
 				s->device->name, ring->index);

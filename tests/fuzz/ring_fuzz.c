@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A hostile driver: the input is what a guest writes into its ring and memory, and when. The queue
- *is a virtio-blk one over a memory disk, so that the requests are parsed as well. All on the
- *simulated host. What must hold: no crash, no undefined behaviour, no touch outside the guest's
- *memory (the sanitizers watch), and the queue always stops.
+ * is a virtio-blk one over a memory disk, so that the requests are parsed as well. All on the
+ * simulated host. What must hold: no crash, no undefined behaviour, no touch outside the guest's
+ * memory (the sanitizers watch), and the queue always stops.
  *
  * Input: byte 0 the options (bits 0-3 log2 of the ring size up to 8, bit 4 EVENT_IDX, bit 5
- *INDIRECT, bit 6 FLUSH and the other blk features acknowledged), then steps: a tag byte and its
- *arguments. tag % 4 == 0	write: u16 offset, u8 length, bytes (wraps within memory) tag % 4 ==
- *1	a well-formed block request at a slot: u8 slot, u8 type, u16 sector, u8 length / 16 tag % 4
- *== 2	set the available index: i8 how far it moves tag % 4 == 3	kick, and let the device run
+ * INDIRECT, bit 6 FLUSH and the other blk features acknowledged), then steps: a tag and arguments.
+ *	tag % 4 == 0	write: u16 offset, u8 length, bytes (wraps within memory)
+ *	tag % 4 == 1	a well-formed request: u8 slot, u8 type, u16 sector, u8 length / 16
+ *	tag % 4 == 2	set the available index: i8 how far it moves
+ *	tag % 4 == 3	kick, and let the device run
  */
 #include <stdio.h>
 #include <stdlib.h>

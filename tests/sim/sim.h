@@ -29,19 +29,19 @@
  *	}
  *
  * SIM_SEED=n in the environment runs only that seed, SIM_SEEDS=n another number of them,
- *SIM_TRACE=1 prints every decision. A test that fails before sim_destroy has its seed printed at
- *exit.
+ * SIM_TRACE=1 prints every decision. A test that fails before sim_destroy has its seed printed at
+ * exit.
  *
  * How things run. sim_run picks, again and again, one of what could happen now: a step of a thread
  * that is not asleep, half of a worker's job, the end of an operation in flight. Time passes by
  * less than a microsecond a pick, and in leaps when all sleep.
  *
  * ring_enter never blocks inside a step: when nothing is there it notes that the thread sleeps
- *(until the deadline, an event or a wake) and returns 0; the step is expected to return soon and is
+ * (until the deadline, an event or a wake) and returns 0; the step is expected to return soon and is
  * called again once there is a reason. A thread's step must therefore count as asleep, for whoever
  * has to wake it, until its next step begins. Called from the test itself ring_enter does block, by
  * running everything else; so does thread_join. Sometimes ring_enter returns early with nothing, as
- * the kernel may. At some calls of a step (ring_enter, ring_wake, event_signal) other threads may
+ * the kernel may. At some calls of a step (ring_enter, event_signal) other threads may
  * run first, as if the step had been interrupted there.
  *
  * Rules of os.h are checked. Breaking one is a complaint: printed at once, counted by sim_destroy.

@@ -9,9 +9,10 @@
  *
  *		host_start(&host, seed);
  *		reactor = host_reactor(&host, "one", POLL_ADAPTIVE);
- *		host_call(&host, reactor, fn, arg);	-- on the reactor's thread, waits for its
- *end assert_true(host_wait(&host, condition, arg)); host_stop_reactor(reactor); host_end(&host);
- *-- asserts that nothing was left behind
+ *		host_call(&host, reactor, fn, arg);	-- on the reactor's thread, waits for its end
+ *		assert_true(host_wait(&host, condition, arg));
+ *		host_stop_reactor(reactor);
+ *		host_end(&host);	-- asserts that nothing was left behind
  *	}
  */
 #ifndef UNIT_CORE_HOST_H
