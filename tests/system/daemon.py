@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The daemon under test: started in a directory of its own, stopped, and searched for leftovers.
 
-The executable is build/sluice, or $SLUICE_BINARY. It runs in a session (in the sense of setsid) of
-its own, so that whatever it has started can be found by that number afterwards.
+It runs in a session (in the sense of setsid) of its own, so that whatever it has started can be
+found by that number afterwards.
 """
 
 import dataclasses
@@ -13,15 +13,11 @@ import subprocess
 import sys
 import time
 
+from .executable import binary
 from .patience import FACTOR, TooLate, wait_until
 from .rpc import Rpc
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFINE = pathlib.Path(__file__).resolve().parent / "confine.py"
-
-
-def binary():
-    return os.environ.get("SLUICE_BINARY") or str(ROOT / "build" / "sluice")
 
 
 @dataclasses.dataclass
@@ -31,6 +27,7 @@ class Disk:
     name: str
     socket: pathlib.Path
     target: int = 0
+    daemon: "Daemon" = dataclasses.field(default=None, repr=False)
 
 
 def session_members(session):
@@ -99,6 +96,9 @@ class Daemon:
     def running(self):
         return self.process.poll() is None
 
+    def check_running(self):
+        assert self.running(), f"the daemon has ended ({self.process.poll()}):\n{self.log_tail()}"
+
     def kill(self):
         """End it whatever its state; for failed tests and for tests of sudden death."""
         if self.rpc:
@@ -109,7 +109,7 @@ class Daemon:
 
     def stop(self):
         """Take everything down in order and check that nothing is left: the end of each test."""
-        assert self.running(), f"the daemon has ended ({self.process.poll()}):\n{self.log_tail()}"
+        self.check_running()
         self.clear()
         self.check_fds()
         self.rpc.close()
@@ -163,7 +163,7 @@ class Daemon:
                 self.call("vhost_create_scsi_controller", ctrlr=controller)
             self.call("vhost_scsi_controller_add_target", ctrlr=controller,
                       scsi_target_num=target, bdev_name=bdev)
-        return Disk(bus, bdev, socket, target)
+        return Disk(bus, bdev, socket, target, self)
 
     def put_file(self, bus, name, path, controller=None, target=0, **params):
         """A file as a disk, in one go."""

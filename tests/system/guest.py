@@ -57,6 +57,8 @@ class Guest:
             try:
                 data = self.serial.recv(1 << 16)
             except TimeoutError:
+                for disk in self.disks:
+                    disk.daemon.check_running()
                 continue
             if not data:
                 raise ConnectionError(f"QEMU has ended:\n{self.qemu.log_text()}")

@@ -7,6 +7,7 @@ import pytest
 
 from .checks import ALL
 from .guest import fio, fio_result
+from .patience import wait_until
 
 
 def sessions(daemon):
@@ -26,8 +27,7 @@ def test_load_is_verified_across_stop_and_cont_and_nothing_is_in_flight_meanwhil
         assert not session["started"] and session["inflight_task_cnt"] == 0
         time.sleep(0.3)
         guest.qemu.command("cont")
-    [session] = sessions(daemon)
-    assert session["started"]
+    wait_until(lambda: sessions(daemon)[0]["started"], 5, "the session runs again")
     job = fio_result(load.wait())
     assert job["read"]["io_bytes"] == job["write"]["io_bytes"] == 32 << 20
     guest.poweroff()
