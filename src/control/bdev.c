@@ -122,6 +122,7 @@ static json_t *rate_limits_describe(void)
 static void geometry_describe(const struct bdev *bdev, json_t *described)
 {
 	uint32_t block_size = bdev->block_size;
+	uint32_t granularity = bdev->unmap_granularity / block_size;
 
 	json_object_set_new(described, "block_size", json_integer(block_size));
 	json_object_set_new(
@@ -132,7 +133,7 @@ static void geometry_describe(const struct bdev *bdev, json_t *described)
 		described, "optimal_write_size", json_integer(bdev->optimal_io_bytes / block_size));
 	json_object_set_new(described, "preferred_unmap_alignment", json_integer(0));
 	json_object_set_new(described, "preferred_unmap_granularity",
-		json_integer(bdev->unmap_granularity / block_size));
+		json_integer(granularity > 1 ? granularity : 0));
 }
 
 json_t *bdev_describe(const struct bdev *bdev)

@@ -48,9 +48,8 @@ static int lock_take(struct os *os, const char *path, struct reason *reason, int
 		if (rc) {
 			os->ops->close(os, fd);
 			return reason_set(reason, rc == -EWOULDBLOCK ? -EBUSY : rc,
-				"the RPC socket path is in use: %s is locked (%s); stop that "
-				"process or "
-				"choose another path with --rpc-socket",
+				"the RPC socket path is in use (%s): %s; --rpc-socket chooses "
+				"another",
 				path, reason_text(&holder, rc));
 		}
 		if (file_is_at(os, fd, path)) {

@@ -99,14 +99,6 @@ int rpc_error_append(struct rpc_buffer *buffer, const struct rpc_error *error)
 
 /* ---- where an answer goes ------------------------------------------------------------------ */
 
-/* What the answers to one request or batch may still take. */
-static size_t request_room(const struct rpc_request *request)
-{
-	size_t used = request->batch ? rpc_buffer_len(&request->batch->answers) : 0;
-
-	return used < RPC_ANSWER_MAX ? RPC_ANSWER_MAX - used : 0;
-}
-
 static int request_append(struct rpc_request *request, const char *member, const json_t *value)
 {
 	struct rpc_batch *batch = request->batch;
@@ -119,7 +111,7 @@ static int request_append(struct rpc_request *request, const char *member, const
 	before = rpc_buffer_len(buffer);
 	if (!rc)
 		rc = answer_append(buffer, request->envelope.id, member, value);
-	if (!rc && rpc_buffer_len(buffer) - before > request_room(request)) {
+	if (!rc && rpc_buffer_len(buffer) - (batch ? 0 : before) > RPC_ANSWER_MAX) {
 		json_t *error = error_object(RPC_INTERNAL_ERROR, "Answer too long", NULL);
 
 		buffer->end = buffer->start + before;

@@ -89,7 +89,7 @@ struct rpc_request {
 	struct rpc_envelope envelope;
 	const struct rpc_method *method; /* NULL: not found, or not a request */
 	struct list link; /* connection's requests */
-	max_align_t params[];
+	uint64_t params[]; /* aligned for any member of a method's struct */
 };
 
 /* Starts one request of a connection; its answer goes to the batch if there is one. */

@@ -8,7 +8,7 @@
  * write delays another by RPC_TURN_REQUESTS of them.
  *
  * The socket is made by listen.c. Stopping: no new requests, then wait until the running ones have
- * ended (theirs owners are told by the daemon before), then one last attempt to send, then close.
+ * ended (their owners were told by the daemon before), then one last attempt to send, then close.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -215,7 +215,6 @@ static void server_finish_stop(struct rpc_server *server)
 		rpc_connection_run(connection);
 	list_for_each_entry_safe (connection, next, &server->connections, link)
 		rpc_connection_close(connection);
-	rpc_listener_close(&server->listener, server->control->os);
 	server->stopped = NULL;
 	done(server->stopped_arg, 0);
 }

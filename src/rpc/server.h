@@ -20,7 +20,8 @@
 struct rpc_server;
 
 int rpc_server_create(struct reactor *control, struct rpc_server **ret_server) MUST_CHECK;
-/* Stopped, or never listened. */
+/* Stopped, or never served; the reactor does not run any more. Removes socket and lock file. May
+ * block. */
 void rpc_server_destroy(struct rpc_server *server);
 
 /* methods is borrowed for the server's life and ends with an entry without name. context is what
@@ -37,8 +38,7 @@ int rpc_server_listen(
 	struct rpc_server *server, const char *path, struct reason *reason) MUST_CHECK;
 /* Clients are accepted from now on. Control reactor. */
 void rpc_server_serve(struct rpc_server *server);
-/* Takes no more clients nor requests, waits for the answers that are due, closes, removes socket
- * and lock file. */
+/* Takes no more clients nor requests, waits for the answers that are due, closes. */
 void rpc_server_stop(struct rpc_server *server, done_fn done, void *arg);
 
 void rpc_server_set_state(struct rpc_server *server, enum rpc_state state);
