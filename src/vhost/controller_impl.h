@@ -35,6 +35,7 @@ struct vhost_controller {
 	struct cpu_set cpus;
 	bool has_cpus;
 	struct vhost_device *device;
+	struct log_limit log_limit; /* of lines that front-ends cause */
 
 	/* listener.c */
 	int listen_fd; /* -1: no socket (yet) */

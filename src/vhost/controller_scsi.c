@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/alloc.h"
 #include "vhost/controller_impl.h"
 #include "vhost/scsi_device.h"
 
@@ -60,10 +61,8 @@ static void target_op_refuse(struct target_op *op, int rc)
 static struct target_op *target_op_create(
 	struct vhost_controller *controller, done_fn done, void *arg)
 {
-	struct target_op *op = calloc(1, sizeof(*op));
+	struct target_op *op = alloc_op(sizeof(*op));
 
-	if (!op) /* a few bytes, without which not even the refusal can be told */
-		abort();
 	op->controller = controller;
 	op->done = done;
 	op->arg = arg;

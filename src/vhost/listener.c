@@ -59,6 +59,7 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 							? options->guest_memory_max_bytes
 							: MEMORY_MAX_BYTES,
 			},
+		.log_limit = &controller->log_limit,
 		.fd = fd,
 		.event_fd = vhost->sigbus_fd,
 		.vid = vhost->next_vid,

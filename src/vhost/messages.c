@@ -217,8 +217,9 @@ bool message_finish(struct vhost_session *s)
 
 	s->reply_due = own || s->need_reply;
 	if (s->status)
-		log_limited(&s->log_limit, LOG_WARNING, "%s: %s (message %u) was refused: %s",
-			s->device->name, type ? type->name : "unknown", s->conn.header.request,
+		log_limited(s->options.log_limit, LOG_WARNING,
+			"%s: %s (message %u) was refused: %s", s->device->name,
+			type ? type->name : "unknown", s->conn.header.request,
 			reason_text(&s->reason, s->status));
 	if (own) {
 		if (s->status)

@@ -34,7 +34,7 @@ void session_abort(struct vhost_session *s, const char *why)
 		return;
 	s->ending = true;
 	if (why)
-		log_limited(&s->log_limit, LOG_WARNING, "%s: connection closed: %s",
+		log_limited(s->options.log_limit, LOG_WARNING, "%s: connection closed: %s",
 			s->device->name, why);
 	else
 		log_info("%s: the front-end is gone", s->device->name);

@@ -84,6 +84,7 @@ struct session_options {
 	const struct cpu_set *cpus; /* borrowed; NULL: all */
 	struct vhost_device *device;
 	struct session_limits limits;
+	struct log_limit *log_limit; /* of the controller: connecting again does not reset it */
 	int fd; /* handed over */
 	int event_fd; /* for struct sigbus_owner */
 	unsigned vid;
@@ -99,7 +100,6 @@ struct vhost_session {
 	struct vhost_device *device;
 	struct connection conn;
 	struct backchannel back;
-	struct log_limit log_limit;
 	struct reason reason; /* why the message at hand is refused */
 
 	/* negotiated */
