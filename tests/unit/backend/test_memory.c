@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The null and malloc devices. */
+#include "backend/backends.h"
+#include "model.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SIZE (6 * MIB)
+
+struct memory_world {
+	struct world world;
+	struct bdev *bdev;
+	struct world_user user;
+	struct bdev_channel *channels[2];
+};
+
+static void null_create_run(struct world_call *call)
+{
+	world_done(call,
+		null_bdev_create(call->world->registry, call->options, call->reason, &call->bdev));
+}
+
+static void malloc_create_run(struct world_call *call)
+{
+	world_done(call, malloc_bdev_create(
+				 call->world->registry, call->options, call->reason, &call->bdev));
+}
+
+static int memory_create(struct world *world, void (*run)(struct world_call *call),
+	const void *options, struct bdev **ret_bdev)
+{
+	struct reason reason = {0};
+	struct world_call call = {.run = run, .options = options, .reason = &reason};
+	int rc = world_run(world, world->control, &call);
+
+	*ret_bdev = call.bdev;
+	if (rc)
+		assert_string_not_equal(reason.text, "");
+	return rc;
+}
+
+static void memory_world_start(struct memory_world *mw, uint64_t seed,
+	void (*run)(struct world_call *call), const void *options)
+{
+	world_start(&mw->world, seed);
+	assert_int_equal(memory_create(&mw->world, run, options, &mw->bdev), 0);
+	world_user_init(&mw->user, "first");
+	assert_int_equal(world_open(&mw->world, mw->bdev, &mw->user, NULL), 0);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(world_channel_open(&mw->world, &mw->user, i, &mw->channels[i]), 0);
+}
+
+static void memory_world_end(struct memory_world *mw)
+{
+	for (unsigned i = 0; i < 2; i++)
+		world_channel_close(&mw->world, mw->channels[i]);
+	world_close(&mw->world, &mw->user);
+	assert_int_equal(world_unregister(&mw->world, mw->bdev), 0);
+	world_end(&mw->world);
+}
+
+static void null_succeeds_and_leaves_buffers_alone(void **state)
+{
+	const struct null_bdev_options options = {
+		.name = "null", .num_blocks = 1024, .block_size = 4096};
+	uint8_t buf[4096], same[4096];
+	struct memory_world mw;
+
+	memory_world_start(&mw, 1, null_create_run, &options);
+	assert_true(bdev_is_null(mw.bdev));
+	assert_false(bdev_is_malloc(mw.bdev));
+	memset(buf, 0x5a, sizeof(buf));
+	memset(same, 0x5a, sizeof(same));
+	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 0, 4096), 0);
+	assert_int_equal(world_read(&mw.world, mw.channels[0], buf, 1023 * 4096, 4096), 0);
+	assert_memory_equal(buf, same, sizeof(buf));
+	for (unsigned type = BDEV_IO_FLUSH; type < BDEV_IO_TYPES; type++)
+		assert_int_equal(world_io(&mw.world, mw.channels[0], type, 0, NULL, 0, 0, 4096), 0);
+	memory_world_end(&mw);
+}
+
+static void null_resize_run(struct world_call *call)
+{
+	world_done(
+		call, null_bdev_resize(call->bdev, *(const uint64_t *)call->options, call->reason));
+}
+
+static int null_resize(struct memory_world *mw, uint64_t blocks)
+{
+	struct world_call call = {.run = null_resize_run, .bdev = mw->bdev, .options = &blocks};
+
+	return world_run(&mw->world, mw->world.control, &call);
+}
+
+static void null_grows_only(void **state)
+{
+	const struct null_bdev_options options = {
+		.name = "null", .num_blocks = 1024, .block_size = 512};
+	struct memory_world mw;
+
+	memory_world_start(&mw, 1, null_create_run, &options);
+	assert_int_equal(null_resize(&mw, 2048), 0);
+	assert_int_equal(bdev_size(mw.bdev), 2048 * 512);
+	assert_int_equal(atomic_load(&mw.user.resized), 1);
+	assert_int_equal(null_resize(&mw, 2047), -EINVAL);
+	assert_int_equal(null_resize(&mw, UINT64_MAX), -EINVAL);
+	assert_int_equal(null_resize(&mw, UINT64_C(1) << 54), -EINVAL);
+	assert_int_equal(bdev_size(mw.bdev), 2048 * 512);
+	memory_world_end(&mw);
+}
+
+static void malloc_reads_what_was_written_on_every_reactor(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 5)
+	{
+		const struct malloc_bdev_options options = {
+			.name = "ram", .num_blocks = SIZE / 512, .block_size = 512};
+		struct model low, high;
+		struct memory_world mw;
+
+		memory_world_start(&mw, seed, malloc_create_run, &options);
+		assert_true(bdev_is_malloc(mw.bdev));
+		assert_true(mw.bdev->unmap_reads_zeroes);
+		model_init(&low, &mw.world, mw.channels[0], 0, SIZE / 2, seed);
+		model_init(&high, &mw.world, mw.channels[1], SIZE / 2, SIZE / 2, seed);
+		low.longest = SIZE / 2;
+		model_check(&low); /* zeroes after creation */
+		for (unsigned i = 0; i < 12; i++) {
+			model_run(&low, 20);
+			model_run(&high, 20);
+		}
+		model_check(&low);
+		model_check(&high);
+		model_fini(&low);
+		model_fini(&high);
+		memory_world_end(&mw);
+	}
+}
+
+/* A long request and a short one to elsewhere: the long one takes several turns. */
+static void malloc_does_long_and_short_requests_at_the_same_time(void **state)
+{
+	static uint8_t large[4 * MIB], small[512];
+	const struct malloc_bdev_options options = {
+		.name = "ram", .num_blocks = SIZE / 512, .block_size = 512};
+	struct iovec iov = {.iov_base = large, .iov_len = sizeof(large)};
+	struct world_call calls[3] = {0};
+	struct memory_world mw;
+
+	memory_world_start(&mw, 1, malloc_create_run, &options);
+	memset(large, 0x77, sizeof(large));
+	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+		calls[i].channel = mw.channels[0];
+		calls[i].io = (struct bdev_io){.type = i == 1 ? BDEV_IO_UNMAP : BDEV_IO_WRITE,
+			.iov = i == 1 ? NULL : &iov,
+			.iovcnt = i == 1 ? 0 : 1,
+			.offset = i == 1 ? 5 * MIB : 0,
+			.length = i == 1 ? MIB : sizeof(large)};
+		world_io_begin(&mw.world, &calls[i]);
+	}
+	assert_int_equal(world_write(&mw.world, mw.channels[0], small, 4 * MIB, 512), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++)
+		assert_int_equal(world_finish(&mw.world, &calls[i]), 0);
+	memset(large, 0, sizeof(large));
+	assert_int_equal(world_read(&mw.world, mw.channels[1], large, 0, sizeof(large)), 0);
+	for (size_t i = 0; i < sizeof(large); i++)
+		assert_int_equal(large[i], 0x77);
+	memory_world_end(&mw);
+}
+
+static void impossible_memory_devices_are_refused(void **state)
+{
+	static const struct malloc_bdev_options wrong[] = {
+		{.name = "x", .num_blocks = 0, .block_size = 512},
+		{.name = "x", .num_blocks = 8, .block_size = 500},
+		{.name = "x", .num_blocks = 8, .block_size = 0},
+		{.name = "", .num_blocks = 8, .block_size = 512},
+		{.name = "x", .num_blocks = UINT64_MAX / 256, .block_size = 512},
+		{.name = "x", .num_blocks = UINT64_C(1) << 54, .block_size = 512},
+		{.name = "x", .num_blocks = 8, .block_size = 512, .optimal_io_boundary = 1u << 31},
+		{.name = "x", .num_blocks = 8, .block_size = 4096, .physical_block_size = 512},
+	};
+	const struct malloc_bdev_options huge = {
+		.name = "x", .num_blocks = UINT64_C(1) << 52, .block_size = 512};
+	const struct null_bdev_options wrong_null = {
+		.name = "x", .num_blocks = UINT64_MAX / 256, .block_size = 512};
+	struct bdev *bdev;
+	struct world world;
+
+	world_start(&world, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(
+			memory_create(&world, malloc_create_run, &wrong[i], &bdev), -EINVAL);
+	assert_int_equal(memory_create(&world, malloc_create_run, &huge, &bdev), -ENOMEM);
+	assert_int_equal(memory_create(&world, null_create_run, &wrong_null, &bdev), -EINVAL);
+	world_end(&world);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(null_succeeds_and_leaves_buffers_alone),
+		cmocka_unit_test(null_grows_only),
+		cmocka_unit_test(malloc_reads_what_was_written_on_every_reactor),
+		cmocka_unit_test(malloc_does_long_and_short_requests_at_the_same_time),
+		cmocka_unit_test(impossible_memory_devices_are_refused),
+	};
+
+	host_select(argc, argv);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
