@@ -24,8 +24,11 @@ static void abort_done(struct message *message)
 static void visit_returned(struct scsi_visit *visit)
 {
 	struct scsi_abort *abort = container_of(visit, struct scsi_abort_visit, visit)->abort;
+	struct scsi_attachment *attachment = visit->channel->attachment;
 
 	abort->found += visit->found;
+	if (visit->found && abort->tell_others && attachment != abort->attachment)
+		scsi_attention_raise(attachment, SCSI_UA_COMMANDS_CLEARED);
 	if (--abort->visits_out == 0)
 		abort_done(&abort->message);
 }
@@ -68,6 +71,7 @@ void scsi_abort_run(
 	unsigned count = 0;
 
 	abort->found = 0;
+	abort->attachment = attachment;
 	abort->visits_out = 0;
 	abort->done = done;
 	abort->arg = arg;

@@ -16,12 +16,14 @@ struct scsi_abort {
 	bool query; /* only count */
 	bool every_tag; /* else those with this tag */
 	bool every_nexus; /* all attachments of the logical unit, else only the given one */
+	bool tell_others; /* other initiators whose tasks were ended get a unit attention */
 	uint8_t response; /* enum scsi_response that the tasks end with */
 	uint64_t tag;
 
 	unsigned found; /* at done: tasks that matched */
 
 	/* abort.c's */
+	const struct scsi_attachment *attachment;
 	struct scsi_abort_visit *visits;
 	unsigned visits_out;
 	struct message message;

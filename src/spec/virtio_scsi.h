@@ -16,10 +16,10 @@
 #define VIRTIO_SCSI_F_T10_PI  3
 
 #define VIRTIO_SCSI_RING_CONTROL 0
-#define VIRTIO_SCSI_RING_EVENT	 1
+#define VIRTIO_SCSI_RING_EVENT   1
 #define VIRTIO_SCSI_RING_REQUEST 2 /* the first of them */
 
-#define VIRTIO_SCSI_CDB_BYTES	32
+#define VIRTIO_SCSI_CDB_BYTES   32
 #define VIRTIO_SCSI_SENSE_BYTES 96
 
 /* 5.6.6.1 */
@@ -50,32 +50,32 @@ static_assert(offsetof(struct virtio_scsi_resp_cmd, sense) == 12, "5.6.6.1");
 #define VIRTIO_SCSI_S_HEAD    2
 #define VIRTIO_SCSI_S_ACA     3
 
-#define VIRTIO_SCSI_S_OK		 0
-#define VIRTIO_SCSI_S_OVERRUN		 1
-#define VIRTIO_SCSI_S_ABORTED		 2
-#define VIRTIO_SCSI_S_BAD_TARGET	 3
-#define VIRTIO_SCSI_S_RESET		 4
-#define VIRTIO_SCSI_S_BUSY		 5
-#define VIRTIO_SCSI_S_TRANSPORT_FAILURE	 6
-#define VIRTIO_SCSI_S_TARGET_FAILURE	 7
-#define VIRTIO_SCSI_S_NEXUS_FAILURE	 8
-#define VIRTIO_SCSI_S_FAILURE		 9
+#define VIRTIO_SCSI_S_OK                 0
+#define VIRTIO_SCSI_S_OVERRUN            1
+#define VIRTIO_SCSI_S_ABORTED            2
+#define VIRTIO_SCSI_S_BAD_TARGET         3
+#define VIRTIO_SCSI_S_RESET              4
+#define VIRTIO_SCSI_S_BUSY               5
+#define VIRTIO_SCSI_S_TRANSPORT_FAILURE  6
+#define VIRTIO_SCSI_S_TARGET_FAILURE     7
+#define VIRTIO_SCSI_S_NEXUS_FAILURE      8
+#define VIRTIO_SCSI_S_FAILURE            9
 #define VIRTIO_SCSI_S_FUNCTION_SUCCEEDED 10
-#define VIRTIO_SCSI_S_FUNCTION_REJECTED	 11
-#define VIRTIO_SCSI_S_INCORRECT_LUN	 12
+#define VIRTIO_SCSI_S_FUNCTION_REJECTED  11
+#define VIRTIO_SCSI_S_INCORRECT_LUN      12
 
 /* 5.6.6.2: the control ring */
-#define VIRTIO_SCSI_T_TMF	   0
-#define VIRTIO_SCSI_T_AN_QUERY	   1
+#define VIRTIO_SCSI_T_TMF          0
+#define VIRTIO_SCSI_T_AN_QUERY     1
 #define VIRTIO_SCSI_T_AN_SUBSCRIBE 2
 
-#define VIRTIO_SCSI_T_TMF_ABORT_TASK	     0
+#define VIRTIO_SCSI_T_TMF_ABORT_TASK         0
 #define VIRTIO_SCSI_T_TMF_ABORT_TASK_SET     1
-#define VIRTIO_SCSI_T_TMF_CLEAR_ACA	     2
+#define VIRTIO_SCSI_T_TMF_CLEAR_ACA          2
 #define VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET     3
 #define VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET    4
 #define VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET 5
-#define VIRTIO_SCSI_T_TMF_QUERY_TASK	     6
+#define VIRTIO_SCSI_T_TMF_QUERY_TASK         6
 #define VIRTIO_SCSI_T_TMF_QUERY_TASK_SET     7
 
 struct virtio_scsi_ctrl_tmf {
@@ -108,7 +108,7 @@ struct virtio_scsi_event {
 static_assert(sizeof(struct virtio_scsi_event) == 16, "5.6.6.3");
 
 #define VIRTIO_SCSI_T_EVENTS_MISSED   UINT32_C(0x80000000)
-#define VIRTIO_SCSI_T_NO_EVENT	      0
+#define VIRTIO_SCSI_T_NO_EVENT        0
 #define VIRTIO_SCSI_T_TRANSPORT_RESET 1
 #define VIRTIO_SCSI_T_ASYNC_NOTIFY    2
 #define VIRTIO_SCSI_T_PARAM_CHANGE    3

@@ -12,7 +12,7 @@
 #include "bdev/bdev.h"
 #include "vhost/device.h"
 
-#define SCSI_DEVICE_TARGETS_MAX	       256
+#define SCSI_DEVICE_TARGETS_MAX        256
 #define SCSI_DEVICE_REQUEST_QUEUES_MAX 64
 
 struct scsi_device_options {

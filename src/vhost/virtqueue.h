@@ -137,6 +137,7 @@ void virtqueue_push(struct vq_request *request, uint32_t written);
 void virtqueue_break(struct vq_request *request, const char *reason);
 
 struct reactor *virtqueue_reactor(const struct virtqueue *vq);
+uint16_t virtqueue_size(const struct virtqueue *vq); /* entries */
 void *virtqueue_device(const struct virtqueue *vq);
 uint64_t virtqueue_features(const struct virtqueue *vq);
 const char *virtqueue_name(const struct virtqueue *vq);

@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control queue: VIRTIO 1.2 section 5.6.6.2, reference 16.6.
+ *
+ * A task management function goes to the control reactor, which alone knows all the places where a
+ * logical unit's commands may be, and from there to each of them (scsi/abort.h). It is answered when
+ * every command it concerns is in its used ring. A command that the block device holds is waited
+ * for; meanwhile everything else goes on, the control queue too.
+ *
+ * Which logical unit: that of the address; I_T NEXUS RESET is about all of the target. Others who
+ * share a unit hear of a reset, or of commands that were cleared, by unit attentions.
+ *
+ * Asynchronous notification: no event can be subscribed to, and nobody asks.
+ */
+#include <string.h>
+
+#include "vhost/scsi_impl.h"
+
+struct control_request {
+	struct vq_request vq; /* first */
+	struct flow flow;
+	struct message message;
+	struct scsi_device *device;
+	struct virtio_scsi_ctrl_tmf tmf;
+	struct scsi_address address;
+	struct scsi_abort abort;
+	unsigned index;
+	uint8_t response;
+};
+
+static size_t control_read(const struct vq_request *vq, void *buf, size_t len)
+{
+	return vq_iov_read(vq->iov, vq->out_iovs, 0, buf, len);
+}
+
+static void control_answer(struct vq_request *vq, const void *buf, size_t len)
+{
+	vq_iov_write(vq->iov + vq->out_iovs, vq->in_iovs, 0, buf, len);
+	virtqueue_push(vq, (uint32_t)len);
+}
+
+/* ---- on the control reactor --------------------------------------------------------------- */
+
+/* What stands behind the address now; NULL with the response set. */
+static struct scsi_slot *control_find_target(struct control_request *request)
+{
+	struct scsi_slot *slot = request->device->slots[request->address.target];
+
+	request->response = VIRTIO_SCSI_S_BAD_TARGET;
+	return slot && slot->state == SCSI_SLOT_PRESENT ? slot : NULL;
+}
+
+static struct scsi_attachment *control_find_lun(struct control_request *request)
+{
+	struct scsi_slot *slot = control_find_target(request);
+
+	if (!slot)
+		return NULL;
+	request->response = VIRTIO_SCSI_S_INCORRECT_LUN;
+	for (unsigned i = 0; i < slot->target->lun_count; i++) {
+		if (slot->target->luns[i]->number == request->address.lun)
+			return slot->target->luns[i];
+	}
+	return NULL;
+}
+
+/* False: the function is not known. */
+static bool control_prepare(struct control_request *request)
+{
+	struct scsi_abort *abort = &request->abort;
+
+	memset(abort, 0, sizeof(*abort));
+	abort->tag = request->tmf.tag;
+	abort->response = SCSI_RESPONSE_ABORTED;
+	abort->every_tag = true;
+	switch (request->tmf.subtype) {
+	case VIRTIO_SCSI_T_TMF_ABORT_TASK:
+		abort->every_tag = false;
+		return true;
+	case VIRTIO_SCSI_T_TMF_ABORT_TASK_SET:
+		return true;
+	case VIRTIO_SCSI_T_TMF_CLEAR_TASK_SET:
+		abort->every_nexus = true;
+		abort->tell_others = true;
+		return true;
+	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
+		abort->response = SCSI_RESPONSE_RESET;
+		return true;
+	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
+		abort->every_nexus = true;
+		abort->response = SCSI_RESPONSE_RESET;
+		return true;
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK:
+		abort->query = true;
+		abort->every_tag = false;
+		return true;
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK_SET:
+		abort->query = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The abort of one logical unit has ended well. */
+static void control_conclude(struct control_request *request, struct scsi_attachment *attachment)
+{
+	request->response = VIRTIO_SCSI_S_OK;
+	switch (request->tmf.subtype) {
+	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
+		if (attachment)
+			scsi_lun_raise_others(attachment->lun, NULL, SCSI_UA_DEVICE_RESET);
+		break;
+	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
+		if (attachment)
+			scsi_attention_raise(attachment, SCSI_UA_I_T_NEXUS_LOSS);
+		break;
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK:
+	case VIRTIO_SCSI_T_TMF_QUERY_TASK_SET:
+		if (request->abort.found)
+			request->response = VIRTIO_SCSI_S_FUNCTION_SUCCEEDED;
+		break;
+	default:
+		break;
+	}
+}
+
+static void control_answer_message(struct message *message)
+{
+	struct control_request *request = container_of(message, struct control_request, message);
+
+	control_answer(&request->vq, &request->response, 1);
+}
+
+static void control_send_answer(struct control_request *request)
+{
+	request->message.run = control_answer_message;
+	reactor_send(virtqueue_reactor(request->vq.vq), &request->message);
+}
+
+/* The unit number `index` of the target of an I_T NEXUS RESET; a target may go meanwhile. */
+static struct scsi_attachment *control_next_lun(struct control_request *request)
+{
+	struct scsi_slot *slot = control_find_target(request);
+
+	return slot && request->index < slot->target->lun_count ? slot->target->luns[request->index]
+								: NULL;
+}
+
+static enum flow_result control_tmf_run(struct flow *f)
+{
+	struct control_request *request = container_of(f, struct control_request, flow);
+
+	FLOW_BEGIN(f);
+	if (!control_prepare(request)) {
+		request->response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
+		goto finish;
+	}
+	if (request->tmf.subtype == VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET)
+		goto nexus;
+
+	if (!control_find_lun(request))
+		goto finish;
+	AWAIT(f, scsi_abort_run(&request->abort, control_find_lun(request), flow_resume, f));
+	if (flow_failed(f))
+		goto failed;
+	control_conclude(request, control_find_lun(request));
+	goto finish;
+
+nexus:
+	if (!control_find_target(request))
+		goto finish;
+	for (request->index = 0; control_next_lun(request); request->index++) {
+		AWAIT(f,
+			scsi_abort_run(&request->abort, control_next_lun(request), flow_resume, f));
+		if (flow_failed(f))
+			goto failed;
+		control_conclude(request, control_next_lun(request));
+	}
+	request->response = VIRTIO_SCSI_S_OK;
+	goto finish;
+
+failed:
+	request->response = VIRTIO_SCSI_S_FAILURE;
+finish:
+	control_send_answer(request);
+	FLOW_END(f);
+}
+
+static void control_tmf_message(struct message *message)
+{
+	struct control_request *request = container_of(message, struct control_request, message);
+
+	flow_start(&request->flow, request->device->control, "scsi_tmf", control_tmf_run);
+}
+
+/* ---- on the queue's reactor --------------------------------------------------------------- */
+
+static void control_tmf(struct control_request *request, const struct scsi_ring *ring)
+{
+	uint8_t response;
+
+	if (control_read(&request->vq, &request->tmf, sizeof(request->tmf)) !=
+			sizeof(request->tmf) ||
+		request->vq.in_bytes < sizeof(response)) {
+		virtqueue_break(&request->vq, "a task management request is too short");
+		return;
+	}
+	switch (scsi_address_parse(request->tmf.lun, &request->address)) {
+	case SCSI_ADDRESS_LUN:
+		break;
+	case SCSI_ADDRESS_BAD_TARGET:
+		response = VIRTIO_SCSI_S_BAD_TARGET;
+		control_answer(&request->vq, &response, 1);
+		return;
+	default:
+		response = VIRTIO_SCSI_S_INCORRECT_LUN;
+		control_answer(&request->vq, &response, 1);
+		return;
+	}
+	if (request->tmf.subtype == VIRTIO_SCSI_T_TMF_CLEAR_ACA) {
+		response = VIRTIO_SCSI_S_OK; /* there never is one */
+		control_answer(&request->vq, &response, 1);
+		return;
+	}
+	request->device = ring->device;
+	request->message.run = control_tmf_message;
+	reactor_send(ring->device->control, &request->message);
+}
+
+static void control_notification(struct control_request *request)
+{
+	struct virtio_scsi_ctrl_an_resp response = {.response = VIRTIO_SCSI_S_OK};
+
+	if (request->vq.out_bytes < sizeof(struct virtio_scsi_ctrl_an) ||
+		request->vq.in_bytes < sizeof(response)) {
+		virtqueue_break(&request->vq, "an asynchronous notification request is too short");
+		return;
+	}
+	control_answer(&request->vq, &response, sizeof(response));
+}
+
+/* The response of every kind of request is its last byte; of an unknown one we know no more. */
+static void control_unknown(struct control_request *request)
+{
+	struct vq_request *vq = &request->vq;
+	uint8_t response = VIRTIO_SCSI_S_FAILURE;
+
+	if (vq->in_bytes == 0 || vq->faulty) {
+		virtqueue_break(vq, "an unknown control request has no room for a response");
+		return;
+	}
+	vq_iov_zero(vq->iov + vq->out_iovs, vq->in_iovs, 0, vq->in_bytes - 1);
+	vq_iov_write(vq->iov + vq->out_iovs, vq->in_iovs, vq->in_bytes - 1, &response, 1);
+	virtqueue_push(vq, vq->in_bytes);
+}
+
+static void control_handle(struct vq_request *vq)
+{
+	struct control_request *request = container_of(vq, struct control_request, vq);
+	const struct scsi_ring *ring = virtqueue_device(vq->vq);
+	uint32_t type;
+
+	if (vq->faulty) {
+		virtqueue_break(vq, "a control request is outside memory");
+		return;
+	}
+	if (control_read(vq, &type, sizeof(type)) != sizeof(type)) {
+		virtqueue_break(vq, "a control request has no type");
+		return;
+	}
+	switch (type) {
+	case VIRTIO_SCSI_T_TMF:
+		control_tmf(request, ring);
+		break;
+	case VIRTIO_SCSI_T_AN_QUERY:
+	case VIRTIO_SCSI_T_AN_SUBSCRIBE:
+		control_notification(request);
+		break;
+	default:
+		control_unknown(request);
+	}
+}
+
+const struct virtqueue_ops scsi_control_queue_ops = {
+	.request_size = sizeof(struct control_request),
+	.handle = control_handle,
+};

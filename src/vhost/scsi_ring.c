@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Rings come and go: the device's side of vhost_device_ops.ring_*. Control reactor.
+ *
+ * The first request ring on a reactor makes the local there, with channels to all targets; the last
+ * one takes it away. Control and event rings need nothing.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vhost/scsi_impl.h"
+
+struct ring_op {
+	struct flow flow;
+	struct bdev_gate_turn turn;
+	struct scsi_device *device;
+	struct reactor *reactor;
+	struct scsi_ring *ring;
+	struct scsi_local *local;
+	unsigned target;
+	const struct virtqueue_ops **ret_ops;
+	void **ret_context;
+	done_fn done;
+	void *arg;
+};
+
+static struct ring_op *ring_op_create(struct scsi_device *device, done_fn done, void *arg)
+{
+	struct ring_op *op = scsi_op_alloc(sizeof(*op));
+
+	op->device = device;
+	op->done = done;
+	op->arg = arg;
+	return op;
+}
+
+static void ring_op_end(struct ring_op *op, int rc)
+{
+	bdev_gate_leave(&op->device->gate);
+	op->done(op->arg, rc);
+	free(op);
+}
+
+/* The slot of op->target if it answers; locals made now do not see one that is being removed. */
+static struct scsi_slot *ring_op_slot(const struct ring_op *op)
+{
+	struct scsi_slot *slot = op->device->slots[op->target];
+
+	return slot && slot->state == SCSI_SLOT_PRESENT ? slot : NULL;
+}
+
+/* ---- open --------------------------------------------------------------------------------- */
+
+static const struct virtqueue_ops *ring_ops(unsigned index)
+{
+	switch (index) {
+	case VIRTIO_SCSI_RING_CONTROL:
+		return &scsi_control_queue_ops;
+	case VIRTIO_SCSI_RING_EVENT:
+		return &scsi_event_queue_ops;
+	default:
+		return &scsi_request_queue_ops;
+	}
+}
+
+static int ring_op_set_view(struct ring_op *op)
+{
+	struct scsi_target_view *view = scsi_local_make_view(op->local, ring_op_slot(op));
+
+	if (!view)
+		return -ENOMEM;
+	scsi_local_set_view(op->local, op->target, view);
+	return 0;
+}
+
+static void ring_op_opened(struct ring_op *op)
+{
+	op->ring->local = op->local;
+	if (op->local)
+		op->local->open_rings++;
+	op->device->rings[op->ring->index] = op->ring;
+	*op->ret_ops = ring_ops(op->ring->index);
+	*op->ret_context = op->ring;
+}
+
+static enum flow_result ring_open_run(struct flow *f)
+{
+	struct ring_op *op = container_of(f, struct ring_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
+	if (op->ring->index < VIRTIO_SCSI_RING_REQUEST)
+		goto opened;
+	op->local = scsi_local_find(op->device, op->reactor);
+	if (op->local)
+		goto opened;
+
+	op->local = scsi_local_create(op->device, op->reactor);
+	if (!op->local) {
+		flow_fail(f, -ENOMEM);
+		goto finish;
+	}
+	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
+		if (!ring_op_slot(op))
+			continue;
+		AWAIT(f, scsi_local_open_slot(op->local, ring_op_slot(op), flow_resume, f));
+		if (f->rc == -ENODEV) { /* its device is going: the others need not go with it */
+			f->error = 0;
+			continue;
+		}
+		if (flow_failed(f))
+			goto close_targets;
+		if (!ring_op_slot(op)) /* removed meanwhile, which closes its channels */
+			continue;
+		flow_fail(f, ring_op_set_view(op));
+		if (flow_failed(f))
+			goto close_targets;
+	}
+	list_add_tail(&op->device->locals, &op->local->link);
+opened:
+	ring_op_opened(op);
+	goto finish;
+
+close_targets:
+	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
+		scsi_local_set_view(op->local, op->target, NULL);
+		if (ring_op_slot(op))
+			AWAIT(f,
+				scsi_local_close_slot(op->local, ring_op_slot(op), flow_resume, f));
+	}
+	scsi_local_put(op->local);
+finish:
+	if (f->error)
+		free(op->ring);
+	ring_op_end(op, f->error);
+	FLOW_END(f);
+}
+
+void scsi_device_ring_open(struct vhost_device *device, unsigned index, struct reactor *reactor,
+	uint64_t features, const struct virtqueue_ops **ret_ops, void **ret_context, done_fn done,
+	void *arg)
+{
+	struct scsi_device *scsi = scsi_device_of(device);
+	struct ring_op *op = ring_op_create(scsi, done, arg);
+
+	scsi->features = features;
+	op->reactor = reactor;
+	op->ring = scsi_op_alloc(sizeof(*op->ring));
+	op->ring->device = scsi;
+	op->ring->index = index;
+	list_init(&op->ring->link);
+	op->ret_ops = ret_ops;
+	op->ret_context = ret_context;
+	flow_start(&op->flow, scsi->control, "scsi_ring_open", ring_open_run);
+}
+
+/* ---- started and stopping ------------------------------------------------------------------ */
+
+static void ring_join(struct message *message)
+{
+	struct scsi_ring *ring = container_of(message, struct scsi_ring, join);
+
+	list_add_tail(&ring->local->rings, &ring->link);
+}
+
+void scsi_device_ring_started(struct vhost_device *device, unsigned index, struct virtqueue *vq)
+{
+	struct scsi_device *scsi = scsi_device_of(device);
+	struct scsi_ring *ring = scsi->rings[index];
+
+	ring->vq = vq;
+	if (index == VIRTIO_SCSI_RING_EVENT)
+		scsi_events_start(scsi, vq);
+	if (!ring->local)
+		return;
+	ring->join.run = ring_join;
+	reactor_send(ring->local->reactor, &ring->join);
+}
+
+static void ring_leave(struct scsi_call *call)
+{
+	struct scsi_ring *ring = container_of(call, struct scsi_ring, leave);
+
+	list_remove(&ring->link);
+}
+
+/* Messages keep their order: a ring leaves after it has joined. */
+void scsi_device_ring_stopping(struct vhost_device *device, unsigned index, done_fn done, void *arg)
+{
+	struct scsi_device *scsi = scsi_device_of(device);
+	struct scsi_ring *ring = scsi->rings[index];
+
+	if (index == VIRTIO_SCSI_RING_EVENT)
+		scsi_events_stop(scsi, done, arg);
+	else
+		scsi_call(&ring->leave, scsi->control,
+			ring->local ? ring->local->reactor : scsi->control, ring_leave, done, arg);
+}
+
+/* ---- close -------------------------------------------------------------------------------- */
+
+/* A target that is being removed closes its channels itself. */
+static enum flow_result ring_close_run(struct flow *f)
+{
+	struct ring_op *op = container_of(f, struct ring_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
+	op->device->rings[op->ring->index] = NULL;
+	op->local = op->ring->local;
+	if (!op->local || --op->local->open_rings > 0)
+		goto finish;
+
+	list_remove(&op->local->link);
+	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
+		scsi_local_set_view(op->local, op->target, NULL);
+		if (ring_op_slot(op))
+			AWAIT(f,
+				scsi_local_close_slot(op->local, ring_op_slot(op), flow_resume, f));
+	}
+	scsi_local_put(op->local);
+finish:
+	free(op->ring);
+	ring_op_end(op, 0);
+	FLOW_END(f);
+}
+
+void scsi_device_ring_close(
+	struct vhost_device *device, unsigned index, void *context, done_fn done, void *arg)
+{
+	struct scsi_device *scsi = scsi_device_of(device);
+	struct ring_op *op = ring_op_create(scsi, done, arg);
+
+	op->ring = context;
+	flow_start(&op->flow, scsi->control, "scsi_ring_close", ring_close_run);
+}
