@@ -135,10 +135,19 @@ void reactor_stop(struct reactor *reactor)
 
 void reactor_send(struct reactor *reactor, struct message *message)
 {
+	/* The message may be the reactor's last: it stays until its senders are out of here. */
+	atomic_fetch_add_explicit(&reactor->senders, 1, memory_order_relaxed);
 	mpsc_push(&reactor->messages, &message->node);
 	if (atomic_load_explicit(&reactor->asleep, memory_order_seq_cst) &&
 		atomic_exchange_explicit(&reactor->asleep, false, memory_order_seq_cst))
 		reactor->os->ops->ring_wake(reactor->ring);
+	atomic_fetch_sub_explicit(&reactor->senders, 1, memory_order_release);
+}
+
+/* Of every message that has been taken its sender is counted, or has left. */
+static bool reactor_has_senders(struct reactor *reactor)
+{
+	return atomic_load_explicit(&reactor->senders, memory_order_acquire) > 0;
 }
 
 void reactor_get_stats(const struct reactor *reactor, struct reactor_stats *ret_stats)
@@ -184,10 +193,18 @@ static void reactor_run_deferred(struct reactor *reactor)
 	}
 }
 
+/* Stopping, and nothing is under way that would wake it: only senders that are on their way out of
+ * reactor_send can keep it, and they do not. */
+static bool reactor_is_ending(const struct reactor *reactor)
+{
+	return reactor->stopping && reactor->jobs == 0 &&
+	       reactor->os->ops->ring_pending(reactor->ring) == 0;
+}
+
 static bool reactor_may_sleep(struct reactor *reactor)
 {
 	return reactor->hot_count == 0 && reactor->deferred_phases == 0 &&
-	       reactor->poll_mode != POLL_ALWAYS;
+	       reactor->poll_mode != POLL_ALWAYS && !reactor_is_ending(reactor);
 }
 
 /* Closes a stretch of time and starts the next with a fresh clock reading. */
@@ -222,9 +239,8 @@ static void reactor_sleep(struct reactor *reactor)
 
 static bool reactor_is_finished(struct reactor *reactor)
 {
-	return reactor->stopping && reactor->jobs == 0 && reactor->deferred_phases == 0 &&
-	       reactor->os->ops->ring_pending(reactor->ring) == 0 &&
-	       mpsc_is_empty(&reactor->messages);
+	return reactor_is_ending(reactor) && reactor->deferred_phases == 0 &&
+	       mpsc_is_empty(&reactor->messages) && !reactor_has_senders(reactor);
 }
 
 bool reactor_turn(struct reactor *reactor)

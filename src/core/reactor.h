@@ -116,6 +116,7 @@ struct reactor {
 	/* written by other threads */
 	CACHE_ALIGNED struct mpsc messages;
 	_Atomic bool asleep;
+	_Atomic uint32_t senders; /* inside reactor_send */
 };
 
 int reactor_create(struct os *os, const struct reactor_options *options, struct reason *reason,

@@ -265,6 +265,5 @@ unsigned sim_ring_enter(struct os_ring *ring, uint64_t timeout_ns)
 void sim_ring_wake(struct os_ring *ring)
 {
 	sim_trace(ring->process->sim, "wake", ring->id, 0);
-	sim_preempt(ring->process->sim, 8);
 	ring->woken = true;
 }
