@@ -23,11 +23,11 @@ int file_create(struct world *world, const struct file_bdev_options *options, st
 	return rc;
 }
 
-static void file_world_make_real(struct file_world *fw, uint64_t size)
+static void file_world_make_real(struct file_world *fw, const char *where, uint64_t size)
 {
 	int fd;
 
-	snprintf(fw->directory, sizeof(fw->directory), "/var/tmp/sluice-test-XXXXXX");
+	snprintf(fw->directory, sizeof(fw->directory), "%s/sluice-test-XXXXXX", where);
 	assert_non_null(mkdtemp(fw->directory));
 	snprintf(fw->path, sizeof(fw->path), "%s/disk.img", fw->directory);
 	fd = open(fw->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -36,7 +36,7 @@ static void file_world_make_real(struct file_world *fw, uint64_t size)
 	close(fd);
 }
 
-void file_world_prepare(struct file_world *fw, uint64_t seed, uint64_t size)
+void file_world_prepare_in(struct file_world *fw, const char *where, uint64_t seed, uint64_t size)
 {
 	memset(fw, 0, sizeof(*fw));
 	world_start(&fw->world, seed);
@@ -44,8 +44,13 @@ void file_world_prepare(struct file_world *fw, uint64_t seed, uint64_t size)
 		snprintf(fw->path, sizeof(fw->path), "/disk.img");
 		fw->file = sim_file_create(fw->world.host.sim, fw->path, size);
 	} else {
-		file_world_make_real(fw, size);
+		file_world_make_real(fw, where, size);
 	}
+}
+
+void file_world_prepare(struct file_world *fw, uint64_t seed, uint64_t size)
+{
+	file_world_prepare_in(fw, "/var/tmp", seed, size);
 }
 
 void file_world_attach(struct file_world *fw, uint32_t block_size)

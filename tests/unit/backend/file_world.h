@@ -22,7 +22,9 @@ struct file_world {
 int file_create(struct world *world, const struct file_bdev_options *options, struct reason *reason,
 	struct bdev **ret_bdev);
 
-/* In pieces, so that a test can change the file in between. */
+/* In pieces, so that a test can change the file in between. where: a real directory, /var/tmp when
+ * not said. */
+void file_world_prepare_in(struct file_world *fw, const char *where, uint64_t seed, uint64_t size);
 void file_world_prepare(struct file_world *fw, uint64_t seed, uint64_t size);
 void file_world_attach(struct file_world *fw, uint32_t block_size);
 /* prepare and attach */

@@ -169,6 +169,23 @@ static void it_holds_what_was_written_whatever_the_buffers(void **state)
 	}
 }
 
+static void a_file_system_without_o_direct_serves_as_well(void **state)
+{
+	struct file_world fw;
+	struct model model;
+
+	if (host_is_simulated() || access("/dev/shm", W_OK) != 0)
+		skip();
+	file_world_prepare_in(&fw, "/dev/shm", 1, SIZE);
+	file_world_attach(&fw, 512);
+	assert_true(bdev_supports(fw.bdev, BDEV_IO_UNMAP));
+	model_init(&model, &fw.world, fw.channel, 0, SIZE, 5);
+	model_run(&model, 300);
+	model_check(&model);
+	model_fini(&model);
+	file_world_end(&fw);
+}
+
 static void more_buffers_than_the_kernel_takes_are_split(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 4)
@@ -417,6 +434,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_read_only_file_is_a_read_only_device),
 		cmocka_unit_test(both_faces_describe_themselves),
 		cmocka_unit_test(it_holds_what_was_written_whatever_the_buffers),
+		cmocka_unit_test(a_file_system_without_o_direct_serves_as_well),
 		cmocka_unit_test(more_buffers_than_the_kernel_takes_are_split),
 		cmocka_unit_test(misaligned_requests_wait_for_bounce_memory),
 		cmocka_unit_test(memory_that_is_gone_fails_its_request_alone),
