@@ -246,8 +246,10 @@ static void a_lock_can_be_given_up_at_any_time(void **state)
 		lock_world_start(&lw, seed);
 		atomic_store(&lw.fake.hold, seed % 2);
 		io_begin(&lw, &io, 2, BDEV_IO_WRITE, 65536, NULL);
-		if (seed % 3 == 0)
+		if (seed % 3 == 0) {
 			lock_begin(&lw, &held, 1, 0, 4096);
+			host_sleep(&lw.world.host, 50 * USEC_NS); /* it is the first */
+		}
 		lock_begin(&lw, &given_up, 0, 0, 4096);
 		pause = seed % 7 * 3 * USEC_NS;
 		host_sleep(&lw.world.host, pause);
