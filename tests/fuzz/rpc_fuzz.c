@@ -211,7 +211,7 @@ static void answers_check(const struct answers *answers)
 			break; /* the client stopped reading */
 		len = (size_t)(end - line);
 		for (i = 0; i < len; i++)
-			invariant(line[i] >= 0x20);
+			invariant((unsigned char)line[i] >= 0x20 && (unsigned char)line[i] < 0x80);
 		value = json_loadb(line, len, JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
 		/* What an id may be and jansson may not read. */
 		invariant(value || json_error_code(&error) == json_error_numeric_overflow);

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "control_world.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_set(void *flag)
+{
+	return *(bool *)flag;
+}
+
+static void world_run(struct world *world, void (*run)(struct message *message))
+{
+	world->done = false;
+	world->message.run = run;
+	reactor_send(world->control, &world->message);
+	assert_true(sim_run(world->sim, is_set, &world->done, 10 * SEC_NS));
+}
+
+static struct reactor *reactor_make(struct world *world, const char *name)
+{
+	const struct reactor_options options = {.name = name, .cpu = -1};
+	struct reactor *reactor;
+
+	assert_int_equal(reactor_create(world->os, &options, NULL, &reactor), 0);
+	assert_int_equal(reactor_start(reactor, NULL), 0);
+	return reactor;
+}
+
+static void make_run(struct message *message)
+{
+	struct world *world = container_of(message, struct world, message);
+	struct vhost_options vhost = {
+		.os = world->os,
+		.control = world->control,
+		.data_reactors = world->data,
+		.data_reactor_count = 1,
+		.socket_dir = "/vhost",
+	};
+	struct control_options control = {
+		.control = world->control,
+		.data = world->data,
+		.data_count = 1,
+		.cpus = {.bits = {1}},
+		.version = "test",
+	};
+	struct reason reason = {0};
+
+	assert_int_equal(bdev_registry_create(world->os, world->control, &world->registry), 0);
+	vhost.registry = world->registry;
+	assert_int_equal(vhost_create(&vhost, &reason, &world->vhost), 0);
+	assert_int_equal(rpc_server_create(world->control, &world->rpc), 0);
+	control.registry = world->registry;
+	control.vhost = world->vhost;
+	control.rpc = world->rpc;
+	assert_int_equal(control_create(&control, &world->methods), 0);
+	assert_int_equal(rpc_server_listen(world->rpc, "/rpc", &reason), 0);
+	if (!world->wait_for_rpc)
+		control_begin_runtime(world->methods);
+	rpc_server_serve(world->rpc);
+	world->done = true;
+}
+
+struct world *world_start(bool wait_for_rpc)
+{
+	const struct sim_options options = {.seed = 1, .allow_blocking = true};
+	struct world *world = calloc(1, sizeof(*world));
+
+	log_set_level(LOG_WARNING);
+	world->sim = sim_create_with(&options);
+	world->os = sim_os(world->sim);
+	assert_int_equal(world->os->ops->directory_create(world->os, "/vhost", 0700), 0);
+	world->control = reactor_make(world, "control");
+	world->data[0] = reactor_make(world, "data0");
+	world->wait_for_rpc = wait_for_rpc;
+	world_run(world, make_run);
+	assert_int_equal(world->os->ops->socket_connect(world->os, "/rpc", &world->fd), 0);
+	return world;
+}
+
+static void find_first(struct bdev *bdev, void *arg)
+{
+	struct bdev **first = arg;
+
+	if (!*first)
+		*first = bdev;
+}
+
+static bool has_bdev(struct world *world)
+{
+	world->last = NULL;
+	bdev_for_each(world->registry, find_first, &world->last);
+	return world->last != NULL;
+}
+
+static enum flow_result stop_run(struct flow *f)
+{
+	struct world *world = container_of(f, struct world, stop);
+
+	FLOW_BEGIN(f);
+	control_stop(world->methods);
+	AWAIT(f, rpc_server_stop(world->rpc, flow_resume, f));
+	AWAIT(f, vhost_destroy(world->vhost, flow_resume, f));
+	while (has_bdev(world))
+		AWAIT(f, bdev_unregister(world->last, flow_resume, f));
+	world->done = true;
+	FLOW_END(f);
+}
+
+static void stop_start(struct message *message)
+{
+	struct world *world = container_of(message, struct world, message);
+
+	flow_start(&world->stop, world->control, "stop", stop_run);
+}
+
+void world_end(struct world *world)
+{
+	world_run(world, stop_start);
+	world->os->ops->close(world->os, world->fd);
+	reactor_stop(world->data[0]);
+	reactor_stop(world->control);
+	control_destroy(world->methods);
+	rpc_server_destroy(world->rpc);
+	bdev_registry_destroy(world->registry);
+	reactor_destroy(world->data[0]);
+	reactor_destroy(world->control);
+	assert_int_equal(sim_destroy(world->sim), 0);
+	free(world);
+}
+
+void world_say(struct world *world, const char *method, const char *params)
+{
+	char text[4096];
+	size_t len = (size_t)snprintf(text, sizeof(text), "{\"method\":\"%s\",\"id\":1%s%s}",
+		method, params ? ",\"params\":" : "", params ? params : "");
+	size_t sent = 0;
+
+	while (sent < len) {
+		int64_t n = world->os->ops->socket_send(
+			world->os, world->fd, text + sent, len - sent, NULL, 0);
+
+		assert_true(n > 0);
+		sent += (size_t)n;
+	}
+}
+
+static bool has_line(void *arg)
+{
+	struct world *world = arg;
+	unsigned nfds;
+	int64_t n =
+		world->os->ops->socket_receive(world->os, world->fd, world->received + world->len,
+			sizeof(world->received) - world->len - 1, NULL, 0, &nfds);
+
+	assert_true(n > 0 || n == -EAGAIN);
+	if (n > 0)
+		world->len += (size_t)n;
+	return memchr(world->received, '\n', world->len) != NULL;
+}
+
+const char *world_hear(struct world *world)
+{
+	static const char head[] = "{\"jsonrpc\":\"2.0\",\"id\":1,";
+	static char *line;
+	char *end;
+	size_t len;
+
+	for (unsigned i = 0; !has_line(world); i++) {
+		assert_true(i < 100000);
+		sim_run_for(world->sim, 100 * USEC_NS);
+	}
+	end = memchr(world->received, '\n', world->len);
+	len = (size_t)(end - world->received);
+	assert_true(len > strlen(head));
+	assert_memory_equal(world->received, head, strlen(head));
+	free(line);
+	/* Without the closing brace. */
+	line = strndup(world->received + strlen(head), len - strlen(head) - 1);
+	world->len -= len + 1;
+	memmove(world->received, end + 1, world->len);
+	return line;
+}
+
+bool world_hears_nothing(struct world *world)
+{
+	sim_run_for(world->sim, 50 * MSEC_NS);
+	return !has_line(world);
+}
+
+const char *world_call(struct world *world, const char *method, const char *params)
+{
+	world_say(world, method, params);
+	return world_hear(world);
+}
+
+void expect_exchanges(struct world *world, const struct exchange *exchanges, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct exchange *exchange = &exchanges[i];
+		const char *answer = world_call(world, exchange->method, exchange->params);
+
+		if (strcmp(answer, exchange->answer) != 0)
+			fail_msg("%s %s: %s, expected %s", exchange->method,
+				exchange->params ? exchange->params : "", answer, exchange->answer);
+	}
+}
