@@ -9,6 +9,7 @@ all logs are added to the report.
 
 import pathlib
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -71,6 +72,11 @@ class Lab:
         for path in sorted(self.place.glob("*/*.log")):
             lines = path.read_text(errors="replace").splitlines()
             yield f"{path.parent.name}/{path.name}", "\n".join(lines[-40:])
+
+
+def pytest_configure():
+    """A time limit on the whole run ends it like Ctrl-C: fixtures still clean up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,6 +15,7 @@ import time
 
 from .executable import binary
 from .patience import FACTOR, TooLate, wait_until
+from .process import spawn
 from .rpc import Rpc
 
 CONFINE = pathlib.Path(__file__).resolve().parent / "confine.py"
@@ -75,9 +76,7 @@ class Daemon:
         env = dict(os.environ)
         if self.io_uring == "off":
             env["SLUICE_IO_URING"] = "0"
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log, env=env, start_new_session=True)
+        self.process = spawn(self.command(), self.log, env=env, start_new_session=True)
         try:
             self.rpc = wait_until(self.connect, 20, "the daemon listens", pause=0.01)
             self.call("rpc_get_methods")

@@ -69,7 +69,8 @@ class Guest:
     def wait_ready(self):
         """Wait until the guest takes orders: after its start, or again after a reboot."""
         deadline = Deadline(BOOT_SECONDS[self.boot], "the guest's start")
-        while self.read_line(deadline) != "guest ready":
+        # UEFI firmware writes to every serial port, and leaves its last line without an end.
+        while not self.read_line(deadline).endswith("guest ready"):
             pass
         return self
 

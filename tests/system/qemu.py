@@ -17,6 +17,7 @@ import subprocess
 from guests import images, qemu10
 
 from .patience import FACTOR, Deadline, wait_until
+from .process import spawn
 
 OVMF = pathlib.Path("/usr/share/OVMF")
 FIRST_SLOT = 0x10
@@ -99,9 +100,7 @@ class Qemu:
                      "-serial", f"file:{self.console}",
                      "-serial", f"unix:{self.serial},server=on,wait=off",
                      "-qmp", f"unix:{self.place / 'qmp'},server=on,wait=off", *extra]
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log)
+        self.process = spawn(arguments, self.log)
         self.socket = None
         try:
             self.socket = wait_until(self.connect, 30, "QEMU's monitor answers")
