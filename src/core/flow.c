@@ -36,7 +36,7 @@ void flow_start(struct flow *flow, struct reactor *reactor, const char *name,
 	flow->point = 0;
 	flow->rc = 0;
 	flow->error = 0;
-	flow->started_ns = reactor->now_ns;
+	flow->started_ns = reactor_now(reactor);
 	list_add_tail(&reactor->flows, &flow->link);
 	reactor_defer(reactor, DEFER_COMPLETE, &flow->start);
 }

@@ -223,6 +223,14 @@ static void reactor_account(struct reactor *reactor)
 	reactor->work_done = 0;
 }
 
+void reactor_wake_up(struct reactor *reactor)
+{
+	if (!reactor->overslept)
+		return;
+	reactor->overslept = false;
+	reactor_account(reactor); /* asleep: idle */
+}
+
 static void reactor_sleep(struct reactor *reactor)
 {
 	uint64_t delay_ns;
@@ -231,9 +239,10 @@ static void reactor_sleep(struct reactor *reactor)
 	reactor_account(reactor); /* what this turn did before it went to sleep */
 	atomic_store_explicit(&reactor->asleep, true, memory_order_seq_cst);
 	delay_ns = mpsc_is_empty(&reactor->messages) ? timer_next_delay(reactor) : 0;
+	reactor->overslept = true;
 	called = reactor->os->ops->ring_enter(reactor->ring, delay_ns);
 	reactor->stats.sleeps++;
-	reactor_account(reactor); /* asleep: idle; what completed is stamped with its end */
+	reactor_wake_up(reactor); /* what completed is stamped with the end of the sleep */
 	reactor->work_done = called;
 }
 

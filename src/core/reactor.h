@@ -104,6 +104,7 @@ struct reactor {
 	struct timer *timers; /* heap: the first to fire */
 	unsigned work_done; /* in this turn: callbacks, messages, requests */
 	unsigned jobs; /* on workers, to come back here */
+	bool overslept; /* in the enter that slept: now_ns is of before */
 	struct list flows; /* waiting here, for listing */
 	struct slab_pool *slabs;
 	struct reactor_stats stats; /* read by others through reactor_get_stats only */
@@ -150,9 +151,15 @@ static inline bool timer_is_started(const struct timer *timer)
 	return timer->deadline_ns != 0;
 }
 
-/* Own thread: CLOCK_MONOTONIC at the start of this turn. */
-static inline uint64_t reactor_now(const struct reactor *reactor)
+/* For reactor_now: reads the clock after a sleep. */
+void reactor_wake_up(struct reactor *reactor);
+
+/* Own thread: CLOCK_MONOTONIC at the start of this turn or, for what a sleep has ended with, at the
+ * end of that. */
+static inline uint64_t reactor_now(struct reactor *reactor)
 {
+	if (unlikely(reactor->overslept))
+		reactor_wake_up(reactor);
 	return reactor->now_ns;
 }
 

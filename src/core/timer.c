@@ -53,7 +53,7 @@ static void timer_remove(struct reactor *reactor, struct timer *timer)
 
 void timer_start(struct reactor *reactor, struct timer *timer, uint64_t delay_ns)
 {
-	uint64_t deadline_ns = reactor->now_ns + delay_ns;
+	uint64_t deadline_ns = reactor_now(reactor) + delay_ns;
 
 	if (timer_is_started(timer))
 		timer_remove(reactor, timer);

@@ -374,6 +374,78 @@ static void work_that_defers_itself_for_ever_does_not_hold_up_messages(void **st
 	}
 }
 
+/* ---- what ends a sleep ---- */
+
+struct sleeper {
+	struct reactor *reactor;
+	struct os_watch watch;
+	struct timer timer;
+	uint64_t woken_ns; /* by the clock itself */
+	uint64_t woken_now_ns; /* as the reactor says */
+	uint64_t fired_ns;
+	atomic_bool done;
+};
+
+#define SLEEPER_DELAY_NS (100 * MSEC_NS)
+
+static uint64_t sleeper_clock(const struct sleeper *sleeper)
+{
+	struct os *os = sleeper->reactor->os;
+
+	return os->ops->now_ns(os);
+}
+
+static void sleeper_woken(struct os_watch *watch)
+{
+	struct sleeper *sleeper = container_of(watch, struct sleeper, watch);
+
+	sleeper->woken_ns = sleeper_clock(sleeper);
+	timer_start(sleeper->reactor, &sleeper->timer, SLEEPER_DELAY_NS);
+	sleeper->woken_now_ns = reactor_now(sleeper->reactor);
+}
+
+static void sleeper_fired(struct timer *timer)
+{
+	struct sleeper *sleeper = container_of(timer, struct sleeper, timer);
+
+	sleeper->fired_ns = sleeper_clock(sleeper);
+	atomic_store(&sleeper->done, true);
+}
+
+static void sleeper_begin(void *arg)
+{
+	struct sleeper *sleeper = arg;
+
+	reactor_watch(sleeper->reactor, &sleeper->watch);
+}
+
+static void what_ends_a_sleep_knows_how_late_it_is(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 20)
+	{
+		struct sleeper sleeper = {
+			.watch = {.kind = OS_WATCH_EVENT, .ready = sleeper_woken},
+			.timer.fired = sleeper_fired,
+		};
+		struct host host;
+
+		host_start(&host, seed);
+		assert_int_equal(host.os->ops->event_create(host.os, &sleeper.watch.fd), 0);
+		sleeper.reactor = host_reactor(&host, "sleeper", POLL_ADAPTIVE);
+		host_call(&host, sleeper.reactor, sleeper_begin, &sleeper);
+		host_sleep(&host, 2 * SLEEPER_DELAY_NS);
+		host.os->ops->event_signal(host.os, sleeper.watch.fd);
+		assert_true(host_wait_flag(&host, &sleeper.done));
+		assert_true(sleeper.fired_ns >= sleeper.woken_now_ns + SLEEPER_DELAY_NS);
+		assert_true(sleeper.woken_ns - sleeper.woken_now_ns < SLEEPER_DELAY_NS ||
+			    sleeper.woken_now_ns >= sleeper.woken_ns);
+		assert_true(sleeper.fired_ns - sleeper.woken_ns > SLEEPER_DELAY_NS / 2);
+		host_stop_reactor(sleeper.reactor);
+		host.os->ops->close(host.os, sleeper.watch.fd);
+		host_end(&host);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -381,6 +453,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(timers_fire_in_the_order_of_their_deadlines),
 		cmocka_unit_test(a_timer_that_restarts_itself_without_delay_lets_the_turn_go_on),
 		cmocka_unit_test(the_longest_delay_does_not_wrap),
+		cmocka_unit_test(what_ends_a_sleep_knows_how_late_it_is),
 		cmocka_unit_test(deferred_work_runs_in_the_order_of_the_phases_and_once),
 		cmocka_unit_test(work_that_defers_itself_for_ever_does_not_hold_up_messages),
 	};
