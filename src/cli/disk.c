@@ -41,6 +41,7 @@ static const char detach_help[] =
 static int options_read(
 	int argc, char **argv, const char *help, const char **ret_path, bool *ret_json)
 {
+	static char program[] = "sluice disk";
 	static const struct option options[] = {
 		{"rpc-socket", required_argument, NULL, 'r'},
 		{"json", no_argument, NULL, 'j'},
@@ -49,6 +50,7 @@ static int options_read(
 	};
 	int option;
 
+	argv[0] = program; /* in getopt's sentences */
 	while ((option = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
 		if (option == 'r') {
 			*ret_path = optarg;

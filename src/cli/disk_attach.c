@@ -50,7 +50,7 @@ struct attach {
 	struct model model;
 	char *file; /* absolute; NULL: a block device was named */
 	char bdev[256];
-	char name[256]; /* of the controller */
+	char name[264]; /* of the controller */
 	bool scsi;
 	bool made_file;
 	bool made_bdev;
@@ -96,14 +96,15 @@ static bool attach_make_file(struct attach *attach)
 	return true;
 }
 
-/* The file's name without what cannot be in a socket's or an id of QEMU's, and not taken yet. */
+/* The file's name without its suffix and what cannot be in a socket's or an id of QEMU's, and not taken yet. */
 static void attach_name_bdev(struct attach *attach)
 {
 	const char *base = strrchr(attach->file, '/') + 1;
+	const char *suffix = strrchr(base, '.');
 	char name[96];
 	size_t len = 0;
 
-	for (; *base && len < sizeof(name) - 1; base++)
+	for (; *base && (base != suffix || len == 0) && len < sizeof(name) - 1; base++)
 		name[len++] = isalnum((unsigned char)*base) || strchr("._-", *base) ? *base : '_';
 	name[len] = '\0';
 	snprintf(attach->bdev, sizeof(attach->bdev), "%s", name);
@@ -194,8 +195,12 @@ static bool attach_make_controller(struct attach *attach)
 	const json_t *controller;
 	json_t *params;
 
-	snprintf(attach->name, sizeof(attach->name), "%s",
-		attach->controller ? attach->controller : attach->bdev);
+	/* The bus in the name: sockets may be where the disk's file is. */
+	if (attach->controller)
+		snprintf(attach->name, sizeof(attach->name), "%s", attach->controller);
+	else
+		snprintf(attach->name, sizeof(attach->name), "%s.%s", attach->bdev,
+			attach->bus ? attach->bus : "scsi");
 	controller = model_controller(&attach->model, attach->name);
 	if (!attach_choose_bus(attach, controller))
 		return false;
@@ -423,9 +428,11 @@ static bool option_take(struct attach *attach, int option)
 
 int cli_disk_attach(int argc, char **argv)
 {
+	static char program[] = "sluice disk attach";
 	struct attach attach = {.target = -1};
 	int option;
 
+	argv[0] = program; /* in getopt's sentences */
 	while ((option = getopt_long(argc, argv, "r:h", long_options, NULL)) != -1) {
 		if (option == 'h') {
 			printf("%s", help);

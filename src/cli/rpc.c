@@ -43,6 +43,7 @@ static int rpc_call(const char *path, const char *method, json_t *params)
 
 int cli_rpc(int argc, char **argv)
 {
+	static char program[] = "sluice rpc";
 	static const struct option options[] = {
 		{"rpc-socket", required_argument, NULL, 'r'},
 		{"help", no_argument, NULL, 'h'},
@@ -53,6 +54,7 @@ int cli_rpc(int argc, char **argv)
 	json_error_t error;
 	int option;
 
+	argv[0] = program; /* in getopt's sentences */
 	while ((option = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
 		if (option == 'h') {
 			printf("%s", help);

@@ -318,6 +318,7 @@ static bool options_judge(struct parse_state *state)
 
 enum options_result serve_options_parse(int argc, char **argv, struct serve_options *options)
 {
+	static char program[] = "sluice serve";
 	struct parse_state state = {.options = options};
 	int index = 0;
 	int option;
@@ -325,6 +326,7 @@ enum options_result serve_options_parse(int argc, char **argv, struct serve_opti
 	if (answered_at_once(argc, argv))
 		return OPTIONS_EXIT;
 	defaults_set(options);
+	argv[0] = program; /* in getopt's sentences */
 	while ((option = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {
 		if (!option_take(&state, option, index))
 			return OPTIONS_USAGE;

@@ -6,6 +6,7 @@
  * one, however it was written: 5, 5.0, 5e0. null is no value of any type.
  */
 #include <ctype.h>
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <strings.h>
@@ -136,28 +137,66 @@ static bool param_read(const struct rpc_param *param, const json_t *value, void 
 	}
 }
 
-bool rpc_params_decode(const struct rpc_method *method, const json_t *params, void *target)
+static const char *param_type_name(enum rpc_type type)
 {
+	static const char *const names[] = {
+		[RPC_STRING] = "a string",
+		[RPC_UUID] = "a UUID of 36 characters",
+		[RPC_BOOL] = "true or false",
+		[RPC_U16] = "an integer from 0 to 65535",
+		[RPC_U32] = "an integer from 0 to 4294967295",
+		[RPC_U64] = "an integer that is not negative",
+		[RPC_I32] = "an integer of 32 bits",
+		[RPC_ENUM] = "one of the words that are documented",
+		[RPC_JSON] = "anything but null",
+	};
+
+	return names[type];
+}
+
+static int params_refuse_unknown(
+	const struct rpc_method *method, const json_t *params, struct reason *reason)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)params, name, value)
+	{
+		const struct rpc_param *param = method->params;
+
+		while (param && param->name && strcmp(param->name, name) != 0)
+			param++;
+		if (!param || !param->name)
+			return reason_set(reason, -EINVAL, "%s has no parameter %s: leave it out",
+				method->name, name);
+	}
+	return -EINVAL;
+}
+
+int rpc_params_decode(
+	const struct rpc_method *method, const json_t *params, void *target, struct reason *reason)
+{
+	static const struct rpc_param none = {0};
 	size_t known = 0;
 
 	if (params && !json_is_object(params))
-		return false;
+		return reason_set(reason, -EINVAL, "parameters are named: give an object");
 	/* Clients send nothing, null or {} where there is nothing to say. */
-	if (!method->params)
-		return json_object_size(params) == 0;
-	for (const struct rpc_param *param = method->params; param->name; param++) {
+	for (const struct rpc_param *param = method->params ? method->params : &none; param->name;
+		param++) {
 		const json_t *value = json_object_get(params, param->name);
 		char *field = (char *)target + param->offset;
 
-		if (value) {
-			if (!param_read(param, value, field))
-				return false;
-			known++;
-		} else if (param->flags & RPC_REQUIRED) {
-			return false;
-		} else {
+		if (value && !param_read(param, value, field))
+			return reason_set(reason, -EINVAL, "parameter %s must be %s", param->name,
+				param_type_name(param->type));
+		if (!value && param->flags & RPC_REQUIRED)
+			return reason_set(reason, -EINVAL, "parameter %s is missing", param->name);
+		if (!value)
 			param_store_default(param, field);
-		}
+		known += value != NULL;
 	}
-	return method->ignores_unknown || known == json_object_size(params);
+	if (!method->ignores_unknown && known < json_object_size(params))
+		return params_refuse_unknown(method, params, reason);
+	return 0;
 }

@@ -214,24 +214,34 @@ void rpc_batch_put(struct rpc_batch *batch)
 
 /* ---- start --------------------------------------------------------------------------------- */
 
-static void request_refuse_params(struct rpc_request *request)
+static void request_refuse_params(struct rpc_request *request, const struct reason *reason)
 {
 	const struct rpc_method *method = request->method;
 	char text[128];
 
 	if (method->decode_error.text) {
 		rpc_request_fail_text(
-			request, method->decode_error.code, method->decode_error.text, NULL);
+			request, method->decode_error.code, method->decode_error.text, reason);
 		return;
 	}
 	snprintf(text, sizeof(text), "%s requires no parameters", method->name);
-	rpc_request_fail_text(request, RPC_INVALID_PARAMS, text, NULL);
+	rpc_request_fail_text(request, RPC_INVALID_PARAMS, text, reason);
+}
+
+/* 0, or -EINVAL and why. */
+static int request_decode(struct rpc_request *request, struct reason *reason)
+{
+	if (request->envelope.params_broken)
+		return reason_set(reason, -EINVAL,
+			"a parameter comes twice, holds a NUL or is a number beyond all bounds");
+	return rpc_params_decode(
+		request->method, request->envelope.params, request->params, reason);
 }
 
 static void request_run(struct rpc_request *request, void *context)
 {
 	const struct rpc_method *method = request->method;
-	const struct rpc_envelope *envelope = &request->envelope;
+	struct reason reason = {0};
 	enum rpc_state state = rpc_server_state(request->server);
 
 	if (!method)
@@ -239,9 +249,8 @@ static void request_run(struct rpc_request *request, void *context)
 	else if (!(method->states & state))
 		rpc_request_fail_text(request, -1,
 			state == RPC_STARTUP ? state_error_runtime : state_error_startup, NULL);
-	else if (envelope->params_broken ||
-		 !rpc_params_decode(method, envelope->params, request->params))
-		request_refuse_params(request);
+	else if (request_decode(request, &reason))
+		request_refuse_params(request, &reason);
 	else
 		method->run(request, method->params ? (void *)request->params : NULL, context);
 }

@@ -67,8 +67,9 @@ void rpc_envelope_fini(struct rpc_envelope *envelope);
 
 /* ---- params.c ---------------------------------------------------------------------------- */
 
-/* Decodes into the struct at target (params_size bytes). False: something does not fit. */
-bool rpc_params_decode(const struct rpc_method *method, const json_t *params, void *target);
+/* Decodes into the struct at target (params_size bytes). -EINVAL and which one does not fit. */
+int rpc_params_decode(
+	const struct rpc_method *method, const json_t *params, void *target, struct reason *reason);
 
 /* ---- request.c --------------------------------------------------------------------------- */
 
