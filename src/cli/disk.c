@@ -225,18 +225,29 @@ static bool call_true(struct client *client, const char *method, json_t *params)
 	return result != NULL;
 }
 
+/* Nobody is left without it: no disk, and no machine connected. */
+static bool controller_is_idle(struct client *client, const char *name)
+{
+	json_t *list =
+		client_call(client, "vhost_get_controllers", json_pack("{s:s}", "name", name));
+	const json_t *controller = json_array_get(list, 0);
+	bool idle = controller && json_array_size(controller_targets(controller)) == 0 &&
+		    !controller_is_connected(controller);
+
+	json_decref(list);
+	return idle;
+}
+
 /* Takes it off one controller. */
-static bool place_clear(struct client *client, const struct model *model, const json_t *place)
+static bool place_clear(struct client *client, const json_t *place)
 {
 	const char *name = json_member_text(place, "controller");
-	const json_t *target = json_object_get(place, "target");
-	const json_t *targets = controller_targets(model_controller(model, name));
-	bool last = json_array_size(targets) <= 1;
+	json_t *target = json_object_get(place, "target");
 
 	if (target && !call_true(client, "vhost_scsi_controller_remove_target",
 			      json_pack("{s:s, s:O}", "ctrlr", name, "scsi_target_num", target)))
 		return false;
-	if (target && (!last || json_is_true(json_object_get(place, "connected"))))
+	if (target && !controller_is_idle(client, name))
 		return true;
 	return call_true(client, "vhost_delete_controller", json_pack("{s:s}", "ctrlr", name));
 }
@@ -250,7 +261,7 @@ static bool disk_detach(struct client *client, const struct model *model, const 
 	size_t i;
 	json_t *place;
 
-	json_array_foreach(places, i, place) ok = ok && place_clear(client, model, place);
+	json_array_foreach(places, i, place) ok = ok && place_clear(client, place);
 	json_decref(places);
 	if (ok && bdev_filename(bdev)[0])
 		ok = call_true(client,

@@ -52,6 +52,7 @@ struct attach {
 	char bdev[256];
 	char name[264]; /* of the controller */
 	bool scsi;
+	bool bdev_readonly;
 	bool made_file;
 	bool made_bdev;
 	bool made_controller;
@@ -112,6 +113,15 @@ static void attach_name_bdev(struct attach *attach)
 		snprintf(attach->bdev, sizeof(attach->bdev), "%s-%u", name, i);
 }
 
+static void attach_take_bdev(struct attach *attach, const json_t *bdev)
+{
+	const json_t *specific = json_object_get(bdev, "driver_specific");
+
+	snprintf(attach->bdev, sizeof(attach->bdev), "%s", json_member_text(bdev, "name"));
+	attach->bdev_readonly =
+		json_is_true(json_object_get(json_object_get(specific, "aio"), "readonly"));
+}
+
 static bool attach_open_file(struct attach *attach)
 {
 	const json_t *open_already;
@@ -127,11 +137,11 @@ static bool attach_open_file(struct attach *attach)
 	}
 	open_already = model_bdev_of_file(&attach->model, attach->file);
 	if (open_already) {
-		snprintf(attach->bdev, sizeof(attach->bdev), "%s",
-			json_member_text(open_already, "name"));
+		attach_take_bdev(attach, open_already);
 		return true;
 	}
 	attach_name_bdev(attach);
+	attach->bdev_readonly = attach->readonly;
 	attach->made_bdev = attach_call(attach, "bdev_aio_create",
 		json_pack("{s:s, s:s, s:b}", "name", attach->bdev, "filename", attach->file,
 			"readonly", (int)attach->readonly),
@@ -150,7 +160,7 @@ static bool attach_find_bdev(struct attach *attach)
 			"%s is a block device that exists already: leave out --size", attach->disk);
 		return false;
 	}
-	snprintf(attach->bdev, sizeof(attach->bdev), "%s", json_member_text(bdev, "name"));
+	attach_take_bdev(attach, bdev);
 	return true;
 }
 
@@ -179,7 +189,7 @@ static bool attach_choose_bus(struct attach *attach, const json_t *controller)
 		cli_error("a blk controller has no targets: leave out --target");
 		return false;
 	}
-	if (scsi && attach->readonly && !attach->made_bdev) {
+	if (scsi && attach->readonly && !attach->bdev_readonly) {
 		cli_error(
 			"%s is open for writing, and a SCSI target is read-only only if its block "
 			"device is: use --bus blk, or detach the disk first",
