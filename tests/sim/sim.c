@@ -152,6 +152,11 @@ static uint64_t seed_from_environment(const char *name, uint64_t otherwise)
 	return text ? strtoull(text, NULL, 0) : otherwise;
 }
 
+bool sim_seeds_are_given(void)
+{
+	return getenv("SIM_SEED") || getenv("SIM_SEEDS");
+}
+
 uint64_t sim_seed_first(void)
 {
 	return seed_from_environment("SIM_SEED", 1);

@@ -99,6 +99,8 @@ void sim_forgive(struct sim *sim);
 #define SIM_FOR_EACH_SEED(seed, count)                                                             \
 	for (uint64_t seed = sim_seed_first(), seed##_end = sim_seed_end(count);                   \
 		seed < seed##_end; seed++)
+/* Counts over all seeds mean something only when the environment chose none. */
+bool sim_seeds_are_given(void);
 uint64_t sim_seed_first(void);
 uint64_t sim_seed_end(unsigned count);
 
@@ -173,14 +175,14 @@ void sim_power_cut(struct sim *sim);
 
 #define SIM_CALLS(X)                                                                               \
 	X(FILE_OPEN)                                                                               \
-	X(FILE_INFO) X(FILE_LOCK) X(FILE_UNLOCK) X(FILE_TRUNCATE) X(FILE_READ) X(FILE_WRITE)       \
-		X(FILE_SYNC) X(FILE_RENAME) X(FILE_UNLINK) X(DIRECTORY_CREATE) X(MEMFD_CREATE)     \
-			X(MAP) X(SOCKET_LISTEN) X(SOCKET_CONNECT) X(SOCKET_ACCEPT)                 \
-				X(SOCKET_RECEIVE) X(SOCKET_SEND) X(SOCKET_PEER) X(EVENT_CREATE)    \
-					X(EVENT_SIGNAL) X(EVENT_ADOPT) X(RING_CREATE)              \
-						X(THREAD_START) X(IO_READV) X(IO_WRITEV)           \
-							X(IO_FDATASYNC) X(IO_PUNCH_HOLE)           \
-								X(IO_ZERO_RANGE)
+	X(FILE_INFO)                                                                               \
+	X(FILE_LOCK) X(FILE_UNLOCK) X(FILE_TRUNCATE) X(FILE_READ) X(FILE_WRITE) X(FILE_SYNC)       \
+		X(FILE_RENAME) X(FILE_UNLINK) X(DIRECTORY_CREATE) X(MEMFD_CREATE) X(MAP)           \
+			X(SOCKET_LISTEN) X(SOCKET_CONNECT) X(SOCKET_ACCEPT) X(SOCKET_RECEIVE)      \
+				X(SOCKET_SEND) X(SOCKET_PEER) X(EVENT_CREATE) X(EVENT_SIGNAL)      \
+					X(EVENT_ADOPT) X(RING_CREATE) X(THREAD_START) X(IO_READV)  \
+						X(IO_WRITEV) X(IO_FDATASYNC) X(IO_PUNCH_HOLE)      \
+							X(IO_ZERO_RANGE)
 
 /* Calls of the table that can fail, and the operations of rings (they fail when they would end). */
 enum sim_call {

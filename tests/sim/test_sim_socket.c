@@ -80,7 +80,7 @@ static void a_stream_is_split_anywhere_but_keeps_its_bytes_in_order(void **state
 		}
 		pair_end(&pair);
 	}
-	assert_true(splits > 10);
+	assert_true(splits > 10 || sim_seeds_are_given());
 }
 
 static void descriptors_come_with_the_first_byte_and_refer_to_the_same_file(void **state)
