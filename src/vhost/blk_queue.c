@@ -35,7 +35,8 @@ static struct blk_queue *blk_request_queue(const struct blk_request *request)
 
 static void blk_finish(struct blk_request *request, uint8_t status, uint64_t written)
 {
-	*request->status = status;
+	if (likely(!virtqueue_is_frozen(request->vq.vq)))
+		*request->status = status;
 	virtqueue_push(&request->vq, (uint32_t)written + 1);
 }
 

@@ -99,8 +99,9 @@ static enum chain_result chain_add_hole(struct chain *chain, uint64_t len, bool 
 {
 	struct virtqueue *vq = chain->vq;
 
+	/* (The clock of this turn may have been read before the change.) */
 	if (vq->memory_changed_ns &&
-		reactor_now(vq->reactor) - vq->memory_changed_ns < CHAIN_MEMORY_GRACE_NS)
+		reactor_now(vq->reactor) < vq->memory_changed_ns + CHAIN_MEMORY_GRACE_NS)
 		return CHAIN_DRY;
 	chain->request->faulty = true;
 	return chain_add_iov(chain, NULL, len, writable);
@@ -257,6 +258,7 @@ enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *requ
 	request->in_bytes = 0;
 	request->faulty = false;
 	result = chain_walk(&chain, &table, head);
+	request->descriptors = (uint16_t)chain.steps;
 	if (unlikely(result != CHAIN_OK))
 		chain_release(vq, request);
 	else if (unlikely(request->out_bytes + request->in_bytes > VQ_REQUEST_BYTES_MAX))

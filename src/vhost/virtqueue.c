@@ -21,8 +21,12 @@
 
 #include "vhost/virtqueue_impl.h"
 
+/* What reading a descriptor counts for in a poller's budget of bytes, by the time that both take:
+ * heads may share one long chain of a few bytes. */
+#define DESCRIPTOR_COST_BYTES 64u
+
 static const bool virtqueue_moves[VQ_STATES][VQ_STATES] = {
-	[VQ_CREATED] = {[VQ_RUNNING] = true, [VQ_CREATED] = true},
+	[VQ_CREATED] = {[VQ_RUNNING] = true},
 	[VQ_RUNNING] = {[VQ_DRAINING] = true},
 	[VQ_DRAINING] = {[VQ_PAUSED] = true, [VQ_CREATED] = true},
 	[VQ_PAUSED] = {[VQ_RUNNING] = true, [VQ_DRAINING] = true},
@@ -102,7 +106,7 @@ struct vq_request *virtqueue_pop(struct virtqueue *vq)
 {
 	struct vq_request *request;
 
-	if (unlikely(vq->state != VQ_RUNNING || vq->broken))
+	if (unlikely(vq->state != VQ_RUNNING || vq->broken || vq->frozen))
 		return NULL;
 	request = vq->ring->pop(vq);
 	if (!request)
@@ -187,7 +191,8 @@ static struct poll_result virtqueue_poll(struct poller *poller, struct poll_budg
 			return result;
 		}
 		result.requests++;
-		result.bytes += request->out_bytes + request->in_bytes;
+		result.bytes += request->out_bytes + request->in_bytes +
+				request->descriptors * DESCRIPTOR_COST_BYTES;
 		vq->ops->handle(request);
 	}
 	result.more = true;
@@ -231,6 +236,11 @@ static const struct poller_ops virtqueue_poller_ops = {
 	.sleep = virtqueue_sleep,
 	.wake = virtqueue_wake,
 };
+
+bool virtqueue_is_frozen(const struct virtqueue *vq)
+{
+	return vq->frozen;
+}
 
 struct reactor *virtqueue_reactor(const struct virtqueue *vq)
 {

@@ -12,7 +12,7 @@
  *	                      |  ^                                        |
  *	                      |  +----------------------------------------+
  *	                      +--(violation by the driver)--> BROKEN: fetches nothing, requests in
- *	flight end normally; stop still works. stop is allowed in every state and drains first.
+ *	flight end normally; stop still works. stop is allowed once it runs and drains first.
  *
  * A request lives in an array allocated with the queue, indexed by the head of its chain: the same
  * head cannot be in flight twice. The device's part of a request follows struct vq_request (it is
@@ -21,8 +21,9 @@
  * Per turn: pop up to the budget; requests complete whenever they do; what was pushed is published
  * with one store to the used index and at most one signal in the DEFER_PUBLISH phase.
  *
- * After freeze() (the connection is gone, reference section 12.2) completions are dropped: no used
- * entry, no signal, not a byte of guest memory.
+ * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and completions
+ * are dropped: no used entry, no signal, not a byte of guest memory. A device asks
+ * virtqueue_is_frozen before it writes a status of its own there.
  */
 #ifndef VHOST_VIRTQUEUE_H
 #define VHOST_VIRTQUEUE_H
@@ -51,7 +52,7 @@ struct vq_request {
 	uint32_t out_iovs;
 	uint32_t in_iovs;
 	uint16_t head;
-	uint16_t descriptors; /* ring slots it took (packed) */
+	uint16_t descriptors; /* in whichever tables */
 	bool in_flight;
 	/* A buffer is in no region (its iovec has a NULL base and its length), or the chain is
 	 * beyond a limit. Must not go to a block device: the device answers with its error status.
@@ -136,6 +137,8 @@ void virtqueue_push(struct vq_request *request, uint32_t written);
  * ring (returns the chain with length 0). reason is a literal. */
 void virtqueue_break(struct vq_request *request, const char *reason);
 
+/* What ends now ends unseen: its status must not be written to guest memory. */
+bool virtqueue_is_frozen(const struct virtqueue *vq);
 struct reactor *virtqueue_reactor(const struct virtqueue *vq);
 uint16_t virtqueue_size(const struct virtqueue *vq); /* entries */
 void *virtqueue_device(const struct virtqueue *vq);

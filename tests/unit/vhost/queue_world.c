@@ -76,12 +76,13 @@ static void world_events_create(struct queue_world *world)
 	ops->ring_watch(world->watcher, &world->err);
 }
 
-static void world_queue_create(struct queue_world *world, const struct world_options *options)
+static void world_queue_create(
+	struct queue_world *world, const struct virtqueue_ops *ops, void *device)
 {
 	const struct virtqueue_config config = {
 		.features = world->features,
-		.size = (uint16_t)options->size,
-		.base = options->base,
+		.size = (uint16_t)world->size,
+		.base = world->base,
 		.descriptors = world->ring->desc,
 		.driver_area = world->ring->avail,
 		.device_area = world->ring->used,
@@ -90,10 +91,10 @@ static void world_queue_create(struct queue_world *world, const struct world_opt
 		.call_fd = world->call_fd,
 		.err_fd = world->err_fd,
 		.name = "test queue",
-		.device = options->device,
+		.device = device,
 	};
 
-	assert_int_equal(virtqueue_create(options->ops, &config, NULL, &world->vq), 0);
+	assert_int_equal(virtqueue_create(ops, &config, NULL, &world->vq), 0);
 }
 
 void world_create(struct queue_world *world, const struct world_options *options)
@@ -107,6 +108,8 @@ void world_create(struct queue_world *world, const struct world_options *options
 	memset(world, 0, sizeof(*world));
 	world->sim = sim_create(options->seed);
 	world->os = sim_os(world->sim);
+	world->size = options->size;
+	world->base = options->base;
 	world->features = VIRTIO_BIT(VIRTIO_F_VERSION_1);
 	if (options->event_idx)
 		world->features |= VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
@@ -120,7 +123,13 @@ void world_create(struct queue_world *world, const struct world_options *options
 	assert_int_equal(reactor_start(world->control, NULL), 0);
 	assert_int_equal(reactor_create(world->os, &data, NULL, &world->data), 0);
 	assert_int_equal(reactor_start(world->data, NULL), 0);
-	world_queue_create(world, options);
+	world_queue_create(world, options->ops, options->device);
+}
+
+void world_set_device(struct queue_world *world, const struct virtqueue_ops *ops, void *device)
+{
+	virtqueue_destroy(world->vq);
+	world_queue_create(world, ops, device);
 }
 
 /* ---- operations, made on the control reactor ------------------------------------------------ */

@@ -16,7 +16,7 @@
 #include "sim/sim.h"
 #include "vhost/virtqueue.h"
 
-#define WORLD_DATA_GPA	UINT64_C(0x100000000)
+#define WORLD_DATA_GPA  UINT64_C(0x100000000)
 #define WORLD_DATA_SIZE (512 * 1024u) /* half in each slot */
 
 struct queue_world {
@@ -30,6 +30,8 @@ struct queue_world {
 	struct virtqueue *vq;
 	int kick_fd, call_fd, err_fd;
 	uint64_t features;
+	uint32_t size;
+	uint16_t base;
 	/* what the call and err eventfds have said, seen by a ring of the test's own */
 	struct os_ring *watcher;
 	struct os_watch call, err;
@@ -51,6 +53,9 @@ struct world_options {
 void world_create(struct queue_world *world, const struct world_options *options);
 /* Stops the queue if it runs, checks that nothing leaked. */
 void world_destroy(struct queue_world *world);
+
+/* Before the start: another device than that of the options. */
+void world_set_device(struct queue_world *world, const struct virtqueue_ops *ops, void *device);
 
 void world_start(struct queue_world *world);
 void world_stop(struct queue_world *world);

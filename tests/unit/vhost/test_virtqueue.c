@@ -17,7 +17,7 @@
 #include "spec/virtio_ring.h"
 
 #define SLICE_BYTES   2003 /* of the data area for one chain; odd, so that one crosses the border */
-#define SLICES	      ((WORLD_DATA_SIZE - 16) / SLICE_BYTES)
+#define SLICES        ((WORLD_DATA_SIZE - 16) / SLICE_BYTES)
 #define SEGMENTS_MAX  24
 #define SEGMENT_BYTES 80
 #define HELD_MAX      512
@@ -65,9 +65,8 @@ static void echo_check(struct echo_device *echo, const struct vq_request *reques
 
 static void echo_answer(struct echo_device *echo, struct vq_request *request)
 {
-	uint64_t written = request->in_bytes ?
-		sim_random(echo->world->sim, request->in_bytes + 1) :
-		0;
+	uint64_t written =
+		request->in_bytes ? sim_random(echo->world->sim, request->in_bytes + 1) : 0;
 	uint64_t left = written;
 
 	for (unsigned i = 0; i < request->in_iovs && left; i++) {
@@ -117,8 +116,7 @@ static void echo_handle(struct vq_request *request)
 	assert_true(echo->held_count < HELD_MAX);
 	echo->held[echo->held_count++] = request;
 	if (!echo->hold && !timer_is_started(&echo->timer))
-		timer_start(echo->world->data, &echo->timer,
-			sim_random(echo->world->sim, 40000));
+		timer_start(echo->world->data, &echo->timer, sim_random(echo->world->sim, 40000));
 }
 
 static const struct virtqueue_ops echo_ops = {
@@ -303,8 +301,8 @@ static void chains_arrive_once_and_come_back_once_in_any_order(void **state)
 			driver_random_step(d);
 		driver_finish(d);
 		world_stop(&d->world);
-		assert_int_equal(virtqueue_base(d->world.vq),
-			(uint16_t)(d->options.base + d->added));
+		assert_int_equal(
+			virtqueue_base(d->world.vq), (uint16_t)(d->options.base + d->added));
 		world_destroy(&d->world);
 		free(d);
 	}
@@ -418,6 +416,83 @@ static void a_frozen_queue_writes_nothing_and_signals_nobody(void **state)
 	free(d);
 }
 
+static void a_frozen_queue_fetches_nothing(void **state)
+{
+	struct driver *d = malloc(sizeof(*d));
+	unsigned handled;
+
+	for (uint64_t seed = 1; seed < 20; seed++) {
+		driver_create(d, seed);
+		while (!driver_add(d))
+			;
+		world_freeze(&d->world);
+		handled = d->echo.handled;
+		world_publish(&d->world);
+		world_run(&d->world, 10 * MSEC_NS);
+		assert_int_equal(d->echo.handled, handled);
+		world_stop(&d->world);
+		world_destroy(&d->world);
+	}
+	free(d);
+}
+
+/* ---- a turn is short --------------------------------------------------------------------------- */
+
+#define LONG_CHAIN 900u
+
+struct turn_counter {
+	struct queue_world *world;
+	uint64_t turn;
+	unsigned in_turn, most_in_turn, handled;
+};
+
+static void turn_counter_handle(struct vq_request *request)
+{
+	struct turn_counter *counter = virtqueue_device(request->vq);
+	struct reactor_stats stats;
+
+	reactor_get_stats(counter->world->data, &stats);
+	if (stats.turns != counter->turn)
+		counter->in_turn = 0;
+	counter->turn = stats.turns;
+	counter->handled++;
+	if (++counter->in_turn > counter->most_in_turn)
+		counter->most_in_turn = counter->in_turn;
+	virtqueue_push(request, 0);
+}
+
+static const struct virtqueue_ops turn_counter_ops = {
+	.request_size = sizeof(struct vq_request),
+	.handle = turn_counter_handle,
+};
+
+/* A hundred heads that share one long tail of descriptors with a byte each: few bytes, and much to
+ * read. */
+static void long_chains_of_few_bytes_do_not_make_a_turn_long(void **state)
+{
+	struct queue_world world;
+	struct turn_counter counter = {.world = &world};
+	const struct world_options options = {
+		.seed = 1, .size = 1024, .ops = &turn_counter_ops, .device = &counter};
+
+	world_create(&world, &options);
+	for (uint32_t i = 0; i < LONG_CHAIN; i++)
+		fe_ring_poke_desc(world.ring, i, WORLD_DATA_GPA, 1,
+			i + 1 < LONG_CHAIN ? VRING_DESC_F_NEXT : 0, (uint16_t)(i + 1));
+	for (uint32_t i = 0; i < 100; i++) {
+		fe_ring_poke_desc(
+			world.ring, LONG_CHAIN + i, WORLD_DATA_GPA, 1, VRING_DESC_F_NEXT, 0);
+		fe_ring_poke_avail(world.ring, (uint16_t)i, (uint16_t)(LONG_CHAIN + i));
+	}
+	fe_ring_poke_avail_idx(world.ring, 100);
+	world_start(&world);
+	world_run(&world, 100 * MSEC_NS);
+	assert_int_equal(counter.handled, 100);
+	assert_true(counter.most_in_turn <= 20);
+	world_stop(&world);
+	world_destroy(&world);
+}
+
 /* ---- hostile drivers ---------------------------------------------------------------------------- */
 
 struct attack {
@@ -516,8 +591,7 @@ static void attack_table_and_next(struct queue_world *world, uint64_t data)
 
 static void attack_table_in_table(struct queue_world *world, uint64_t data)
 {
-	const struct vring_desc inner = {
-		.addr = data, .len = 16, .flags = VRING_DESC_F_INDIRECT};
+	const struct vring_desc inner = {.addr = data, .len = 16, .flags = VRING_DESC_F_INDIRECT};
 
 	assert_int_equal(fe_memory_write(&world->memory, data, &inner, sizeof(inner)), 0);
 	attack_indirect(world, data, 16, 0);
@@ -547,8 +621,8 @@ static void attack_off_the_end(struct queue_world *world, uint64_t data)
 static void attack_enormous(struct queue_world *world, uint64_t data)
 {
 	for (uint32_t i = 0; i < 8; i++)
-		fe_ring_poke_desc(world->ring, i, data, 0xffffffff, VRING_DESC_F_NEXT,
-			(uint16_t)(i + 1));
+		fe_ring_poke_desc(
+			world->ring, i, data, 0xffffffff, VRING_DESC_F_NEXT, (uint16_t)(i + 1));
 	fe_ring_poke_desc(world->ring, 7, data, 0xffffffff, 0, 0);
 	attack_one(world);
 }
@@ -657,6 +731,8 @@ int main(void)
 		cmocka_unit_test(a_paused_queue_touches_nothing),
 		cmocka_unit_test(a_stop_waits_for_what_is_in_flight),
 		cmocka_unit_test(a_frozen_queue_writes_nothing_and_signals_nobody),
+		cmocka_unit_test(a_frozen_queue_fetches_nothing),
+		cmocka_unit_test(long_chains_of_few_bytes_do_not_make_a_turn_long),
 		cmocka_unit_test(what_breaks_virtio_breaks_that_ring_once_and_no_more),
 	};
 
