@@ -15,6 +15,7 @@
 
 struct server {
 	struct os *os;
+	struct os_ops os_ops; /* under the thread sanitizer */
 	struct reactor *control;
 	struct reactor *data[SERVER_DATA_REACTORS];
 	struct bdev_registry *registry;
