@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""`sluice disk` and `sluice rpc` as a user types them."""
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from .executable import binary
+
+
+class Shell:
+    """Runs commands against one daemon, whose socket is in the environment."""
+
+    def __init__(self, lab, *arguments):
+        self.daemon = lab.daemon(*arguments)
+        self.place = lab.place
+        self.environment = {**os.environ, "SLUICE_RPC_SOCKET": str(self.daemon.rpc_socket)}
+
+    def run(self, *arguments):
+        return subprocess.run([binary(), *arguments], capture_output=True, text=True, check=False,
+                              timeout=20, env=self.environment, cwd=self.place)
+
+    def good(self, *arguments):
+        done = self.run(*arguments)
+        assert done.returncode == 0 and not done.stderr, done
+        return done.stdout
+
+    def bad(self, code, *arguments):
+        """One sentence on stderr, nothing on stdout."""
+        done = self.run(*arguments)
+        assert done.returncode == code and not done.stdout, done
+        assert len(done.stderr.splitlines()) == 1 and done.stderr.startswith("sluice"), done
+        return done.stderr
+
+    def state(self):
+        """Everything the daemon has, to see that a command that failed has left nothing."""
+        return (self.daemon.call("bdev_get_bdevs"), self.daemon.call("vhost_get_controllers"),
+                sorted(p.name for p in self.place.glob("*.img")))
+
+
+@pytest.fixture
+def shell(lab):
+    return Shell(lab)
+
+
+def test_a_disk_is_made_attached_listed_and_detached(shell):
+    told = shell.good("disk", "attach", "--size", "64M", "vm1.img")
+    socket = shell.daemon.vhost_dir / "vm1.scsi"
+    assert "vm1 is target 0 of the SCSI controller vm1.scsi." in told
+    assert f"path={socket}" in told and "vhost-user-scsi-pci" in told and "share=on" in told
+    assert socket.is_socket()
+    image = shell.place / "vm1.img"
+    assert image.stat().st_size == 64 << 20 and image.stat().st_blocks == 0
+    assert json.loads(shell.good("disk", "list", "--json")) == [{
+        "name": "vm1", "size_bytes": 64 << 20, "kind": "AIO disk", "file": str(image),
+        "attached": [{"bus": "scsi", "controller": "vm1.scsi", "socket": str(socket),
+                      "connected": False, "target": 0}]}]
+    assert shell.good("disk", "list") == \
+        f"vm1\t64M\tAIO disk\tscsi\tvm1.scsi:0\tnone\t{socket}\n"
+    shell.good("disk", "detach", "vm1")
+    assert shell.state() == ([], [], ["vm1.img"])
+
+
+def test_a_file_of_any_name_goes_on_a_blk_controller(shell):
+    told = json.loads(shell.good("disk", "attach", "--bus", "blk", "--json", "--size", "1M",
+                                 "a b,c.img"))
+    socket = f"{shell.daemon.vhost_dir}/a_b_c.blk"
+    assert told["bus"] == "blk" and told["controller"] == "a_b_c.blk" and told["socket"] == socket
+    assert told["qemu"][-1].startswith("vhost-user-blk-pci,")
+    shell.good("disk", "detach", "a b,c.img")
+    assert shell.state() == ([], [], ["a b,c.img"])
+
+
+def test_disks_share_a_controller_and_the_last_one_takes_it_away(shell):
+    for number in range(3):
+        told = json.loads(shell.good("disk", "attach", "--controller", "vm", "--size", "1M",
+                                     "--json", f"d{number}.img"))
+        assert told["target"] == number
+    told = json.loads(shell.good("disk", "attach", "--controller", "vm", "--target", "200",
+                                 "--json", "d0.img"))
+    assert told["target"] == 200 and told["disk"] == "d0"
+    for number in range(3):
+        assert shell.daemon.call("vhost_get_controllers")
+        shell.good("disk", "detach", f"d{number}")
+    assert shell.daemon.call("vhost_get_controllers") == []
+
+
+def test_files_of_one_name_in_two_places_are_two_disks(shell):
+    for directory in ("one", "two"):
+        (shell.place / directory).mkdir()
+        shell.good("disk", "attach", "--size", "1M", f"{directory}/x.img")
+    assert [b["name"] for b in shell.daemon.call("bdev_get_bdevs")] == ["x", "x-2"]
+
+
+def test_a_block_device_of_the_daemon_is_attached_by_its_name_and_stays(shell):
+    shell.good("rpc", "bdev_null_create", '{"name":"n","num_blocks":2048,"block_size":512}')
+    shell.good("disk", "attach", "n")
+    shell.good("disk", "attach", "--bus", "blk", "--readonly", "n")
+    assert len(shell.daemon.call("vhost_get_controllers")) == 2
+    shell.good("disk", "detach", "n")
+    assert shell.daemon.call("vhost_get_controllers") == []
+    assert [b["name"] for b in shell.daemon.call("bdev_get_bdevs")] == ["n"]
+
+
+def test_readonly_reaches_the_device_and_the_controller(shell):
+    shell.good("disk", "attach", "--readonly", "--bus", "blk", "--size", "1M", "r.img")
+    bdev, = shell.daemon.call("bdev_get_bdevs")
+    controller, = shell.daemon.call("vhost_get_controllers")
+    assert bdev["driver_specific"]["aio"]["readonly"] is True
+    assert controller["backend_specific"]["block"]["readonly"] is True
+
+
+@pytest.mark.parametrize("arguments, text", [
+    (["none.img"], "--size"),
+    (["--size", "1M", "there.img"], "leave out --size"),
+    (["--size", "1M", "nowhere/x.img"], "No such file"),
+    (["--size", "1M", "--controller", "a/b", "x.img"], "a/b"),
+    (["--size", "1M", "--controller", "taken", "x.img"], "--controller"),
+    (["--size", "1M", "--controller", "taken", "--bus", "scsi", "x.img"], "--controller"),
+    (["--size", "1M", "--controller", "full", "--target", "0", "x.img"], "in use"),
+    (["--size", "1M", "--bus", "blk", "--target", "0", "x.img"], "--target"),
+    (["--size", "1M", "--controller", "y" * 150, "x.img"], "y" * 20),
+    (["--readonly", "there"], "read-only"),
+    (["--size", "1M", "there"], "leave out --size"),
+    (["/"], "directory"),
+])
+def test_an_attach_that_fails_says_why_and_leaves_nothing(shell, arguments, text):
+    shell.good("disk", "attach", "--bus", "blk", "--controller", "taken", "--size", "1M",
+               "there.img")
+    shell.good("disk", "attach", "--controller", "full", "there")
+    before = shell.state()
+    assert text in shell.bad(1, "disk", "attach", *arguments)
+    assert shell.state() == before
+
+
+@pytest.mark.parametrize("arguments", [
+    ["disk"],
+    ["disk", "move"],
+    ["disk", "attach"],
+    ["disk", "attach", "a", "b"],
+    ["disk", "attach", "--bus", "ide", "a"],
+    ["disk", "attach", "--target", "-1", "a"],
+    ["disk", "attach", "--target", "256", "a"],
+    ["disk", "attach", "--size", "0", "a"],
+    ["disk", "attach", "--size", "1000", "a"],
+    ["disk", "attach", "--size", "big", "a"],
+    ["disk", "attach", "--zz", "a"],
+    ["disk", "detach"],
+    ["disk", "detach", "--json", "a"],
+    ["disk", "list", "a"],
+    ["rpc"],
+    ["rpc", "a", "{}", "c"],
+    ["rpc", "a", "{x"],
+    ["paint"],
+])
+def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
+    shell.bad(2, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [[], ["disk"], ["disk", "attach"], ["disk", "detach"],
+                                       ["disk", "list"], ["rpc"], ["serve"]])
+def test_every_command_explains_itself(shell, arguments):
+    assert shell.good(*arguments, "--help").startswith("usage: sluice")
+
+
+def test_without_a_daemon_the_way_to_one_is_told(shell):
+    for arguments in (["disk", "list"], ["disk", "detach", "x"], ["rpc", "x"],
+                      ["disk", "attach", "x"]):
+        command = [*arguments[:2], "--rpc-socket", "/nowhere/rpc", *arguments[2:]]
+        if arguments[0] == "rpc":
+            command = ["rpc", "--rpc-socket", "/nowhere/rpc", "x"]
+        assert "sluice serve" in shell.bad(1, *command)
+
+
+def test_rpc_prints_results_and_explains_errors(shell):
+    assert json.loads(shell.good("rpc", "bdev_get_bdevs")) == []
+    assert "zz" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')
+    assert "(code -19)" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')
+    assert "no parameter x" in shell.bad(1, "rpc", "bdev_get_bdevs", '{"x":1}')
+    assert "num_blocks is missing" in shell.bad(
+        1, "rpc", "bdev_null_create", '{"name":"n","block_size":512}')
+
+
+def test_a_list_on_a_terminal_is_a_table(shell):
+    shell.good("disk", "attach", "--size", "1M", "a-long-name.img")
+    leader, follower = pty.openpty()
+    with os.fdopen(leader, "rb") as terminal:
+        subprocess.run([binary(), "disk", "list"], stdout=follower, stderr=follower, check=True,
+                       timeout=20, env=shell.environment)
+        os.close(follower)
+        lines = []
+        try:
+            for line in terminal:
+                lines.append(line.decode().rstrip("\r\n"))
+        except OSError:  # how a terminal says that it is closed
+            pass
+    assert lines[0].split() == ["DISK", "SIZE", "KIND", "BUS", "CONTROLLER", "MACHINE", "SOCKET"]
+    assert lines[0].index("SIZE") == lines[1].index("1M")
+    assert lines[0].index("SOCKET") == lines[1].index("/")
