@@ -112,14 +112,14 @@ static enum scsi_run command_unknown(struct scsi_task *task, bool opcode_known)
 
 /* No logical unit, or the well-known one. */
 static enum scsi_run dispatch_without_lun(
-	struct scsi_task *task, const struct scsi_command *command, bool opcode_known)
+	struct scsi_task *task, const struct scsi_command *command)
 {
 	unsigned needed = task->well_known ? SCSI_COMMAND_WELL_KNOWN : SCSI_COMMAND_ANY_LUN;
 
 	if (command && command->flags & needed)
 		return command->run(task);
-	if (task->well_known)
-		return command_unknown(task, command ? false : opcode_known);
+	if (task->well_known) /* SPC-4 8.2: whatever it is */
+		return command_unknown(task, false);
 	return scsi_task_check(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
 }
 
@@ -149,7 +149,7 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 	command = command_find(task, &opcode_known);
 	task->command = command;
 	if (!channel)
-		return dispatch_without_lun(task, command, opcode_known);
+		return dispatch_without_lun(task, command);
 
 	attention = atomic_load_explicit(&channel->attachment->attention, memory_order_acquire);
 	if (attention & SCSI_ATTENTION_CONDITIONS &&
@@ -161,7 +161,7 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 	if (task->cdb[command->cdb_len - 1] & CTRL)
 		return scsi_task_check_cdb(task, command->cdb_len - 1, 2);
 	if (command->flags & SCSI_COMMAND_MEDIUM && attention & SCSI_ATTENTION_NOT_READY)
-		return scsi_task_check(task, SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY);
+		return scsi_task_check(task, SCSI_KEY_NOT_READY, SCSI_ASC_BECOMING_READY);
 	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)
 		return scsi_task_check(task, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
 	return command->run(task);

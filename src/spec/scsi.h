@@ -64,7 +64,7 @@
 
 /* SPC-4 annex F.2: additional sense code and qualifier, 0xAAQQ */
 #define SCSI_ASC_NONE                        0x0000
-#define SCSI_ASC_NOT_READY                   0x0400 /* cause not reportable */
+#define SCSI_ASC_BECOMING_READY              0x0401
 #define SCSI_ASC_WRITE_ERROR                 0x0c00
 #define SCSI_ASC_UNRECOVERED_READ_ERROR      0x1100
 #define SCSI_ASC_PARAMETER_LIST_LENGTH       0x1a00
