@@ -171,7 +171,7 @@ static void blk_queue_channel_closed(void *arg, int rc)
 	struct blk_device *blk = blk_device_of(queue->device);
 
 	queue->channel = NULL;
-	queue->detaching = false;
+	queue->leaving = false;
 	if (queue->done) { /* the ring closed while the device was leaving */
 		queue->done(queue->arg, 0);
 		list_remove(&queue->link);
@@ -189,7 +189,7 @@ static void blk_queue_detached(struct message *message)
 
 static void blk_queue_detach_start(struct blk_queue *queue)
 {
-	queue->detaching = true;
+	queue->leaving = true;
 	queue->detach.run = blk_queue_detach;
 	queue->detached.run = blk_queue_detached;
 	reactor_send(queue->reactor, &queue->detach);
@@ -203,7 +203,7 @@ static void blk_removed(struct bdev_user *user)
 	blk->removed = true;
 	log_notice("%s: its block device was removed; the guest gets I/O errors", blk->device.name);
 	list_for_each_entry (queue, &blk->queues, link) {
-		if (queue->channel && !queue->detaching)
+		if (queue->channel && !queue->leaving)
 			blk_queue_detach_start(queue);
 	}
 	blk_close_when_unused(blk);
@@ -234,6 +234,14 @@ struct blk_claim_op {
 	void *arg;
 };
 
+/* What failed because the block device went meanwhile is no failure of the front-end's: its requests
+ * get I/O errors, as they do where the device had gone before. */
+static void blk_forgive_removal(const struct blk_device *blk, struct flow *f)
+{
+	if (blk->removed)
+		f->error = 0;
+}
+
 static enum flow_result blk_claim_run(struct flow *f)
 {
 	struct blk_claim_op *op = container_of(f, struct blk_claim_op, flow);
@@ -246,6 +254,7 @@ static enum flow_result blk_claim_run(struct flow *f)
 	AWAIT(f, bdev_claim(&op->blk->user, BDEV_CLAIM_SHARED_WRITE, op->reason, flow_resume, f));
 	op->blk->calls_under_way--;
 	op->blk->claimed = !flow_failed(f);
+	blk_forgive_removal(op->blk, f);
 	blk_close_when_unused(op->blk);
 finish:
 	op->done(op->arg, f->error);
@@ -319,11 +328,16 @@ static enum flow_result blk_ring_open_run(struct flow *f)
 	AWAIT(f, bdev_channel_open(
 			 &op->blk->user, op->queue->reactor, &op->channel, flow_resume, f));
 	op->blk->calls_under_way--;
-	if (flow_failed(f)) {
+	blk_forgive_removal(op->blk, f);
+	if (f->error) {
 		list_remove(&op->queue->link);
 		free(op->queue);
-		blk_close_when_unused(op->blk);
 		goto finish;
+	}
+	if (flow_failed(f)) { /* gone meanwhile */
+		op->queue->gone = true;
+		blk_close_when_unused(op->blk);
+		goto answer;
 	}
 	op->queue->channel = op->channel;
 	if (op->blk->removed) /* meanwhile: blk_removed saw no channel to close */
@@ -369,13 +383,14 @@ static enum flow_result blk_ring_close_run(struct flow *f)
 	struct blk_ring_op *op = container_of(f, struct blk_ring_op, flow);
 
 	FLOW_BEGIN(f);
-	if (op->queue->detaching) {
+	if (op->queue->leaving) {
 		/* blk_queue_channel_closed answers and frees the queue. */
 		op->queue->done = op->done;
 		op->queue->arg = op->arg;
 		free(op);
 		return FLOW_ENDED;
 	}
+	op->queue->leaving = true; /* a removal must not close the channel once more */
 	if (op->queue->channel)
 		AWAIT(f, bdev_channel_close(op->queue->channel, flow_resume, f));
 	op->queue->channel = NULL;

@@ -41,7 +41,7 @@ struct blk_queue {
 
 	/* the control reactor's */
 	struct vhost_device *device;
-	bool detaching;
+	bool leaving; /* its channel is being closed, or will be when its I/O has ended */
 	struct list link;
 	done_fn done; /* of ring_open or ring_close, under way */
 	void *arg;
