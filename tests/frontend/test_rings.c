@@ -428,7 +428,7 @@ static void streams_survive_any_cut(void **state)
 			fe_ring_reset(small.ring);
 			model_init(&model, &small.memory, small.ring, 0);
 			for (i = 0; i < 24; i++)
-				*(i < 16 ? head + i : out + i - 16) = (uint8_t)i;
+				*(i < 16 ? &head[i] : &out[i - 16]) = (uint8_t)i;
 			assert_int_equal(fe_io_submit(small.ring, &io), 0);
 			fe_io_publish(small.ring);
 			assert_int_equal(model_take(&model, &chain), 1);

@@ -352,8 +352,6 @@ static void a_queue_with_short_gaps_stays_hot_and_one_with_long_gaps_does_not_bu
 	{
 		static struct bench bench;
 
-		if (!host_is_simulated())
-			return; /* about exact times */
 		bench_start(&bench, seed, 1, POLL_ADAPTIVE);
 		host_call(&bench.host, bench.reactor, bench_go, &bench);
 		producer_run(&bench, seed, 50, 5 * USEC_NS, true);
@@ -504,15 +502,17 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(no_work_is_lost_between_hot_and_cold),
 		cmocka_unit_test(an_idle_reactor_sleeps_unless_it_always_polls),
-		cmocka_unit_test(
-			a_queue_with_short_gaps_stays_hot_and_one_with_long_gaps_does_not_burn),
 		cmocka_unit_test(equal_backlogs_get_equal_shares),
 		cmocka_unit_test(large_requests_do_not_take_more_bytes_than_small_ones),
 		cmocka_unit_test(a_turn_is_bounded_and_nobody_waits_long),
 		cmocka_unit_test(a_backlog_does_not_starve_a_queue_with_little_work),
 		cmocka_unit_test(a_poller_may_stop_itself_or_another_while_it_is_polled),
+		/* its times are exact only in the simulation */
+		cmocka_unit_test(
+			a_queue_with_short_gaps_stays_hot_and_one_with_long_gaps_does_not_burn),
 	};
 
 	host_select(argc, argv);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return _cmocka_run_group_tests(
+		"tests", tests, ARRAY_SIZE(tests) - (!host_is_simulated() ? 1 : 0), NULL, NULL);
 }
