@@ -97,7 +97,8 @@ static bool attach_make_file(struct attach *attach)
 	return true;
 }
 
-/* The file's name without its suffix and what cannot be in a socket's or an id of QEMU's, and not taken yet. */
+/* The file's name without its suffix and without what cannot be in the name of a socket or an id
+ * of QEMU's, and not taken yet. */
 static void attach_name_bdev(struct attach *attach)
 {
 	const char *base = strrchr(attach->file, '/') + 1;

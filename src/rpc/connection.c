@@ -2,8 +2,8 @@
 /*
  * One client: bytes in, requests started in order, answers out.
  *
- *	OPEN --end of stream, bad JSON, over a limit, server stops--> ENDING --all answered--> closed
- *	 \------------- socket error, no memory ------------------> BROKEN -----------------> closed
+ *	OPEN --end of stream, bad JSON, limit, server stops--> ENDING --all answered--> closed
+ *	 \---------- socket error, no memory --------------> BROKEN -----------------> closed
  *
  * All work is done in rpc_connection_run, which the server calls when something has happened (the
  * socket, the end of a request) and which does a bounded piece of it: one read, so many requests.

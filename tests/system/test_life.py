@@ -129,7 +129,8 @@ def test_the_socket_of_a_killed_daemon_is_taken_over(serve, place):
 def test_options_that_mean_nothing_here_are_accepted_with_one_notice(serve, place):
     serve("-s", "1024", "--no-huge", "--huge-dir", "/x", "-R", "-g", "-n", "2", "--iova-mode", "va",
           "--base-virtaddr", "0", "-i", "1", "-u", "--pci-blocked", "0000:00:00.0", "-p", "0",
-          "--disable-cpumask-locks", "--num-trace-entries", "5", "-d", "--cpumask", "[0]", "-e", "bdev")
+          "--disable-cpumask-locks", "--num-trace-entries", "5", "-d", "--cpumask", "[0]",
+          "-e", "bdev")
     assert connect(place).call("bdev_get_bdevs") == []
     notices = [line for line in (place / "log").read_text().splitlines() if "do nothing" in line]
     assert len(notices) == 1 and "--huge-dir" in notices[0]

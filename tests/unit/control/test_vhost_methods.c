@@ -43,7 +43,7 @@ static void blk_controllers_are_created_and_refused_as_clients_expect(void **sta
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"cpumask\":\"x\"}", V_INVALID},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\"\",\"dev_name\":\"n0\"}", V_IO},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\".\",\"dev_name\":\"n0\"}", V_IO},
-		/* Unknown parameters are the transport's; several controllers may share a device. */
+		/* Unknown parameters are the transport's; controllers may share a device. */
 		{"vhost_create_blk_controller",
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"readonly\":true,\"packed_ring\":"
 			"false,"
