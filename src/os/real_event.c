@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 int real_event_create(struct os *os, int *ret_fd)
@@ -70,13 +71,23 @@ int real_event_adopt(struct os *os, int fd)
 	return 0;
 }
 
+/* Whoever sent the descriptor shares its flags and may have made it block again: ask not to wait in
+ * the call itself, where the kernel knows how. */
+static ssize_t event_read(int fd, void *buf, size_t len)
+{
+	const struct iovec iov = {.iov_base = buf, .iov_len = len};
+	ssize_t n = preadv2(fd, &iov, 1, -1, RWF_NOWAIT);
+
+	return n < 0 && errno == EOPNOTSUPP ? read(fd, buf, len) : n;
+}
+
 bool event_drain(int fd)
 {
 	char buf[512];
 	ssize_t n;
 
 	do
-		n = read(fd, buf, sizeof(buf));
+		n = event_read(fd, buf, sizeof(buf));
 	while (n < 0 && errno == EINTR);
 	/* Nothing there: another watch of the same event was faster. It was meant for both. */
 	return n > 0 || (n < 0 && errno == EAGAIN);

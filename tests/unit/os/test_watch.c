@@ -210,6 +210,26 @@ static void two_watches_of_one_event_are_both_told(void **state)
 	close(other);
 }
 
+/* Who sent the descriptor shares its flags and may make it block again, at any time. */
+static void an_event_that_blocks_again_does_not_stop_the_ring(void **state)
+{
+	struct fixture *f = *state;
+	int fd = event_create(f);
+	struct seen first = seen_of(f, fd, OS_WATCH_EVENT);
+	struct seen second = seen_of(f, fd, OS_WATCH_EVENT);
+
+	arm(f, &first);
+	arm(f, &second);
+	fixture_settle(f);
+	assert_int_equal(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+	signal_event(f, fd);
+	alarm(10); /* it would wait for ever */
+	fixture_enter_until(f, &first.count, 1);
+	fixture_enter_until(f, &second.count, 1);
+	alarm(0);
+	f->os->ops->close(f->os, fd);
+}
+
 static void a_socket_is_readable_writable_or_both(void **state)
 {
 	struct fixture *f = *state;
@@ -367,6 +387,7 @@ int main(int argc, char **argv)
 		FIXTURE_TEST(ready_may_unwatch_another_of_the_same_batch),
 		FIXTURE_TEST(a_number_used_again_is_another_descriptor),
 		FIXTURE_TEST(two_watches_of_one_event_are_both_told),
+		FIXTURE_TEST(an_event_that_blocks_again_does_not_stop_the_ring),
 		FIXTURE_TEST(a_socket_is_readable_writable_or_both),
 		FIXTURE_TEST(a_hang_up_counts_as_readable),
 		FIXTURE_TEST(a_closed_pipe_in_place_of_an_event_goes_silent),
