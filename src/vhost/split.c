@@ -136,8 +136,11 @@ static bool split_notify_on(struct virtqueue *vq)
 
 static void split_notify_off(struct virtqueue *vq)
 {
-	/* With EVENT_IDX an event index left behind is asked for once in 65536 entries. */
-	if (!vq->event_idx)
+	/* EVENT_IDX has no "never", only an index far away, which the driver passes once in 65536
+	 * entries. Left where it was, it would be passed with the very next one. */
+	if (vq->event_idx)
+		guest_store16(split_avail_event(vq), (uint16_t)(vq->split.avail_next + 0x8000));
+	else
 		guest_store16(&vq->split.used->flags, VRING_USED_F_NO_NOTIFY);
 }
 

@@ -436,6 +436,64 @@ static void a_frozen_queue_fetches_nothing(void **state)
 	free(d);
 }
 
+/* ---- kicks --------------------------------------------------------------------------------------- */
+
+#define SLOW_ANSWER_NS (100 * USEC_NS) /* longer than a queue stays hot for nothing */
+
+/* As a disk that takes its time, and a guest that sends the next request as soon as it has the
+ * answer: a kick costs that guest an exit. */
+struct slow_device {
+	struct queue_world *world;
+	struct vq_request *request;
+	struct timer timer;
+};
+
+static void slow_answer(struct timer *timer)
+{
+	virtqueue_push(container_of(timer, struct slow_device, timer)->request, 0);
+}
+
+static void slow_handle(struct vq_request *request)
+{
+	struct slow_device *slow = virtqueue_device(request->vq);
+
+	slow->request = request;
+	timer_start(slow->world->data, &slow->timer, SLOW_ANSWER_NS);
+}
+
+static const struct virtqueue_ops slow_ops = {
+	.request_size = sizeof(struct vq_request),
+	.handle = slow_handle,
+};
+
+static void a_queue_that_expects_the_next_request_asks_for_no_kick(void **state)
+{
+	for (unsigned event_idx = 0; event_idx < 2; event_idx++) {
+		struct queue_world world;
+		struct slow_device slow = {.world = &world, .timer.fired = slow_answer};
+		const struct world_options options = {.seed = 1,
+			.size = 8,
+			.event_idx = event_idx,
+			.ops = &slow_ops,
+			.device = &slow};
+		const struct fe_segment segment = {.gpa = WORLD_DATA_GPA, .len = 16};
+		const struct fe_chain chain = {.segments = &segment, .count = 1, .direct = 1};
+		struct fe_completion completion;
+
+		world_create(&world, &options);
+		world_start(&world);
+		for (unsigned i = 0; i < 200; i++) {
+			assert_int_equal(fe_ring_add(world.ring, &chain, NULL), 0);
+			world_publish(&world);
+			assert_true(world_wait_ready(&world));
+			assert_int_equal(fe_ring_pop(world.ring, &completion), 1);
+		}
+		assert_true(world.ring->kicks < 20);
+		world_stop(&world);
+		world_destroy(&world);
+	}
+}
+
 /* ---- a turn is short --------------------------------------------------------------------------- */
 
 #define LONG_CHAIN 900u
@@ -732,6 +790,7 @@ int main(void)
 		cmocka_unit_test(a_stop_waits_for_what_is_in_flight),
 		cmocka_unit_test(a_frozen_queue_writes_nothing_and_signals_nobody),
 		cmocka_unit_test(a_frozen_queue_fetches_nothing),
+		cmocka_unit_test(a_queue_that_expects_the_next_request_asks_for_no_kick),
 		cmocka_unit_test(long_chains_of_few_bytes_do_not_make_a_turn_long),
 		cmocka_unit_test(what_breaks_virtio_breaks_that_ring_once_and_no_more),
 	};
