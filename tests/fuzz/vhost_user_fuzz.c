@@ -10,9 +10,10 @@
  *	tag % 8 == 0	raw bytes: u8 length, bytes; u8 descriptors
  *	tag % 8 == 1	a message: u8 id, u8 flags, u8 length, bytes; u8 descriptors
  *	tag % 8 == 2, 3	a sensible message: u8 which, u8 ring, u8 value
- *	tag % 8 == 4	a run of sensible messages that starts ring u8
+ *	tag % 8 == 4	a run of sensible messages that starts ring u8 with a request in it
  *	tag % 8 == 5	guest memory: u16 offset, u8 length, bytes
- *	tag % 8 == 6	kick, and let the back-end run
+ *	tag % 8 == 6	u8: bit 0 the disk changes its size, bit 1 the back channel gets an answer,
+ *			bit 2 rubbish; kick, and let the back-end run
  *	tag % 8 == 7	hang up, and connect again
  * Descriptors: low two bits how many, then two bits each for the kind: guest memory, eventfd,
  * socket, regular file.
@@ -36,6 +37,7 @@
 #define FUZZ_RING(i) (((i) % 3) * 16384u)
 #define FUZZ_AVAIL   4096u
 #define FUZZ_USED    8192u
+#define FUZZ_DATA    12288u
 
 struct fuzz {
 	struct sim *sim;
@@ -153,6 +155,12 @@ static void fuzz_destroy_vhost(struct fuzz *fuzz)
 	vhost_destroy(fuzz->vhost, fuzz_done, fuzz);
 }
 
+static void fuzz_resize_disk(struct fuzz *fuzz)
+{
+	bdev_set_size(fuzz->bdev, bdev_size(fuzz->bdev) == FUZZ_DISK ? FUZZ_DISK / 2 : FUZZ_DISK);
+	fuzz_done(fuzz, 0);
+}
+
 static void fuzz_destroy_disk(struct fuzz *fuzz)
 {
 	bdev_unregister(fuzz->bdev, fuzz_done, fuzz);
@@ -239,6 +247,24 @@ static int front_end_socket(struct fuzz *fuzz)
 	if (fuzz->fe->ops->socket_connect(fuzz->fe, "/run/peer", &fd) < 0)
 		return -1;
 	return fd;
+}
+
+/* The other end of a socket that was given away says something, and goes away. */
+static void front_end_answer(struct fuzz *fuzz, bool rubbish)
+{
+	const struct {
+		struct vhost_user_header header;
+		uint32_t status[2];
+	} answer = {{VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, VHOST_USER_REPLY_FLAGS,
+			    rubbish ? UINT32_MAX : 8},
+		{0, 0}};
+	int fd;
+
+	if (fuzz->fe->ops->socket_accept(fuzz->fe, fuzz->pair_fd, &fd) < 0)
+		return;
+	fuzz->fe->ops->socket_send(fuzz->fe, fd, &answer, sizeof(answer), NULL, 0);
+	sim_run_for(fuzz->sim, 100 * USEC_NS);
+	fuzz->fe->ops->close(fuzz->fe, fd);
 }
 
 /* Sends what fits; the rest of a message that does not is lost, which is one more attack. */
@@ -440,10 +466,25 @@ static void send_sensible(struct fuzz *fuzz, uint8_t which, uint8_t ring, uint8_
 	}
 }
 
+/* A read of blk, which is a short command for scsi. */
+static void place_request(struct fuzz *fuzz, uint8_t ring)
+{
+	uint32_t at = FUZZ_RING(ring);
+	struct vring_desc *desc = (struct vring_desc *)(void *)(fuzz->memory + at);
+	struct vring_avail *avail = (struct vring_avail *)(void *)(fuzz->memory + at + FUZZ_AVAIL);
+
+	desc[0] = (struct vring_desc){at + FUZZ_DATA, 16, VRING_DESC_F_NEXT, 1};
+	desc[1] = (struct vring_desc){
+		at + FUZZ_DATA + 64, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2};
+	desc[2] = (struct vring_desc){at + FUZZ_DATA + 1024, 1, VRING_DESC_F_WRITE, 0};
+	avail->idx++;
+}
+
 static void start_ring(struct fuzz *fuzz, uint8_t ring)
 {
+	place_request(fuzz, ring);
 	send_features(fuzz, 7);
-	send_u64(fuzz, VHOST_USER_SET_PROTOCOL_FEATURES, 0xa029, 0);
+	send_u64(fuzz, VHOST_USER_SET_PROTOCOL_FEATURES, fuzz->scsi ? 0xa029 : 0xa229, 0);
 	send_region(fuzz, VHOST_USER_ADD_MEM_REG, 0);
 	send_state(fuzz, VHOST_USER_SET_VRING_NUM, ring, 8);
 	send_state(fuzz, VHOST_USER_SET_VRING_BASE, ring, 0);
@@ -485,6 +526,17 @@ static void step_memory(struct fuzz *fuzz, struct input *in)
 		fuzz->memory[offset++] = input_u8(in);
 }
 
+static void step_run(struct fuzz *fuzz, uint8_t what)
+{
+	if (what & 1)
+		fuzz_await(fuzz, fuzz_resize_disk);
+	if (what & 2)
+		front_end_answer(fuzz, what & 4);
+	fuzz->fe->ops->event_signal(fuzz->fe, fuzz->kick_fd);
+	sim_run_for(fuzz->sim, 100 * USEC_NS);
+	front_end_drain(fuzz);
+}
+
 static void run_steps(struct fuzz *fuzz, struct input *in)
 {
 	for (unsigned steps = 0; in->left && steps < FUZZ_STEPS; steps++) {
@@ -510,9 +562,7 @@ static void run_steps(struct fuzz *fuzz, struct input *in)
 			step_memory(fuzz, in);
 			break;
 		case 6:
-			fuzz->fe->ops->event_signal(fuzz->fe, fuzz->kick_fd);
-			sim_run_for(fuzz->sim, 100 * USEC_NS);
-			front_end_drain(fuzz);
+			step_run(fuzz, input_u8(in));
 			break;
 		case 7:
 			front_end_hang_up(fuzz);
