@@ -15,7 +15,7 @@ struct bdev_remove_op {
 	struct bdev_registry *registry;
 	struct bdev_gate_turn turn;
 	struct bdev_call call;
-	struct bdev_channel *channel; /* being told */
+	struct list *at; /* the channel being told */
 	struct deferred wake;
 	bool waiting; /* for bdev_removal_check */
 	bool already;
@@ -84,8 +84,16 @@ static int bdev_channel_tell_removed(struct bdev_call *call)
 {
 	struct bdev_remove_op *op = container_of(call, struct bdev_remove_op, call);
 
-	bdev_channel_set_removed(op->channel);
+	bdev_channel_set_removed(list_entry(op->at, struct bdev_channel, link));
 	return 0;
+}
+
+static void bdev_remove_tell_channel(struct bdev_remove_op *op, done_fn done, void *arg)
+{
+	const struct bdev_channel *channel = list_entry(op->at, struct bdev_channel, link);
+
+	bdev_call(&op->call, op->flow.reactor, channel->reactor, bdev_channel_tell_removed, done,
+		arg);
 }
 
 /* Nobody finds it any more, its names stay taken. */
@@ -114,11 +122,8 @@ static enum flow_result bdev_remove_run(struct flow *f)
 
 	/* Inside the gate no channel is opened or closed, and none is opened afterwards. */
 	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
-	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
-		&op->channel->link != &op->bdev->channels;
-		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link))
-		AWAIT(f, bdev_call(&op->call, f->reactor, op->channel->reactor,
-				 bdev_channel_tell_removed, flow_resume, f));
+	for (op->at = op->bdev->channels.next; op->at != &op->bdev->channels; op->at = op->at->next)
+		AWAIT(f, bdev_remove_tell_channel(op, flow_resume, f));
 	bdev_gate_leave(&op->bdev->channel_gate);
 
 	while (!bdev_is_unused(op->bdev))
