@@ -225,6 +225,7 @@ static enum chain_result chain_walk(struct chain *chain, struct chain_table *tab
 			return CHAIN_BROKEN;
 		}
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
+			chain->steps--; /* the table's entries count, not the way to them */
 			result = chain_enter_indirect(vq, &desc, table);
 			if (unlikely(result != CHAIN_OK))
 				return result;

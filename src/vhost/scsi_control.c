@@ -35,7 +35,8 @@ static size_t control_read(const struct vq_request *vq, void *buf, size_t len)
 
 static void control_answer(struct vq_request *vq, const void *buf, size_t len)
 {
-	vq_iov_write(vq->iov + vq->out_iovs, vq->in_iovs, 0, buf, len);
+	if (!virtqueue_is_frozen(vq->vq))
+		vq_iov_write(vq->iov + vq->out_iovs, vq->in_iovs, 0, buf, len);
 	virtqueue_push(vq, (uint32_t)len);
 }
 

@@ -33,7 +33,9 @@ struct scsi_request {
 static void request_answer(
 	struct scsi_request *request, const struct virtio_scsi_resp_cmd *response, uint32_t moved)
 {
-	if (likely(request->response != NULL)) {
+	if (unlikely(virtqueue_is_frozen(request->vq.vq))) {
+		/* The front-end is gone: its memory is not ours to write any more. */
+	} else if (likely(request->response != NULL)) {
 		memcpy(request->response, response, RESPONSE_BYTES);
 	} else {
 		struct iovec *in = request->vq.iov + request->vq.out_iovs;

