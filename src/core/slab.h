@@ -15,7 +15,7 @@ enum slab_class {
 	SLAB_4K, /* iovecs of middle chains: 256 */
 	SLAB_32K, /* iovecs of the longest chains: 2,048 */
 	SLAB_128K, /* bounce buffers, aligned to 4096 */
-	SLAB_1M,   /* iovecs of chains that fill a ring of 32,768 */
+	SLAB_1M, /* iovecs of chains that fill a ring of 32,768 */
 	SLAB_CLASSES,
 };
 

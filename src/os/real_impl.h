@@ -140,7 +140,8 @@ struct os_ring {
 };
 
 /* wake_flags: flags of the eventfd that wakes a sleeper. */
-int os_ring_init(struct os_ring *ring, struct os_real *real, unsigned jobs, int wake_flags) MUST_CHECK;
+int os_ring_init(
+	struct os_ring *ring, struct os_real *real, unsigned jobs, int wake_flags) MUST_CHECK;
 void os_ring_fini(struct os_ring *ring);
 /* False: somebody has called, do not sleep. True: sleep, then ring_sleep_end. */
 bool ring_sleep_begin(struct os_ring *ring);
