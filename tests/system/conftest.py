@@ -7,6 +7,7 @@ test that made it; after one that failed everything is killed, by process id, an
 all logs are added to the report.
 """
 
+import json
 import pathlib
 import shutil
 import signal
@@ -61,7 +62,7 @@ class Lab:
             for guest in self.guests:
                 guest.kill()
             for daemon in self.daemons:
-                if passed:
+                if passed and not daemon.stopped:
                     daemon.stop()
         finally:
             for daemon in self.daemons:
@@ -69,6 +70,13 @@ class Lab:
             shutil.rmtree(self.place)
 
     def logs(self):
+        """What there is to see after a failure, as pairs of title and text."""
+        for daemon in self.daemons:
+            if daemon.running():
+                try:
+                    yield "controllers", json.dumps(daemon.call("vhost_get_controllers"), indent=1)
+                except (OSError, AssertionError) as error:
+                    yield "controllers", f"the daemon does not answer: {error}"
         for path in sorted(self.place.glob("*/*.log")):
             lines = path.read_text(errors="replace").splitlines()
             yield f"{path.parent.name}/{path.name}", "\n".join(lines[-40:])

@@ -62,6 +62,7 @@ class Daemon:
         self.arguments = arguments
         self.process = None
         self.rpc = None
+        self.stopped = False
         self.start()
 
     # ---- life ------------------------------------------------------------------------------------
@@ -122,6 +123,7 @@ class Daemon:
         assert not session_members(self.process.pid), "the daemon left a process behind"
         left = [p.name for p in (*self.vhost_dir.iterdir(), *self.place.glob("rpc.sock*"))]
         assert not left, f"the daemon left files behind: {left}"
+        self.stopped = True
 
     def check_fds(self):
         """As many open files as at the start. A connection just closed may take a moment."""

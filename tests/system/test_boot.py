@@ -17,16 +17,15 @@ def root_is_on_partition_3(guest, disk):
 
 
 @pytest.mark.parametrize("version, bus", ALL)
-def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_reboots(lab, version, bus):
+def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_a_reboot(lab, version, bus):
     daemon = lab.daemon()
     disk = daemon.put_file(bus, "disk", lab.image(kind="disk"))
     guest = lab.boot(version, disk, boot="seabios")
     assert "loader=grub-i386-pc" in guest.run("cat /proc/cmdline")
     assert root_is_on_partition_3(guest, disk)
     guest.run("echo kept > /kept; sync")
-    for _ in range(2):
-        guest.reboot()
-        assert guest.run("cat /kept") == "kept"
+    guest.reboot()
+    assert guest.run("cat /kept") == "kept"
     guest.poweroff()
 
 

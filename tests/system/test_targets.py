@@ -56,7 +56,6 @@ def test_disks_have_identities_that_differ_and_outlive_the_daemon(lab):
         names = [guest.run(f"sg_vpd -p di {guest.device(d)}") for d in disks if d.bus == "scsi"]
         guest.poweroff()
         daemon.stop()
-        lab.daemons.remove(daemon)
         return found, names
 
     paths = [("blk", lab.image(), "5157ce00-0000-4000-8000-00000000000a"),
