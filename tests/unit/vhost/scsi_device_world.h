@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A virtio-scsi device with its rings on the simulated host: the test plays the session (device.h)
+ * on one side and the driver (frontend/) on the other. No socket.
+ */
+#ifndef UNIT_VHOST_SCSI_DEVICE_WORLD_H
+#define UNIT_VHOST_SCSI_DEVICE_WORLD_H
+
+#include "disk.h"
+#include "frontend/scsi.h"
+#include "spec/virtio_ring.h"
+#include "spec/virtio_scsi.h"
+#include "vhost/scsi_device.h"
+
+#define DW_RINGS 5 /* control, event, three of requests */
+#define DW_DISKS 3
+
+struct device_ring {
+	struct fe_ring *driver;
+	struct virtqueue *vq; /* NULL: does not run */
+	const struct virtqueue_ops *ops;
+	void *context;
+	unsigned reactor;
+	int kick_fd;
+};
+
+struct device_world {
+	struct world world;
+	struct fe_memory memory;
+	struct guest_memory *table;
+	struct disk disks[DW_DISKS];
+	struct vhost_device *device;
+	struct device_ring rings[DW_RINGS];
+	uint64_t features;
+	bool claimed;
+};
+
+void dw_start(struct device_world *dw, uint64_t seed);
+void dw_end(struct device_world *dw);
+
+/* What the session does. */
+void dw_session_begin(struct device_world *dw);
+void dw_session_end(struct device_world *dw);
+void dw_reset(struct device_world *dw);
+void dw_claim(struct device_world *dw);
+void dw_release(struct device_world *dw);
+void dw_ring_run(struct device_world *dw, unsigned ring, unsigned reactor);
+void dw_ring_halt(struct device_world *dw, unsigned ring);
+/* Claims, and runs all rings: 0, 1 and 2 on reactor 0, 3 on 1, 4 on 2. */
+void dw_run_all(struct device_world *dw);
+void dw_halt_all(struct device_world *dw);
+
+/* What the control interface does. */
+struct target_call {
+	struct world_call call;
+	struct device_world *dw;
+	unsigned target;
+	unsigned disk;
+	struct reason reason;
+	bool begun;
+};
+
+void dw_add_begin(struct device_world *dw, struct target_call *op, unsigned target, unsigned disk);
+void dw_remove_begin(struct device_world *dw, struct target_call *op, unsigned target);
+bool dw_call_has_ended(const struct target_call *op);
+int dw_call_finish(struct target_call *op);
+int dw_add(struct device_world *dw, unsigned target, unsigned disk);
+int dw_remove(struct device_world *dw, unsigned target);
+void dw_disk_start(struct device_world *dw, unsigned disk);
+
+/* What the driver does. Kicks go over simulated eventfds. */
+void dw_publish(struct device_world *dw, unsigned ring);
+void dw_submit(struct device_world *dw, unsigned ring, struct fe_io *io);
+/* Takes what has ended; waits until this one has. */
+void dw_finish(struct device_world *dw, unsigned ring, struct fe_io *io);
+void dw_run(struct device_world *dw, unsigned ring, struct fe_io *io);
+/* TEST UNIT READY or INQUIRY: response, and in the upper bytes the sense. */
+uint32_t dw_probe(struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target);
+/* A task management function to LUN 0 of that target; begin only when op is given. */
+uint8_t dw_tmf(struct device_world *dw, uint32_t subtype, uint8_t target, uint64_t tag);
+
+struct dw_tmf {
+	struct fe_tmf request;
+	uint8_t response;
+	struct fe_io io;
+};
+
+void dw_tmf_begin(struct device_world *dw, struct dw_tmf *tmf, uint32_t subtype, uint8_t target,
+	uint64_t tag);
+
+#endif
