@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# A thin front of meson. Each target stands alone: it installs what it needs (tools/deps asks first),
-# configures, builds, runs.
+# A thin front of meson. Each target stands alone: it installs what it needs (tools/deps asks
+# first), configures, builds, runs.
 
 BUILD ?= build
 BUS ?= scsi

@@ -3,8 +3,8 @@
  * Logical units.
  *
  * A scsi_lun is the logical unit itself: one for each block device that SCSI serves, counted,
- * shared by all targets of all controllers that have it. It holds what all initiators see alike: the
- * identity, derived from the device's uuid and so stable for ever, and the mode parameters.
+ * shared by all targets of all controllers that have it. It holds what all initiators see alike:
+ * the identity, derived from the device's uuid and so stable for ever, and the mode parameters.
  *
  * A scsi_attachment is that unit under a number behind one target of one controller. A controller
  * has one initiator at a time, so an attachment is what SAM calls an I_T_L nexus: it holds the unit

@@ -234,8 +234,8 @@ struct blk_claim_op {
 	void *arg;
 };
 
-/* What failed because the block device went meanwhile is no failure of the front-end's: its requests
- * get I/O errors, as they do where the device had gone before. */
+/* What failed because the block device went meanwhile is no failure of the front-end's: its
+ * requests get I/O errors, as they do where the device had gone before. */
 static void blk_forgive_removal(const struct blk_device *blk, struct flow *f)
 {
 	if (blk->removed)

@@ -31,6 +31,7 @@ static enum flow_result rings_settle_run(struct flow *f);
 void ring_init(struct ring *ring, struct vhost_session *s, unsigned index)
 {
 	ring->session = s;
+	ring->device = s->device;
 	ring->index = index;
 	ring->kick_fd = -1;
 	ring->call_fd = -1;
@@ -204,7 +205,6 @@ static void ring_destroy_vq(struct ring *ring)
 static enum flow_result ring_move_run(struct flow *f)
 {
 	struct ring *ring = container_of(f, struct ring, flow);
-	struct vhost_device *device = ring->session->device;
 
 	FLOW_BEGIN(f);
 	if (ring->goal == RING_CLOSED)
@@ -222,8 +222,8 @@ static enum flow_result ring_move_run(struct flow *f)
 
 	ring->reactor =
 		placement_take(ring->session->options.placement, ring->session->options.cpus);
-	AWAIT(f, device->ops->ring_open(device, ring->index, ring->reactor, ring->session->features,
-			 &ring->ops, &ring->context, flow_resume, f));
+	AWAIT(f, ring->device->ops->ring_open(ring->device, ring->index, ring->reactor,
+			 ring->session->features, &ring->ops, &ring->context, flow_resume, f));
 	if (flow_failed(f))
 		goto give_reactor;
 	flow_fail(f, ring_create_vq(ring));
@@ -234,7 +234,8 @@ static enum flow_result ring_move_run(struct flow *f)
 	goto finish;
 
 close_ring:
-	AWAIT(f, device->ops->ring_close(device, ring->index, ring->context, flow_resume, f));
+	AWAIT(f, ring->device->ops->ring_close(
+			 ring->device, ring->index, ring->context, flow_resume, f));
 give_reactor:
 	placement_give(ring->session->options.placement, ring->reactor);
 	goto finish;
@@ -244,13 +245,15 @@ close:
 		ring_freeze(ring);
 	if (ring->freeze == RING_FREEZING)
 		AWAIT(f, ring_await_frozen(ring, flow_resume, f));
-	if (device->ops->ring_stopping)
-		AWAIT(f, device->ops->ring_stopping(device, ring->index, flow_resume, f));
+	if (ring->device->ops->ring_stopping)
+		AWAIT(f, ring->device->ops->ring_stopping(
+				 ring->device, ring->index, flow_resume, f));
 	AWAIT(f, virtqueue_stop(ring->vq, flow_resume, f));
 	if (ring->freeze == RING_FREEZING)
 		AWAIT(f, ring_await_frozen(ring, flow_resume, f));
 	ring_destroy_vq(ring);
-	AWAIT(f, device->ops->ring_close(device, ring->index, ring->context, flow_resume, f));
+	AWAIT(f, ring->device->ops->ring_close(
+			 ring->device, ring->index, ring->context, flow_resume, f));
 finish:
 	ring->done(ring->arg, f->error);
 	FLOW_END(f);

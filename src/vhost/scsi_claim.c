@@ -3,10 +3,10 @@
  * Write claims: every logical unit's block device is claimed before the first ring starts and given
  * up after the last has stopped (the design's "Claims"). Control reactor.
  *
- * A claim that is refused does not stop the other logical units. That unit is not ready (02h/04h/01h,
- * "becoming ready", which guests wait for) and the claim is tried again: the usual holder is the
- * process before this one, whose lock lives until its last I/O has ended. Not even reading is
- * allowed meanwhile, since what is read would be remembered.
+ * A claim that is refused does not stop the other logical units. That unit is not ready
+ * (02h/04h/01h, "becoming ready", which guests wait for) and the claim is tried again: the usual
+ * holder is the process before this one, whose lock lives until its last I/O has ended. Not even
+ * reading is allowed meanwhile, since what is read would be remembered.
  */
 #include <stdlib.h>
 

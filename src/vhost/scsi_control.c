@@ -3,9 +3,9 @@
  * The control queue: VIRTIO 1.2 section 5.6.6.2, reference 16.6.
  *
  * A task management function goes to the control reactor, which alone knows all the places where a
- * logical unit's commands may be, and from there to each of them (scsi/abort.h). It is answered when
- * every command it concerns is in its used ring. A command that the block device holds is waited
- * for; meanwhile everything else goes on, the control queue too.
+ * logical unit's commands may be, and from there to each of them (scsi/abort.h). It is answered
+ * when every command it concerns is in its used ring. A command that the block device holds is
+ * waited for; meanwhile everything else goes on, the control queue too.
  *
  * Which logical unit: that of the address; I_T NEXUS RESET is about all of the target. Others who
  * share a unit hear of a reset, or of commands that were cleared, by unit attentions.

@@ -26,7 +26,8 @@ static uint64_t scsi_features(const struct vhost_device *device)
 	       VIRTIO_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
-/* QEMU negotiates by itself what is not on its list (reference 6.3); all of it is offered as well. */
+/* QEMU negotiates by itself what is not on its list (reference 6.3); all of it is offered as
+ * well. */
 static uint64_t scsi_tolerated_features(const struct vhost_device *device)
 {
 	return VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE) | VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) |

@@ -7,8 +7,8 @@
  * while the ring does not run and while it has no buffer. A device reset forgets them.
  *
  * One event at a time travels to the ring's reactor, which takes a buffer for it, and comes back
- * delivered or not. Nobody tells us that a driver has put a buffer into the ring (taking kicks would
- * mean holding buffers), so an event without one is tried again later, ever more slowly.
+ * delivered or not. Nobody tells us that a driver has put a buffer into the ring (taking kicks
+ * would mean holding buffers), so an event without one is tried again later, ever more slowly.
  */
 #include <string.h>
 

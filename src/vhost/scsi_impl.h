@@ -6,8 +6,9 @@
  *	scsi_device	control reactor. One for each controller.
  *	scsi_slot	control reactor. A target number in use, its logical units.
  *	scsi_local	the device on one data reactor: the table of targets that its request queues
- *			look into. Made by the control reactor when the first ring opens there, freed
- *			when the last ring is closed and the last channel that names it is gone.
+ *			look into. Made by the control reactor when the first ring opens there,
+ *			freed when the last ring is closed and the last channel that names it is
+ *			gone.
  *	scsi_ring	one virtqueue: its context (virtqueue_config.device).
  *
  * The table of a local is written by messages that run on its reactor, so that its reactor reads it

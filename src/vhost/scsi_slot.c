@@ -2,7 +2,7 @@
 /*
  * Targets come and go while the guest runs. Control reactor.
  *
- *	ADDING --on every reactor--> PRESENT --remove, or its block device goes--> REMOVING --> freed
+ *	ADDING --on every reactor--> PRESENT --remove, or its device goes--> REMOVING --> freed
  *	   +---(failed)--> freed
  *
  * Adding: take the write claim if rings run, open channels on every reactor that has rings, put the
@@ -10,8 +10,8 @@
  *
  * Removing: tell the guest and give it a moment to finish with the disk (Linux flushes the cache of
  * a disk that goes), take the target out of the tables - from then on commands are answered
- * BAD_TARGET -, wait for the commands in flight, close. The moment is bounded and is given only to a
- * guest that can have heard, and not when the block device is going anyway. Waiting for commands
+ * BAD_TARGET -, wait for the commands in flight, close. The moment is bounded and is given only to
+ * a guest that can have heard, and not when the block device is going anyway. Waiting for commands
  * happens outside the gate: a block device that does not answer holds up only its own removal.
  */
 #include <errno.h>

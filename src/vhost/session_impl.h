@@ -35,6 +35,7 @@ enum ring_goal {
 
 struct ring {
 	struct vhost_session *session;
+	struct vhost_device *device; /* the session's */
 	unsigned index;
 
 	/* as told by the front-end */

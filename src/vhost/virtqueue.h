@@ -21,8 +21,8 @@
  * Per turn: pop up to the budget; requests complete whenever they do; what was pushed is published
  * with one store to the used index and at most one signal in the DEFER_PUBLISH phase.
  *
- * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and completions
- * are dropped: no used entry, no signal, not a byte of guest memory. A device asks
+ * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and
+ * completions are dropped: no used entry, no signal, not a byte of guest memory. A device asks
  * virtqueue_is_frozen before it writes a status of its own there.
  */
 #ifndef VHOST_VIRTQUEUE_H

@@ -486,7 +486,8 @@ static void item_33_data(void **state)
 	fe_ring_poke_desc(ring, 0, fe_memory_gpa(&fe->memory, buffer), 16, FE_DESC_NEXT, 1);
 	fe_ring_poke_desc(ring, 1, UINT64_C(1) << 45, 512, FE_DESC_NEXT | FE_DESC_WRITE, 2);
 	fe_ring_poke_desc(ring, 2, fe_memory_gpa(&fe->memory, buffer) + 32, 1, FE_DESC_WRITE, 0);
-	/* Beyond the grace time after the memory was announced, in which it would be tried again. */
+	/* Beyond the grace time after the memory was announced, in which it would be tried
+	 * again. */
 	usleep(1500000);
 	offer(ring, 0);
 	fe_ring_kick_always(ring);

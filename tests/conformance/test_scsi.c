@@ -134,7 +134,8 @@ static void item_58_events(void **state)
 	server_stop(&server);
 }
 
-/* With no buffer posted the next event says that one was missed (16.7; item 57 has it in a guest). */
+/* With no buffer posted the next event says that one was missed (16.7; item 57 has it in a
+ * guest). */
 static void missed_events(void **state)
 {
 	struct server server;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A hostile initiator: CDBs and parameter lists. A logical unit over a memory disk, on the simulated
- * host; each command's buffers are allocated to the byte, so that the sanitizers see any touch
- * beyond them. What must hold: no crash, no undefined behaviour, every command ends, its sense data
- * and byte count are within bounds, and what the target says it moved is initialised.
+ * A hostile initiator: CDBs and parameter lists. A logical unit over a memory disk, on the
+ * simulated host; each command's buffers are allocated to the byte, so that the sanitizers see any
+ * touch beyond them. What must hold: no crash, no undefined behaviour, every command ends, its
+ * sense data and byte count are within bounds, and what the target says it moved is initialised.
  *
  * Input: commands, each of
- *	u8	bits 0-1 the logical unit (0, 1: the disk, 2: absent, 3: the well-known one), bits 2-4
- *		segments of the buffers, bit 5: an attention is pending, bit 6: the operation code is an
- *		index into the command table
+ *	u8	bits 0-1 the logical unit (0, 1: the disk, 2: absent, 3: the well-known one),
+ *		bits 2-4 segments of the buffers, bit 5: an attention is pending, bit 6: the
+ *		operation code is an index into the command table
  *	u8	CDB bytes that follow, up to 32
  *	u16	data-out length, up to 8191; bit 15: the data is in the input, else zeroes
  *	u16	data-in length, up to 8191

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A block device for tests, over memory, whose requests can be held, released in any order and
- * failed, and which remembers what it was asked and what of it a flush has made stable. For tests of
- * everything above the block layer; works on the simulated host and on the real kernel.
+ * failed, and which remembers what it was asked and what of it a flush has made stable. For tests
+ * of everything above the block layer; works on the simulated host and on the real kernel.
  *
  *	struct gate_bdev *gate = gate_bdev_create(&(struct gate_bdev_options){
  *		.name = "gate0", .size_bytes = MIB, .block_size = 512});

@@ -37,11 +37,11 @@
  * less than a microsecond a pick, and in leaps when all sleep.
  *
  * ring_enter never blocks inside a step: when nothing is there it notes that the thread sleeps
- * (until the deadline, an event or a wake) and returns 0; the step is expected to return soon and is
- * called again once there is a reason. A thread's step must therefore count as asleep, for whoever
- * has to wake it, until its next step begins. Called from the test itself ring_enter does block, by
- * running everything else; so does thread_join. Sometimes ring_enter returns early with nothing, as
- * the kernel may. At some calls of a step (ring_enter, event_signal) other threads may
+ * (until the deadline, an event or a wake) and returns 0; the step is expected to return soon and
+ * is called again once there is a reason. A thread's step must therefore count as asleep, for
+ * whoever has to wake it, until its next step begins. Called from the test itself ring_enter does
+ * block, by running everything else; so does thread_join. Sometimes ring_enter returns early with
+ * nothing, as the kernel may. At some calls of a step (ring_enter, event_signal) other threads may
  * run first, as if the step had been interrupted there.
  *
  * Rules of os.h are checked. Breaking one is a complaint: printed at once, counted by sim_destroy.

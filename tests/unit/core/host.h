@@ -9,7 +9,7 @@
  *
  *		host_start(&host, seed);
  *		reactor = host_reactor(&host, "one", POLL_ADAPTIVE);
- *		host_call(&host, reactor, fn, arg);	-- on the reactor's thread, waits for its end
+ *		host_call(&host, reactor, fn, arg);	-- on its thread, until it has ended
  *		assert_true(host_wait(&host, condition, arg));
  *		host_stop_reactor(reactor);
  *		host_end(&host);	-- asserts that nothing was left behind

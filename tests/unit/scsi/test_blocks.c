@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The commands about blocks that are not READ or WRITE: VERIFY, WRITE AND VERIFY, WRITE SAME, UNMAP,
- * SYNCHRONIZE CACHE, START STOP UNIT.
+ * The commands about blocks that are not READ or WRITE: VERIFY, WRITE AND VERIFY, WRITE SAME,
+ * UNMAP, SYNCHRONIZE CACHE, START STOP UNIT.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -331,7 +331,7 @@ static void unmap_checks_all_before_it_unmaps_any(void **state)
 	wants_sense(unmap(1, 24), 0x052000);
 }
 
-/* ---- SYNCHRONIZE CACHE, START STOP UNIT -------------------------------------------------------- */
+/* ---- SYNCHRONIZE CACHE, START STOP UNIT -------------------------------------------------- */
 
 static void synchronize_cache_flushes(void **state)
 {

@@ -47,7 +47,7 @@ static void raise_attention(enum scsi_unit_attention attention)
 	scsi_attention_raise(w.attachment, attention);
 }
 
-/* ---- unknown, absent -------------------------------------------------------------------------- */
+/* ---- unknown, absent --------------------------------------------------------------------- */
 
 static bool opcode_exists(unsigned opcode)
 {
@@ -114,7 +114,7 @@ static void the_well_known_unit_has_four_commands(void **state)
 	}
 }
 
-/* ---- unit attentions ---------------------------------------------------------------------------- */
+/* ---- unit attentions --------------------------------------------------------------------- */
 
 static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 {
@@ -191,7 +191,7 @@ static void preventing_removal_is_accepted(void **state)
 	wants_bad_cdb(COMMAND(&w, SCSI_PREVENT_ALLOW, 0, 0, 0, 2), 4, 1);
 }
 
-/* ---- REPORT LUNS -------------------------------------------------------------------------------- */
+/* ---- REPORT LUNS ------------------------------------------------------------------------- */
 
 static struct command *report_luns(uint8_t select, uint32_t allocation)
 {
@@ -272,7 +272,7 @@ static void the_well_known_unit_lists_every_target(void **state)
 	command_free(command);
 }
 
-/* ---- REPORT SUPPORTED OPERATION CODES ----------------------------------------------------------- */
+/* ---- REPORT SUPPORTED OPERATION CODES ---------------------------------------------------- */
 
 static struct command *report_opcodes(uint8_t options, uint8_t opcode, uint16_t action)
 {

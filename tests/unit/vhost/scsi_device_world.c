@@ -101,7 +101,7 @@ void dw_release(struct device_world *dw)
 	dw->claimed = false;
 }
 
-/* ---- life ------------------------------------------------------------------------------------- */
+/* ---- life -------------------------------------------------------------------------------- */
 
 void dw_disk_start(struct device_world *dw, unsigned disk)
 {
@@ -162,7 +162,7 @@ void dw_end(struct device_world *dw)
 	world_end(&dw->world);
 }
 
-/* ---- rings ------------------------------------------------------------------------------------ */
+/* ---- rings ------------------------------------------------------------------------------- */
 
 static void ring_open_run(struct device_call *op)
 {
@@ -252,7 +252,7 @@ void dw_halt_all(struct device_world *dw)
 		dw_release(dw);
 }
 
-/* ---- targets ---------------------------------------------------------------------------------- */
+/* ---- targets ----------------------------------------------------------------------------- */
 
 static void add_run(struct world_call *call)
 {
@@ -317,7 +317,7 @@ int dw_remove(struct device_world *dw, unsigned target)
 	return dw_call_finish(&op);
 }
 
-/* ---- the driver ------------------------------------------------------------------------------- */
+/* ---- the driver -------------------------------------------------------------------------- */
 
 void dw_publish(struct device_world *dw, unsigned ring)
 {

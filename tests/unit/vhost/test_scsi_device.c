@@ -40,7 +40,7 @@ static void add_ready(unsigned target, unsigned disk)
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, (uint8_t)target), POWER_ON);
 }
 
-/* ---- requests ---------------------------------------------------------------------------------- */
+/* ---- requests ---------------------------------------------------------------------------- */
 
 static void requests_may_be_cut_at_any_byte(void **state)
 {
@@ -185,7 +185,7 @@ static void data_outside_memory_is_a_failure_and_only_that(void **state)
 	fe_memory_free(&dw.memory, mine);
 }
 
-/* ---- task management ----------------------------------------------------------------------------- */
+/* ---- task management --------------------------------------------------------------------- */
 
 static void hold_read(struct fe_scsi *request, unsigned ring, uint8_t target, uint8_t *in)
 {
@@ -336,7 +336,7 @@ static void notification_is_answered_and_the_unknown_refused(void **state)
 	assert_memory_equal(in, "\0\0\0\0\0\0\0\0\x09", 9);
 }
 
-/* ---- events --------------------------------------------------------------------------------------- */
+/* ---- events ------------------------------------------------------------------------------ */
 
 struct event_wait {
 	struct fe_ring *ring;
@@ -463,7 +463,7 @@ static void events_are_forgotten_at_a_reset_and_not_sent_to_who_did_not_ask(void
 	end_session();
 }
 
-/* ---- targets and claims ---------------------------------------------------------------------------- */
+/* ---- targets and claims ------------------------------------------------------------------ */
 
 static void a_target_answers_on_every_reactor_old_or_new(void **state)
 {
