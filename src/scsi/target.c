@@ -106,14 +106,6 @@ void scsi_target_remove_lun(struct scsi_target *target, struct scsi_attachment *
 		(target->lun_count - at) * sizeof(*target->luns));
 }
 
-void scsi_target_for_each(void (*fn)(unsigned device_id, unsigned number, void *arg), void *arg)
-{
-	for (unsigned id = 0; id < device_slots; id++) {
-		if (devices[id])
-			fn(id, devices[id]->number, arg);
-	}
-}
-
 struct scsi_lun_channel *scsi_target_view_find(const struct scsi_target_view *view, uint16_t number)
 {
 	unsigned low = 0, high = view->lun_count;

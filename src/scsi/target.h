@@ -33,9 +33,6 @@ void scsi_target_destroy(struct scsi_target *target);
 int scsi_target_add_lun(struct scsi_target *target, struct scsi_attachment *attachment) MUST_CHECK;
 void scsi_target_remove_lun(struct scsi_target *target, struct scsi_attachment *attachment);
 
-/* Every process-wide number in use, in rising order: fn(device_id, number on the controller). */
-void scsi_target_for_each(void (*fn)(unsigned device_id, unsigned number, void *arg), void *arg);
-
 /* The two bytes by which REPORT LUNS and events name a LUN: addressing method 00 below 256, else
  * flat space. They are one function because Linux compares them without masking. */
 static inline uint16_t scsi_lun_encode(uint16_t number)

@@ -42,13 +42,14 @@ static void control_answer(struct vq_request *vq, const void *buf, size_t len)
 
 /* ---- on the control reactor --------------------------------------------------------------- */
 
-/* What stands behind the address now; NULL with the response set. */
+/* What stands behind the address now; NULL with the response set. A target that is being removed
+ * may still have commands to end. */
 static struct scsi_slot *control_find_target(struct control_request *request)
 {
 	struct scsi_slot *slot = request->device->slots[request->address.target];
 
 	request->response = VIRTIO_SCSI_S_BAD_TARGET;
-	return slot && slot->state == SCSI_SLOT_PRESENT ? slot : NULL;
+	return slot && slot->state != SCSI_SLOT_ADDING ? slot : NULL;
 }
 
 static struct scsi_attachment *control_find_lun(struct control_request *request)

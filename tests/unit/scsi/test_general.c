@@ -3,6 +3,7 @@
  * What is true of every command: absent and well-known logical units, unit attentions, unknown
  * commands; and the commands that report on others.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -272,6 +273,31 @@ static void the_well_known_unit_lists_every_target(void **state)
 	command_free(command);
 }
 
+static void targets_take_the_lowest_number_and_keep_their_luns_sorted(void **state)
+{
+	struct scsi_attachment attachments[3] = {{.number = 7}, {.number = 300}, {.number = 0}};
+	struct scsi_attachment again = {.number = 300};
+	struct scsi_target *targets[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(scsi_target_create(i, &targets[i]), 0);
+		assert_int_equal(targets[i]->device_id, i);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(scsi_target_add_lun(targets[0], &attachments[i]), 0);
+	assert_int_equal(scsi_target_add_lun(targets[0], &again), -EEXIST);
+	assert_ptr_equal(targets[0]->luns[0], &attachments[2]);
+	assert_ptr_equal(targets[0]->luns[1], &attachments[0]);
+	assert_ptr_equal(targets[0]->luns[2], &attachments[1]);
+	for (unsigned i = 0; i < 3; i++)
+		scsi_target_remove_lun(targets[0], &attachments[i]);
+	scsi_target_destroy(targets[1]);
+	assert_int_equal(scsi_target_create(9, &targets[1]), 0);
+	assert_int_equal(targets[1]->device_id, 1);
+	for (unsigned i = 0; i < 3; i++)
+		scsi_target_destroy(targets[i]);
+}
+
 /* ---- REPORT SUPPORTED OPERATION CODES ---------------------------------------------------- */
 
 static struct command *report_opcodes(uint8_t options, uint8_t opcode, uint16_t action)
@@ -379,6 +405,7 @@ int main(int argc, char **argv)
 		TEST(report_luns_lists_the_target),
 		TEST(luns_are_encoded_in_the_shortest_method_and_cut_lists_keep_their_length),
 		TEST(the_well_known_unit_lists_every_target),
+		TEST(targets_take_the_lowest_number_and_keep_their_luns_sorted),
 		TEST(every_command_is_reported_alone_and_in_the_list),
 		TEST(what_is_not_supported_is_reported_so),
 		TEST(task_management_functions_are_reported),
