@@ -382,27 +382,16 @@ static void check_refused(struct fe *fe, uint32_t id, const void *payload, uint3
 			fd_count);
 }
 
-static void item_7(void **state)
+static void check_wrong_forms(struct fe *fe, const int *fds)
 {
 	uint8_t payload[4096] = {0};
-	struct server server;
-	struct fe *fe;
-	unsigned fd_count;
-	uint32_t base;
-	int fds[2];
 
-	server_start(&server, FE_BUS_BLK);
-	fe = server_open(&server);
-	check_io(fe, 0, 5);
-	fds[0] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	fds[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	fd_count = count_fds();
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		const struct case_message *c = &cases[i];
 		bool variable = c->id == FE_SET_MEM_TABLE || c->id == FE_SET_CONFIG;
 
 		if (c->reply != FE_NO_REPLY)
-			continue; /* below: they close */
+			continue; /* check_own_replies */
 		if (c->size)
 			check_refused(fe, c->id, c->payload, c->size - 1, fds, c->fd);
 		if (!variable)
@@ -412,51 +401,81 @@ static void item_7(void **state)
 		if (c->fd)
 			check_refused(fe, c->id, c->payload, c->size, NULL, 0);
 	}
-	/* Ring indices. */
-	for (uint32_t index = fe->queue_num; index < 256; index += 255 - fe->queue_num) {
-		struct fe_vring_addr addr = {.index = index};
-		struct fe_vring_state on = {.index = index, .num = 1};
-		uint64_t word = index;
+}
 
-		check_refused(fe, FE_SET_VRING_NUM, &on, sizeof(on), NULL, 0);
-		check_refused(fe, FE_SET_VRING_BASE, &on, sizeof(on), NULL, 0);
-		check_refused(fe, FE_SET_VRING_ENABLE, &on, sizeof(on), NULL, 0);
-		check_refused(fe, FE_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
-		check_refused(fe, FE_SET_VRING_KICK, &word, sizeof(word), fds, 1);
-		check_refused(fe, FE_SET_VRING_CALL, &word, sizeof(word), fds, 1);
-		check_refused(fe, FE_SET_VRING_ERR, &word, sizeof(word), fds, 1);
-	}
-	/* A descriptor where the payload says there is none, and the other way round. */
-	{
-		uint64_t none = FE_NO_FD;
+static void check_wrong_ring(struct fe *fe, const int *fds, uint32_t index)
+{
+	struct fe_vring_addr addr = {.index = index};
+	struct fe_vring_state on = {.index = index, .num = 1};
+	uint64_t word = index;
 
-		check_refused(fe, FE_SET_VRING_CALL, &none, sizeof(none), fds, 1);
-		none = 0;
-		check_refused(fe, FE_SET_VRING_CALL, &none, sizeof(none), NULL, 0);
-	}
-	/* A regular file cannot kick. */
-	{
-		uint64_t word = 0;
-		int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	check_refused(fe, FE_SET_VRING_NUM, &on, sizeof(on), NULL, 0);
+	check_refused(fe, FE_SET_VRING_BASE, &on, sizeof(on), NULL, 0);
+	check_refused(fe, FE_SET_VRING_ENABLE, &on, sizeof(on), NULL, 0);
+	check_refused(fe, FE_SET_VRING_ADDR, &addr, sizeof(addr), NULL, 0);
+	if (index > 255)
+		return; /* the others have a byte for it */
+	check_refused(fe, FE_SET_VRING_KICK, &word, sizeof(word), fds, 1);
+	check_refused(fe, FE_SET_VRING_CALL, &word, sizeof(word), fds, 1);
+	check_refused(fe, FE_SET_VRING_ERR, &word, sizeof(word), fds, 1);
+}
 
-		check_refused(fe, FE_SET_VRING_KICK, &word, sizeof(word), &file, 1);
-		close(file);
+/* A descriptor where the payload says there is none, the other way round, and one that cannot
+ * kick. */
+static void check_wrong_descriptors(struct fe *fe, const int *fds)
+{
+	uint64_t none = FE_NO_FD, word = 0;
+	int file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	check_refused(fe, FE_SET_VRING_CALL, &none, sizeof(none), fds, 1);
+	check_refused(fe, FE_SET_VRING_CALL, &word, sizeof(word), NULL, 0);
+	check_refused(fe, FE_SET_VRING_KICK, &word, sizeof(word), &file, 1);
+	close(file);
+}
+
+/* No way to refuse them but to close; GET_CONFIG has one (24.54). */
+static void check_own_replies(struct server *server)
+{
+	uint8_t payload[64] = {0};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct case_message *c = &cases[i];
+		struct fe *fe;
+
+		if (c->reply == FE_NO_REPLY || c->id == FE_GET_CONFIG)
+			continue;
+		fe = server_connect(server);
+		assert_closed(fe, c->id, payload, c->size + 1, -1);
+		fe_destroy(fe);
 	}
+}
+
+static void item_7(void **state)
+{
+	struct server server;
+	struct fe *fe;
+	unsigned fd_count;
+	int fds[2];
+
+	server_start(&server, FE_BUS_BLK);
+	fe = server_open(&server);
+	check_io(fe, 0, 5);
+	fds[0] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	fds[1] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	fd_count = count_fds();
+	check_wrong_forms(fe, fds);
+	check_wrong_ring(fe, fds, (uint32_t)fe->queue_num);
+	check_wrong_ring(fe, fds, 255);
+	check_wrong_ring(fe, fds, 256);
+	check_wrong_ring(fe, fds, UINT32_MAX);
+	check_wrong_descriptors(fe, fds);
 	assert_int_equal(count_fds(), fd_count);
 	/* Nothing of it changed anything. */
 	check_io(fe, 0, 5);
 	assert_ok(fe, fe_stop(fe));
-	base = fe->base[0];
-	assert_int_equal(base, 20);
-	/* Own replies: closed. */
-	{
-		struct fe_msg msg;
-
-		fe_msg_init(&msg, FE_GET_VRING_BASE, FE_FLAG_VERSION, payload, 7);
-		assert_ok(fe, fe_msg_send(&fe->conn, &msg));
-		assert_ok(fe, fe_conn_wait_close(&fe->conn, 5000));
-	}
+	assert_int_equal(fe->base[0], 20);
 	fe_destroy(fe);
+	check_own_replies(&server);
 	close(fds[0]);
 	close(fds[1]);
 	server_stop(&server);

@@ -18,7 +18,7 @@
 
 #include "conformance/server.h"
 
-/* ---- 35, 36 ------------------------------------------------------------------------------ */
+/* ---- 34, 35, 36 ------------------------------------------------------------------------------ */
 
 /* A request all of whose buffers lie in that region. */
 static void check_region_io(struct server *server, struct fe *fe, uint32_t region, uint8_t value)
@@ -81,6 +81,43 @@ static void item_35(void **state)
 	check_offset(&server, false, 0x123457, 0x54321);
 	check_offset(&server, true, 0x1000, 0x200000);
 	check_offset(&server, true, 0x201234, 0x54321);
+	server_stop(&server);
+}
+
+/* What QEMU makes of a guest with VGA and more than 3 GiB: three parts of one file. */
+static void item_34(void **state)
+{
+	struct server server;
+	struct fe_options options;
+	struct fe *fe;
+	struct fe_region_spec specs[] = {
+		{.gpa = 0, .size = 640 * KIB, .fd_offset = 0},
+		{.gpa = 768 * KIB, .size = 32 * MIB - 768 * KIB, .fd_offset = 768 * KIB},
+		{.gpa = 4 * GIB, .size = 32 * MIB, .fd_offset = 32 * MIB},
+	};
+	int fd = memfd_create("guest", MFD_CLOEXEC);
+	uint32_t slot;
+
+	assert_int_equal(ftruncate(fd, 64 * MIB), 0);
+	server_start(&server, FE_BUS_BLK);
+	for (unsigned mem_table = 0; mem_table < 2; mem_table++) {
+		options = server_options(&server);
+		options.memory_size = 0;
+		options.mem_table = mem_table;
+		fe = fe_create(&options);
+		assert_int_equal(fe_conn_connect(&fe->conn, server.path, 5000), 0);
+		assert_ok(fe, fe_negotiate(fe));
+		for (unsigned i = 0; i < ARRAY_SIZE(specs); i++) {
+			specs[i].fd = fd;
+			assert_int_equal(fe_memory_add(&fe->memory, &specs[i], &slot), 0);
+		}
+		assert_ok(fe, fe_create_rings(fe));
+		assert_ok(fe, fe_start(fe));
+		for (uint32_t i = 0; i < ARRAY_SIZE(specs); i++)
+			check_region_io(&server, fe, i, (uint8_t)(0x34 + i));
+		server_close(fe);
+	}
+	close(fd);
 	server_stop(&server);
 }
 
@@ -375,84 +412,103 @@ static void refuse_region(
 		assert_int_not_equal(ask(fe, FE_SET_MEM_TABLE, &table, sizeof(table), fd), 0);
 }
 
-static void item_39(void **state)
+#define FREE_USER (UINT64_C(1) << 44)
+#define FREE_GPA  (UINT64_C(1) << 36)
+
+/* With the one region that is there. */
+static void refuse_collisions(struct fe *fe, int fd)
 {
-	struct server server;
-	struct fe *fe;
-	const struct fe_region *own;
-	uint64_t free_user = UINT64_C(1) << 44, free_gpa = UINT64_C(1) << 36;
-	int fd = memfd_create("regions", MFD_CLOEXEC);
-	int pipes[2];
+	const struct fe_region *own = &fe->memory.region[0];
+	struct fe_mem_single region = {.entry = {FREE_GPA, 0x1000, own->user + 0x1000, 0}};
 
-	assert_int_equal(ftruncate(fd, MIB), 0);
-	assert_int_equal(pipe(pipes), 0);
-	server_start(&server, FE_BUS_BLK);
-	fe = server_open(&server);
-	own = &fe->memory.region[0];
 	assert_int_equal(own->gpa, 0);
-	refuse_region(fe, fd, 0x1000, 0x1000, free_user, 0);
-	{
-		struct fe_mem_single region = {.entry = {free_gpa, 0x1000, own->user + 0x1000, 0}};
+	refuse_region(fe, fd, 0x1000, 0x1000, FREE_USER, 0);
+	assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+	region.entry = (struct fe_mem_entry){own->gpa, own->size, own->user, own->fd_offset};
+	assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), own->fd), 0);
+	region.entry.size--;
+	assert_int_not_equal(ask(fe, FE_REM_MEM_REG, &region, sizeof(region), -1), 0);
+}
 
-		assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), fd), 0);
-		region.entry =
-			(struct fe_mem_entry){own->gpa, own->size, own->user, own->fd_offset};
-		assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), own->fd), 0);
-		region.entry.size--;
-		assert_int_not_equal(ask(fe, FE_REM_MEM_REG, &region, sizeof(region), -1), 0);
-	}
-	refuse_region(fe, fd, free_gpa, 0, free_user, 0);
-	refuse_region(fe, fd, UINT64_MAX - 0xfff, 0x2000, free_user, 0);
-	refuse_region(fe, fd, free_gpa, 0x2000, UINT64_MAX - 0xfff, 0);
-	refuse_region(fe, fd, free_gpa, 0x2000, free_user, UINT64_MAX - 0xfff);
-	refuse_region(fe, fd, free_gpa, MIB + 1, free_user, 0);
-	refuse_region(fe, fd, free_gpa, MIB, free_user, 1);
-	refuse_region(fe, fd, free_gpa, UINT64_MAX / 2, free_user, 0);
-	refuse_region(fe, pipes[0], free_gpa, 0x1000, free_user, 0);
-	refuse_region(fe, fe->conn.fd, free_gpa, 0x1000, free_user, 0);
-	{
-		int path_only = open("/proc/self/exe", O_PATH | O_CLOEXEC);
-		int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		int read_only = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+static void refuse_numbers(struct fe *fe, int fd)
+{
+	refuse_region(fe, fd, FREE_GPA, 0, FREE_USER, 0);
+	refuse_region(fe, fd, UINT64_MAX - 0xfff, 0x2000, FREE_USER, 0);
+	refuse_region(fe, fd, FREE_GPA, 0x2000, UINT64_MAX - 0xfff, 0);
+	refuse_region(fe, fd, FREE_GPA, 0x2000, FREE_USER, UINT64_MAX - 0xfff);
+	refuse_region(fe, fd, FREE_GPA, MIB + 1, FREE_USER, 0);
+	refuse_region(fe, fd, FREE_GPA, MIB, FREE_USER, 1);
+	refuse_region(fe, fd, FREE_GPA, UINT64_MAX / 2, FREE_USER, 0);
+}
 
-		refuse_region(fe, path_only, free_gpa, 0x1000, free_user, 0);
-		refuse_region(fe, directory, free_gpa, 0x1000, free_user, 0);
-		refuse_region(fe, read_only, free_gpa, 0x1000, free_user, 0);
-		close(path_only);
-		close(directory);
-		close(read_only);
-	}
-	/* Two in one table that overlap. */
-	{
-		struct {
-			uint32_t count, zero;
-			struct fe_mem_entry entries[2];
-		} table = {.count = 2,
-			.entries = {{0, 0x2000, 0x10000, 0}, {0x1fff, 0x1000, 0x20000, 0}}};
-		struct fe_msg msg;
+static void refuse_files(struct fe *fe)
+{
+	int pipes[2];
+	int path_only = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+	int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int read_only = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 
+	assert_int_equal(pipe(pipes), 0);
+	refuse_region(fe, pipes[0], FREE_GPA, 0x1000, FREE_USER, 0);
+	refuse_region(fe, fe->conn.fd, FREE_GPA, 0x1000, FREE_USER, 0);
+	refuse_region(fe, path_only, FREE_GPA, 0x1000, FREE_USER, 0);
+	refuse_region(fe, directory, FREE_GPA, 0x1000, FREE_USER, 0);
+	refuse_region(fe, read_only, FREE_GPA, 0x1000, FREE_USER, 0);
+	close(path_only);
+	close(directory);
+	close(read_only);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* Two that overlap, and one descriptor too few. */
+static void refuse_tables(struct fe *fe, int fd)
+{
+	struct {
+		uint32_t count, zero;
+		struct fe_mem_entry entries[2];
+	} table = {.count = 2, .entries = {{0, 0x2000, 0x10000, 0}, {0x1fff, 0x1000, 0x20000, 0}}};
+	struct fe_msg msg;
+
+	for (unsigned fds = 1; fds <= 2; fds++) {
 		fe_msg_init(&msg, FE_SET_MEM_TABLE, FE_FLAG_VERSION | FE_FLAG_NEED_REPLY, &table,
 			sizeof(table));
-		fe_msg_add_fd(&msg, fd);
-		fe_msg_add_fd(&msg, fd);
+		for (unsigned i = 0; i < fds; i++)
+			fe_msg_add_fd(&msg, fd);
 		assert_ok(fe, fe_msg_send(&fe->conn, &msg));
 		assert_ok(fe, fe_msg_recv_reply(&fe->conn, FE_SET_MEM_TABLE, 8, 0, &msg));
 		assert_true(msg.u64 != 0);
 	}
-	check_io(fe, 0, 3);
-	/* As many as were announced, and not one more. */
-	for (uint64_t i = 1; i < fe->mem_slots; i++)
-		tell_region(fe, FE_ADD_MEM_REG, free_gpa + i * 0x1000, 0x1000, fd);
-	{
-		struct fe_mem_single region = {.entry = {free_gpa - MIB, 0x1000, free_user, 0}};
+}
 
-		assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), fd), 0);
-	}
+/* As many as were announced, and not one more. */
+static void refuse_too_many(struct fe *fe, int fd)
+{
+	struct fe_mem_single region = {.entry = {FREE_GPA - MIB, 0x1000, FREE_USER, 0}};
+
+	for (uint64_t i = 1; i < fe->mem_slots; i++)
+		tell_region(fe, FE_ADD_MEM_REG, FREE_GPA + i * 0x1000, 0x1000, fd);
+	assert_int_not_equal(ask(fe, FE_ADD_MEM_REG, &region, sizeof(region), fd), 0);
+}
+
+static void item_39(void **state)
+{
+	struct server server;
+	struct fe *fe;
+	int fd = memfd_create("regions", MFD_CLOEXEC);
+
+	assert_int_equal(ftruncate(fd, MIB), 0);
+	server_start(&server, FE_BUS_BLK);
+	fe = server_open(&server);
+	refuse_collisions(fe, fd);
+	refuse_numbers(fe, fd);
+	refuse_files(fe);
+	refuse_tables(fe, fd);
+	check_io(fe, 0, 3);
+	refuse_too_many(fe, fd);
 	check_io(fe, 0, 3);
 	server_close(fe);
 	close(fd);
-	close(pipes[0]);
-	close(pipes[1]);
 	server_stop(&server);
 }
 
@@ -518,6 +574,8 @@ static void item_40(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		{"24.34 parts of one file at several places of the guest are mapped right", item_34,
+			NULL, NULL, NULL},
 		{"24.35 regions at unaligned offsets are mapped right", item_35, NULL, NULL, NULL},
 		{"24.36 a buffer across two regions is read and written right", item_36, NULL, NULL,
 			NULL},
