@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Conformance item 13: QEMU gives a SCSI guest a packed ring without asking us. As long as we do not
-serve them, that guest is refused with a line that says what to switch off, and nobody else notices.
+"""Conformance item 13: QEMU gives a SCSI guest a packed ring without asking us. As long as we do
+not serve them, that guest is refused with a line that says what to switch off, and nobody else
+notices.
 """
 
 import pytest
