@@ -254,11 +254,9 @@ static bool places_fill(struct parse_state *state, struct reason *reason)
 		if (paths_run(PATHS_RPC_SOCKET, options->rpc_socket, PATHS_MAX, reason))
 			return false;
 	}
-	if (!options->vhost_dir[0]) {
-		options->default_vhost_dir = true;
-		if (paths_run(PATHS_VHOST_DIR, options->vhost_dir, PATHS_MAX, reason))
-			return false;
-	}
+	if (!options->vhost_dir[0] &&
+		paths_run(PATHS_VHOST_DIR, options->vhost_dir, PATHS_MAX, reason))
+		return false;
 	return options->state_dir[0] || !paths_state("", options->state_dir, PATHS_MAX, reason);
 }
 

@@ -13,7 +13,6 @@ struct serve_options {
 	char vhost_dir[PATHS_MAX];
 	char state_dir[PATHS_MAX];
 	bool default_rpc_socket; /* its directory is ours to make */
-	bool default_vhost_dir;
 	const char *rpcs_allowed; /* NULL: all */
 	const char *pid_file; /* NULL: none */
 	struct cpu_set cpus; /* of the data reactors */

@@ -177,8 +177,7 @@ static int serve_make_directory(struct serve *serve, const char *path)
 		if (rc && rc != -EEXIST)
 			return reason_set(&serve->reason, rc,
 				"cannot make the directory %s (%s): choose another with "
-				"--state-dir, "
-				"--rpc-socket and --vhost-dir",
+				"--state-dir, --rpc-socket and --vhost-dir",
 				partial, strerror(-rc));
 	}
 	return 0;
@@ -196,7 +195,7 @@ static int serve_make_directories(struct serve *serve)
 		if (!rc)
 			rc = serve_make_directory(serve, run);
 	}
-	if (!rc && serve->options.default_vhost_dir)
+	if (!rc)
 		rc = serve_make_directory(serve, serve->options.vhost_dir);
 	return rc;
 }
