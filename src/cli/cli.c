@@ -4,6 +4,7 @@
  */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,4 +51,12 @@ int cli_main(int argc, char **argv)
 	}
 	cli_error("there is no command '%s': see sluice --help", argv[1]);
 	return CLI_USAGE;
+}
+
+int cli_flush(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	cli_error("the output could not be written: %s", strerror(errno));
+	return code ? code : CLI_FAILED;
 }

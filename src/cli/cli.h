@@ -9,5 +9,7 @@
 #define CLI_CLI_H
 
 int cli_main(int argc, char **argv);
+/* The exit code, or 1 with a sentence when the output could not be written. */
+int cli_flush(int code);
 
 #endif

@@ -51,6 +51,9 @@ void model_free(struct model *model);
 const json_t *model_bdev(const struct model *model, const char *name);
 /* The one over that file (absolute path). */
 const json_t *model_bdev_of_file(const struct model *model, const char *filename);
+/* Where a disk is attached: objects with bus, controller, socket, connected, target. A new
+ * reference. */
+json_t *places_of_bdev(const struct model *model, const char *name);
 const json_t *model_controller(const struct model *model, const char *name);
 
 /* A text member, "" when absent. */

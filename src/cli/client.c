@@ -14,7 +14,9 @@
 
 #include "cli/cli_impl.h"
 
-#define ANSWER_MAX (64 * MIB)
+#define ANSWER_MAX       (64 * MIB)
+#define CONNECT_TRIES    20
+#define CONNECT_PAUSE_US 50000
 
 struct client {
 	int fd;
@@ -63,10 +65,23 @@ static bool client_find_path(struct client *client, const char *path)
 	return rc == 0;
 }
 
+/* A daemon that was started a moment ago needs a moment. */
+static int client_connect_patiently(int fd, const struct sockaddr_un *address)
+{
+	for (unsigned tries = 0;; tries++) {
+		if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+			return 0;
+		if ((errno != ENOENT && errno != ECONNREFUSED) || tries == CONNECT_TRIES)
+			return -errno;
+		usleep(CONNECT_PAUSE_US);
+	}
+}
+
 static bool client_connect(struct client *client)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	const char *advice = "start one with 'sluice serve' or name its socket with --rpc-socket";
+	int rc;
 
 	if (strlen(client->path) >= sizeof(address.sun_path)) {
 		cli_error("the socket path %s is too long: 107 characters at most", client->path);
@@ -74,10 +89,10 @@ static bool client_connect(struct client *client)
 	}
 	strcpy(address.sun_path, client->path);
 	client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (client->fd < 0 ||
-		connect(client->fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-		cli_error("no daemon answers at %s (%s): %s", client->path, strerror(errno),
-			errno == EACCES ? "run this as the user that runs it" : advice);
+	rc = client->fd < 0 ? -errno : client_connect_patiently(client->fd, &address);
+	if (rc) {
+		cli_error("no daemon answers at %s (%s): %s", client->path, strerror(-rc),
+			rc == -EACCES ? "run this as the user that runs it" : advice);
 		return false;
 	}
 	return true;

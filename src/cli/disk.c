@@ -90,7 +90,7 @@ static bool target_has_bdev(const json_t *target, const char *bdev)
 }
 
 /* Where a device is: an array of {bus, controller, socket, connected[, target]}. */
-static json_t *places_of_bdev(const struct model *model, const char *bdev)
+json_t *places_of_bdev(const struct model *model, const char *bdev)
 {
 	json_t *places = json_array();
 	size_t i, j;

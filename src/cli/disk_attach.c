@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -27,11 +28,12 @@ static const char help[] =
 	"\n"
 	"  -r, --rpc-socket PATH  the daemon's management socket\n"
 	"      --bus scsi|blk     kind of a new controller (default: scsi)\n"
-	"      --controller NAME  the controller, made unless it exists (default: the disk's "
-	"name)\n"
+	"      --controller NAME  the controller, made unless it exists (default: DISK.scsi or\n"
+	"                         DISK.blk)\n"
 	"      --target N         SCSI target number (default: the lowest free)\n"
 	"      --readonly         the machine cannot write\n"
-	"      --size SIZE        make DISK, a sparse file that does not exist yet: 512M, 10G\n"
+	"      --shared           DISK may be on other controllers: for machines that share it\n"
+	"      --size SIZE        make DISK, a sparse file, unless it exists: 512M, 10G\n"
 	"      --json             print JSON\n";
 
 struct attach {
@@ -42,6 +44,7 @@ struct attach {
 	const char *controller; /* NULL: not said */
 	int target; /* -1: the lowest free */
 	bool readonly;
+	bool shared;
 	bool json;
 	uint64_t size_bytes; /* 0: not said */
 
@@ -74,15 +77,25 @@ static bool attach_call(
 
 /* ---- the block device ---------------------------------------------------------------------- */
 
+/* The same command again, after a restart say, finds the file that it has made. */
+static bool attach_check_size(const struct attach *attach)
+{
+	struct stat st;
+
+	if (stat(attach->disk, &st) == 0 && S_ISREG(st.st_mode) &&
+		(uint64_t)st.st_size == attach->size_bytes)
+		return true;
+	cli_error("%s exists already and has another size: leave out --size to attach it as it is",
+		attach->disk);
+	return false;
+}
+
 static bool attach_make_file(struct attach *attach)
 {
 	int fd = open(attach->disk, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 && errno == EEXIST) {
-		cli_error(
-			"%s exists already: leave out --size to attach it as it is", attach->disk);
-		return false;
-	}
+	if (fd < 0 && errno == EEXIST)
+		return attach_check_size(attach);
 	if (fd < 0) {
 		cli_error("cannot make %s: %s", attach->disk, strerror(errno));
 		return false;
@@ -137,6 +150,12 @@ static bool attach_open_file(struct attach *attach)
 		return false;
 	}
 	open_already = model_bdev_of_file(&attach->model, attach->file);
+	if (open_already && attach->made_file) {
+		cli_error("a file %s that has been removed is still open as disk %s: detach that "
+			  "first",
+			attach->file, json_member_text(open_already, "name"));
+		return false;
+	}
 	if (open_already) {
 		attach_take_bdev(attach, open_already);
 		return true;
@@ -163,6 +182,22 @@ static bool attach_find_bdev(struct attach *attach)
 	}
 	attach_take_bdev(attach, bdev);
 	return true;
+}
+
+/* Two machines that write one disk, unaware of each other, destroy what is on it. */
+static bool attach_check_sharing(const struct attach *attach)
+{
+	json_t *places = places_of_bdev(&attach->model, attach->bdev);
+	const char *controller = json_member_text(json_array_get(places, 0), "controller");
+	bool ok = json_array_size(places) == 0 || attach->shared || attach->readonly ||
+		  attach->bdev_readonly;
+
+	if (!ok)
+		cli_error("%s is on controller %s already: detach it first, or say --shared if its "
+			  "machines know how to share a disk",
+			attach->bdev, controller);
+	json_decref(places);
+	return ok;
 }
 
 /* ---- the controller ------------------------------------------------------------------------ */
@@ -352,8 +387,9 @@ static bool attach_run(struct attach *attach)
 		return false;
 	ok = model_load(attach->client, &attach->model);
 	if (ok) {
-		ok = attach_find_bdev(attach) && attach_make_controller(attach) &&
-		     attach_add_target(attach) && attach_tell(attach);
+		ok = attach_find_bdev(attach) && attach_check_sharing(attach) &&
+		     attach_make_controller(attach) && attach_add_target(attach) &&
+		     attach_tell(attach);
 		if (!ok)
 			attach_undo(attach);
 		model_free(&attach->model);
@@ -368,6 +404,7 @@ enum {
 	OPTION_CONTROLLER,
 	OPTION_TARGET,
 	OPTION_READONLY,
+	OPTION_SHARED,
 	OPTION_SIZE,
 	OPTION_JSON
 };
@@ -378,6 +415,7 @@ static const struct option long_options[] = {
 	{"controller", required_argument, NULL, OPTION_CONTROLLER},
 	{"target", required_argument, NULL, OPTION_TARGET},
 	{"readonly", no_argument, NULL, OPTION_READONLY},
+	{"shared", no_argument, NULL, OPTION_SHARED},
 	{"size", required_argument, NULL, OPTION_SIZE},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{"help", no_argument, NULL, 'h'},
@@ -426,6 +464,9 @@ static bool option_take(struct attach *attach, int option)
 		return target_read(attach, optarg);
 	case OPTION_READONLY:
 		attach->readonly = true;
+		return true;
+	case OPTION_SHARED:
+		attach->shared = true;
 		return true;
 	case OPTION_SIZE:
 		return size_read(attach, optarg);

@@ -11,5 +11,5 @@ int main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "serve") == 0)
 		return serve_main(argc - 1, argv + 1);
-	return cli_main(argc, argv);
+	return cli_flush(cli_main(argc, argv));
 }

@@ -80,12 +80,45 @@ def test_disks_share_a_controller_and_the_last_one_takes_it_away(shell):
                                      "--json", f"d{number}.img"))
         assert told["target"] == number
     told = json.loads(shell.good("disk", "attach", "--controller", "vm", "--target", "200",
-                                 "--json", "d0.img"))
+                                 "--shared", "--json", "d0.img"))
     assert told["target"] == 200 and told["disk"] == "d0"
     for number in range(3):
         assert shell.daemon.call("vhost_get_controllers")
         shell.good("disk", "detach", f"d{number}")
     assert shell.daemon.call("vhost_get_controllers") == []
+
+
+def test_a_disk_goes_on_a_second_controller_only_when_it_is_to_be_shared(shell):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    before = shell.state()
+    text = shell.bad(1, "disk", "attach", "--bus", "blk", "vm1.img")
+    assert "vm1 is on controller vm1.scsi already" in text and "--shared" in text
+    assert shell.state() == before
+    shell.good("disk", "attach", "--bus", "blk", "--shared", "vm1.img")
+    assert len(json.loads(shell.good("disk", "list", "--json"))[0]["attached"]) == 2
+
+
+def test_a_new_file_is_not_taken_for_a_removed_one_of_its_name(shell):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    (shell.place / "vm1.img").unlink()
+    text = shell.bad(1, "disk", "attach", "--controller", "other", "--size", "2M", "vm1.img")
+    assert "has been removed is still open as disk vm1" in text
+    assert not (shell.place / "vm1.img").exists()
+
+
+def test_the_same_command_attaches_the_same_file_after_a_restart(shell):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    shell.good("disk", "detach", "vm1.img")
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    assert "has another size" in shell.bad(1, "disk", "attach", "--size", "2M", "vm1.img")
+
+
+def test_output_that_cannot_be_written_is_a_failure(shell):
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = subprocess.run([binary(), "disk", "list", "--json"], stdout=full, text=True,
+                              stderr=subprocess.PIPE, check=False, timeout=20,
+                              env=shell.environment)
+    assert done.returncode == 1 and "could not be written" in done.stderr
 
 
 def test_files_of_one_name_in_two_places_are_two_disks(shell):
@@ -115,7 +148,7 @@ def test_readonly_reaches_the_device_and_the_controller(shell):
 
 @pytest.mark.parametrize("arguments, text", [
     (["none.img"], "--size"),
-    (["--size", "1M", "there.img"], "leave out --size"),
+    (["--size", "2M", "there.img"], "leave out --size"),
     (["--size", "1M", "nowhere/x.img"], "No such file"),
     (["--size", "1M", "--controller", "a/b", "x.img"], "a/b"),
     (["--size", "1M", "--controller", "taken", "x.img"], "--controller"),
@@ -130,7 +163,7 @@ def test_readonly_reaches_the_device_and_the_controller(shell):
 def test_an_attach_that_fails_says_why_and_leaves_nothing(shell, arguments, text):
     shell.good("disk", "attach", "--bus", "blk", "--controller", "taken", "--size", "1M",
                "there.img")
-    shell.good("disk", "attach", "--controller", "full", "there")
+    shell.good("disk", "attach", "--controller", "full", "--shared", "there")
     before = shell.state()
     assert text in shell.bad(1, "disk", "attach", *arguments)
     assert shell.state() == before
