@@ -183,6 +183,21 @@ static int serve_make_directory(struct serve *serve, const char *path)
 	return 0;
 }
 
+/* Better now than at the first disk. */
+static int serve_check_directory(struct serve *serve, const char *path)
+{
+	const struct os_ops *ops = serve->os->ops;
+	int fd;
+	int rc = ops->file_open(serve->os, *path ? path : ".", OS_OPEN_DIRECTORY, 0, &fd);
+
+	if (rc)
+		return reason_set(&serve->reason, rc,
+			"%s cannot hold sockets (%s): name a directory with --vhost-dir", path,
+			strerror(-rc));
+	ops->close(serve->os, fd);
+	return 0;
+}
+
 static int serve_make_directories(struct serve *serve)
 {
 	char run[PATHS_MAX];
@@ -197,7 +212,7 @@ static int serve_make_directories(struct serve *serve)
 	}
 	if (!rc)
 		rc = serve_make_directory(serve, serve->options.vhost_dir);
-	return rc;
+	return rc ? rc : serve_check_directory(serve, serve->options.vhost_dir);
 }
 
 static int serve_write_pid(struct serve *serve)

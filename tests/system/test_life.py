@@ -181,6 +181,7 @@ def test_wrong_options_are_refused_with_a_sentence_and_exit_code_2(arguments, te
     (["-r", "/nowhere/rpc"], "/nowhere/rpc"),
     (["-f", "/nowhere/pid"], "/nowhere/pid"),
     (["--state-dir", "/proc/nowhere"], "/proc/nowhere"),
+    (["-S", "/etc/passwd"], "cannot hold sockets"),
     (["--rpcs-allowed", "zz"], "zz"),
 ])
 def test_a_start_that_fails_says_why_and_leaves_nothing(place, arguments, text):
