@@ -47,9 +47,10 @@ def session_members(session):
 
 
 class Daemon:
-    """io_uring: "allowed", "off" (the daemon is told not to), "forbidden" (the kernel refuses)."""
+    """io_uring: "allowed", "off" (the daemon is told not to), "forbidden" (the kernel refuses).
+    $SLUICE_TEST_IO_URING is what daemons get that a test says nothing about."""
 
-    def __init__(self, place, *arguments, io_uring="allowed"):
+    def __init__(self, place, *arguments, io_uring=None):
         self.place = pathlib.Path(place)
         self.place.mkdir(parents=True)
         self.rpc_socket = self.place / "rpc.sock"
@@ -58,7 +59,7 @@ class Daemon:
         self.state_dir = self.place / "state"
         self.state_dir.mkdir()
         self.log = self.place / "daemon.log"
-        self.io_uring = io_uring
+        self.io_uring = io_uring or os.environ.get("SLUICE_TEST_IO_URING", "allowed")
         self.arguments = arguments
         self.process = None
         self.rpc = None
