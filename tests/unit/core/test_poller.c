@@ -343,9 +343,14 @@ static void an_idle_reactor_sleeps_unless_it_always_polls(void **state)
 	/* Two calls and a few early returns. */
 	assert_in_range(turns_while_idle(POLL_ADAPTIVE), 1, 30);
 	assert_in_range(turns_while_idle(POLL_NEVER), 1, 30);
-	/* On a busy machine a thread that never sleeps is made to: only the simulation can tell. */
-	if (host_is_simulated())
-		assert_in_range(turns_while_idle(POLL_ALWAYS), 200, UINT32_MAX);
+	/* On a busy machine a thread that never sleeps may not get to run: look again. One that
+	 * sleeps never comes beyond 30. */
+	unsigned least = host_is_simulated() ? 200 : 31;
+	unsigned turns = 0;
+
+	for (unsigned tries = 0; tries < 20 && turns < least; tries++)
+		turns = turns_while_idle(POLL_ALWAYS);
+	assert_in_range(turns, least, UINT32_MAX);
 }
 
 static void a_queue_with_short_gaps_stays_hot_and_one_with_long_gaps_does_not_burn(void **state)
