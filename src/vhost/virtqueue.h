@@ -127,7 +127,8 @@ uint32_t virtqueue_base(const struct virtqueue *vq);
 /* ---- the queue's reactor ----------------------------------------------------------------- */
 
 /* The next chain, or NULL: ring empty, paused, broken, or no memory for its iovecs just now. For
- * devices without handle. */
+ * devices without handle, and for a task management function that first takes what the driver has
+ * published already. */
 struct vq_request *virtqueue_pop(struct virtqueue *vq);
 
 /* Gives the request back to the driver: written bytes from the start of its writable part. */
