@@ -94,13 +94,14 @@ class Qemu:
     def __init__(self, version, place, disks, *, boot="kernel", cpus=1, memory_mib=None,
                  append="", extra=()):
         self.place = pathlib.Path(place)
-        self.place.mkdir(parents=True)
+        self.place.mkdir(parents=True, exist_ok=True)
         self.console = self.place / "console.log"
         self.log = self.place / "qemu.log"
         self.serial = self.place / "serial"
         self.disks = disks
         self.events = []
         self.received = b""
+        self.commands = 0
         memory_mib = memory_mib or MEMORY_MIB[boot]
         arguments = [program(version), *machine_arguments(cpus, memory_mib),
                      *firmware_arguments(boot, self.place, append), *disk_arguments(disks, cpus),
@@ -112,7 +113,7 @@ class Qemu:
         try:
             self.socket = wait_until(self.connect, 30, "QEMU's monitor answers")
             self.read_message(Deadline(10, "QEMU's greeting"))
-            self.command("qmp_capabilities")
+            self.negotiate()
         except BaseException:
             self.kill()
             raise
@@ -142,18 +143,34 @@ class Qemu:
         line, self.received = self.received.split(b"\n", 1)
         return json.loads(line)
 
+    def send(self, name, arguments):
+        """Send a command; the number under which it is answered."""
+        self.commands += 1
+        self.socket.sendall(json.dumps({"execute": name, "arguments": arguments,
+                                        "id": self.commands}).encode())
+        return self.commands
+
+    def negotiate(self):
+        """Leave the monitor's first state. A client that connects while QEMU is still setting its
+        monitor up may be greeted twice, and the second greeting begins the negotiation anew."""
+        self.send("qmp_capabilities", {})
+        deadline = Deadline(10, "the end of QEMU's negotiation")
+        while "return" not in (message := self.read_message(deadline)):
+            if "QMP" in message:
+                self.send("qmp_capabilities", {})
+
     def command(self, name, timeout=30, **arguments):
         """Run a monitor command; its result. Events that arrive meanwhile are kept."""
-        names = {key.replace("_", "-"): value for key, value in arguments.items()}
-        self.socket.sendall(json.dumps({"execute": name, "arguments": names}).encode())
+        number = self.send(name, {key.replace("_", "-"): value
+                                  for key, value in arguments.items()})
         deadline = Deadline(timeout, f"QEMU's answer to {name}")
         while True:
             message = self.read_message(deadline)
             if "event" in message:
                 self.events.append(message)
-                continue
-            assert "error" not in message, f"{name}: {message['error']}"
-            return message["return"]
+            elif message.get("id") == number:
+                assert "error" not in message, f"{name}: {message['error']}"
+                return message["return"]
 
     def wait_event(self, name, timeout):
         deadline = Deadline(timeout, f"QEMU's event {name}")
