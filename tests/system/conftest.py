@@ -55,7 +55,7 @@ class Lab:
         return self.guests[-1]
 
     def boot(self, version, *disks, **options):
-        return self.start(version, *disks, **options).wait_ready()
+        return self.start(version, *disks, **options).wait_first_ready()
 
     def close(self, passed):
         try:

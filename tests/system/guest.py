@@ -9,17 +9,26 @@ kernel's messages go to another port. A job runs in the background with its outp
 import base64
 import dataclasses
 import json
+import re
 import socket
 import time
+import warnings
 
-from .patience import Deadline
+from .patience import Deadline, TooLate
 from .qemu import FIRST_SLOT, Qemu, first_of_each_socket
 
 BOOT_SECONDS = {"kernel": 90, "seabios": 120, "ovmf": 240}
+SILENT_SECONDS = 20      # a kernel that is this quiet before its first process is stuck
+STARTS = 3
 
 
 class CommandFailed(AssertionError):
     """A command in the guest ended with another status than 0."""
+
+
+class KernelStuck(Exception):
+    """The guest's kernel stopped before it could know of any disk: its drivers are modules that its
+    first process loads. About once in a few hundred starts TCG does this to a kernel."""
 
 
 @dataclasses.dataclass
@@ -34,8 +43,12 @@ class Guest:
         self.boot = boot
         self.number = 0
         self.jobs = 0
+        self.start_qemu = lambda: Qemu(version, place, disks, boot=boot, **options)
+        self.begin()
+
+    def begin(self):
         self.received = b""
-        self.qemu = Qemu(version, place, disks, boot=boot, **options)
+        self.qemu = self.start_qemu()
         self.serial = self.connect()
 
     def connect(self):
@@ -51,7 +64,7 @@ class Guest:
 
     # ---- the shell -------------------------------------------------------------------------------
 
-    def read_line(self, deadline):
+    def read_line(self, deadline, starting=None):
         while b"\n" not in self.received:
             self.serial.settimeout(min(deadline.remaining(), 1))
             try:
@@ -59,6 +72,8 @@ class Guest:
             except TimeoutError:
                 for disk in self.disks:
                     disk.daemon.check_running()
+                if starting:
+                    starting.check()
                 continue
             if not data:
                 raise ConnectionError(f"QEMU has ended:\n{self.qemu.log_text()}")
@@ -69,10 +84,23 @@ class Guest:
     def wait_ready(self):
         """Wait until the guest takes orders: after its start, or again after a reboot."""
         deadline = Deadline(BOOT_SECONDS[self.boot], "the guest's start")
+        starting = KernelWatch(self.qemu) if self.boot == "kernel" else None
         # UEFI firmware writes to every serial port, and leaves its last line without an end.
-        while not self.read_line(deadline).endswith("guest ready"):
+        while not self.read_line(deadline, starting).endswith("guest ready"):
             pass
         return self
+
+    def wait_first_ready(self):
+        """wait_ready after QEMU's start. A kernel that got stuck before it looked for disks is no
+        matter of ours: it is started again, and the run says so."""
+        for _ in range(STARTS - 1):
+            try:
+                return self.wait_ready()
+            except KernelStuck as stuck:
+                warnings.warn(f"guest started again: {stuck}", stacklevel=2)
+            self.kill()
+            self.begin()
+        return self.wait_ready()
 
     def run(self, script, timeout=60, check=True):
         """Run a shell script in the guest. Returns its output; with check=False a Result."""
@@ -150,6 +178,32 @@ class Guest:
     def kill(self):
         self.qemu.kill()
         self.serial.close()
+
+
+class KernelWatch:
+    """Notices a kernel that has stopped on its way to its first process."""
+
+    def __init__(self, qemu):
+        self.qemu = qemu
+        self.length = 0
+        self.quiet = Deadline(SILENT_SECONDS, "a word from the guest's kernel")
+
+    def check(self):
+        text = self.qemu.console_text()
+        if not text or len(text) != self.length or "Run /init as init process" in text:
+            self.__init__(self.qemu)
+            self.length = len(text)
+        try:
+            self.quiet.remaining()
+        except TooLate:
+            raise KernelStuck(self.describe(text)) from None
+
+    def describe(self, text):
+        registers = self.qemu.command("human-monitor-command", command_line="info registers -a")
+        where = re.findall(r"[RE]IP=\w+", registers)
+        halted = re.findall(r"HLT=\d", registers)
+        last = (text.splitlines() or ["nothing"])[-1]
+        return f"its kernel stopped after '{last}' at {' '.join(where + halted)}"
 
 
 class Job:

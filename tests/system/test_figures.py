@@ -27,7 +27,7 @@ def test_daemon_with_two_idle_guests_uses_under_1_percent_of_a_core_and_30_mib(l
     guests = [lab.start("7.2", daemon.put_file("scsi", "a", lab.image("a"))),
               lab.start("10.0", daemon.put_file("blk", "b", lab.image("b")))]
     for guest in guests:
-        guest.wait_ready()
+        guest.wait_first_ready()
         guest.run("sync")
     time.sleep(6)               # ext4 commits its journal within 5 s
     share = daemon.cpu_share(10)

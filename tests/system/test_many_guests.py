@@ -13,7 +13,7 @@ def test_four_guests_share_one_data_reactor_and_each_keeps_its_own_data(lab):
         disk = daemon.put_file(bus, f"disk{number}", image)
         machines.append((lab.start(version, disk, cpus=1 + number % 2), image))
     for guest, _ in machines:
-        guest.wait_ready()
+        guest.wait_first_ready()
     load = [guest.start(fio("/fio", size_mib=16, randseed=number + 1))
             for number, (guest, _) in enumerate(machines)]
     for job in load:

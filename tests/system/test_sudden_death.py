@@ -33,7 +33,7 @@ def test_killed_qemu_harms_no_other_guest(lab):
     first = lab.start("7.2", daemon.put_file("scsi", "a", lab.image("a")))
     second = lab.start("10.0", daemon.put_file("blk", "b", lab.image("b")))
     for guest in (first, second):
-        guest.wait_ready()
+        guest.wait_first_ready()
     load = second.start(fio("/fio", size_mib=32))
     first.start(fio("/fio", size_mib=32, time_based=1, runtime=60))
     time.sleep(1)
