@@ -44,6 +44,8 @@ struct memory_change {
 	const struct guest_memory *old; /* for mappings to use again */
 	struct memory_request *requests;
 	unsigned count;
+	const struct guest_memory *base; /* what the new table takes over: all of it but skip */
+	unsigned skip;
 	struct guest_memory *table; /* the new one */
 	struct guest_memory *put; /* the old one, or a new one that is not used */
 	struct guest_mapping *unmaps;

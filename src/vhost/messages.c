@@ -28,14 +28,16 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.handle = message_get_features},
 	[VHOST_USER_SET_FEATURES] = {.name = "SET_FEATURES",
 		.size = 8,
-		.run = message_set_features_run},
+		.handle = message_set_features,
+		.run = message_settle_rings_run},
 	[VHOST_USER_SET_OWNER] = {.name = "SET_OWNER", .handle = message_set_owner},
 	[VHOST_USER_RESET_OWNER] = {.name = "RESET_OWNER", .run = message_reset_owner_run},
 	[VHOST_USER_SET_MEM_TABLE] = {.name = "SET_MEM_TABLE",
 		.size = sizeof(struct vhost_user_mem_table),
 		.size_max = VHOST_USER_PAYLOAD_MAX,
 		.fds_max = OS_FDS_MAX,
-		.run = message_set_mem_table_run},
+		.handle = message_set_mem_table,
+		.run = message_change_memory_run},
 	[VHOST_USER_SET_LOG_BASE] = {.name = "SET_LOG_BASE",
 		.size = sizeof(struct vhost_user_log),
 		.fds_max = 1,
@@ -46,29 +48,36 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.handle = message_set_log_fd},
 	[VHOST_USER_SET_VRING_NUM] = {.name = "SET_VRING_NUM",
 		.size = STATE,
-		.run = message_set_vring_num_run},
+		.handle = message_set_vring_num,
+		.run = message_settle_rings_run},
 	[VHOST_USER_SET_VRING_ADDR] = {.name = "SET_VRING_ADDR",
 		.size = sizeof(struct vhost_user_vring_addr),
-		.run = message_set_vring_addr_run},
+		.handle = message_set_vring_addr,
+		.run = message_settle_rings_run},
 	[VHOST_USER_SET_VRING_BASE] = {.name = "SET_VRING_BASE",
 		.size = STATE,
-		.run = message_set_vring_base_run},
+		.handle = message_set_vring_base,
+		.run = message_settle_rings_run},
 	[VHOST_USER_GET_VRING_BASE] = {.name = "GET_VRING_BASE",
 		.size = STATE,
 		.own_reply = true,
+		.handle = message_get_vring_base,
 		.run = message_get_vring_base_run},
 	[VHOST_USER_SET_VRING_KICK] = {.name = "SET_VRING_KICK",
 		.size = 8,
 		.fds_max = 1,
-		.run = message_set_vring_kick_run},
+		.handle = message_set_vring_fd,
+		.run = message_set_vring_fd_run},
 	[VHOST_USER_SET_VRING_CALL] = {.name = "SET_VRING_CALL",
 		.size = 8,
 		.fds_max = 1,
-		.run = message_set_vring_call_run},
+		.handle = message_set_vring_fd,
+		.run = message_set_vring_fd_run},
 	[VHOST_USER_SET_VRING_ERR] = {.name = "SET_VRING_ERR",
 		.size = 8,
 		.fds_max = 1,
-		.run = message_set_vring_err_run},
+		.handle = message_set_vring_fd,
+		.run = message_set_vring_fd_run},
 	[VHOST_USER_GET_PROTOCOL_FEATURES] = {.name = "GET_PROTOCOL_FEATURES",
 		.own_reply = true,
 		.handle = message_get_protocol_features},
@@ -81,6 +90,7 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.handle = message_get_queue_num},
 	[VHOST_USER_SET_VRING_ENABLE] = {.name = "SET_VRING_ENABLE",
 		.size = STATE,
+		.handle = message_set_vring_enable,
 		.run = message_set_vring_enable_run},
 	[VHOST_USER_SET_BACKEND_REQ_FD] = {.name = "SET_BACKEND_REQ_FD",
 		.fds_min = 1,
@@ -128,13 +138,15 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.fds_min = 1,
 		.fds_max = 1,
 		.needs = PF(CONFIGURE_MEM_SLOTS),
-		.run = message_add_mem_reg_run},
+		.handle = message_add_mem_reg,
+		.run = message_change_memory_run},
 	/* A stray descriptor is tolerated. */
 	[VHOST_USER_REM_MEM_REG] = {.name = "REM_MEM_REG",
 		.size = sizeof(struct vhost_user_single_region),
 		.fds_max = 1,
 		.needs = PF(CONFIGURE_MEM_SLOTS),
-		.run = message_rem_mem_reg_run},
+		.handle = message_rem_mem_reg,
+		.run = message_change_memory_run},
 	[VHOST_USER_GET_STATUS] = {.name = "GET_STATUS", .own_reply = true, .needs = PF(STATUS)},
 	[VHOST_USER_GET_SHARED_OBJECT] = {.name = "GET_SHARED_OBJECT",
 		.size = 16,
@@ -190,6 +202,16 @@ void message_run(struct vhost_session *s, done_fn done, void *arg)
 	s->message_done = done;
 	s->message_arg = arg;
 	flow_start(&s->message_flow, s->control, s->type->name, s->type->run);
+}
+
+enum flow_result message_settle_rings_run(struct flow *f)
+{
+	struct vhost_session *s = session_of_message_flow(f);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, rings_settle(s, true, flow_resume, f));
+	message_done(s, f->error);
+	FLOW_END(f);
 }
 
 void message_done(struct vhost_session *s, int rc)

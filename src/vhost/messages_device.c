@@ -51,7 +51,7 @@ static int set_features_check(struct vhost_session *s, uint64_t features)
 	return 0;
 }
 
-static int set_features(struct vhost_session *s)
+int message_set_features(struct vhost_session *s)
 {
 	uint64_t features = s->conn.payload.u64;
 	int rc = set_features_check(s, features);
@@ -66,18 +66,6 @@ static int set_features(struct vhost_session *s)
 	for (unsigned i = 0; i < s->ring_count; i++)
 		s->rings[i].enabled = true;
 	return 0;
-}
-
-enum flow_result message_set_features_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, set_features(s));
-	if (!flow_failed(f))
-		AWAIT(f, rings_settle(s, true, flow_resume, f));
-	message_done(s, f->error);
-	FLOW_END(f);
 }
 
 int message_get_protocol_features(struct vhost_session *s)

@@ -13,7 +13,9 @@
 
 static const struct guest_memory no_memory;
 
-static int memory_change_begin(struct vhost_session *s, unsigned count)
+/* A change that maps count regions and takes over base but skip (UINT_MAX: all of it). */
+static int memory_change_begin(
+	struct vhost_session *s, unsigned count, const struct guest_memory *base, unsigned skip)
 {
 	struct memory_change *change = &s->change;
 
@@ -21,6 +23,8 @@ static int memory_change_begin(struct vhost_session *s, unsigned count)
 	change->reason = &s->reason;
 	change->old = s->memory;
 	change->count = count;
+	change->base = base;
+	change->skip = skip;
 	change->table = NULL;
 	change->put = NULL;
 	change->unmaps = NULL;
@@ -38,16 +42,6 @@ static int memory_check_total(struct vhost_session *s, uint64_t bytes, unsigned 
 			"0x%" PRIx64 " bytes of guest memory are above the limit of 0x%" PRIx64,
 			bytes, s->options.limits.memory_bytes);
 	return 0;
-}
-
-/* The new table holds the mapped requests and all of base but skip. */
-static int memory_change_build(
-	struct vhost_session *s, const struct guest_memory *base, unsigned skip)
-{
-	struct memory_change *change = &s->change;
-
-	change->table = guest_memory_build(base, skip, change->requests, change->count);
-	return change->table ? 0 : -ENOMEM;
 }
 
 /* ---- SET_MEM_TABLE ----------------------------------------------------------------------- */
@@ -72,13 +66,12 @@ static int mem_table_take_requests(
 	return rc;
 }
 
-static int mem_table_read(struct vhost_session *s)
+int message_set_mem_table(struct vhost_session *s)
 {
 	const struct vhost_user_mem_table *table = (const void *)s->conn.payload.bytes;
 	uint64_t size = sizeof(*table) + (uint64_t)table->count * sizeof(table->regions[0]);
 	int rc;
 
-	s->change.requests = NULL;
 	if (s->conn.header.size != size)
 		return reason_set(&s->reason, -EINVAL,
 			"a memory table of %u regions in a payload of %u bytes", table->count,
@@ -86,43 +79,22 @@ static int mem_table_read(struct vhost_session *s)
 	if (s->conn.fd_count != table->count)
 		return reason_set(&s->reason, -EINVAL, "%u descriptors for %u memory regions",
 			s->conn.fd_count, table->count);
-	rc = memory_change_begin(s, table->count);
-	return rc ? rc : mem_table_take_requests(s, table);
-}
-
-enum flow_result message_set_mem_table_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, mem_table_read(s));
-	if (flow_failed(f))
-		goto finish;
-	AWAIT(f, memory_map(&s->change, s->control, &s->sigbus, flow_resume, f));
-	if (flow_failed(f))
-		goto finish;
-	flow_fail(f, memory_change_build(s, &no_memory, UINT_MAX));
-	if (flow_failed(f))
-		goto unmap;
-	AWAIT(f, session_memory_switch(s, flow_resume, f));
-	goto finish;
-
-unmap:
-	AWAIT(f, memory_map_undo(&s->change, s->control, flow_resume, f));
-finish:
-	free(s->change.requests);
-	message_done(s, f->error);
-	FLOW_END(f);
+	rc = memory_change_begin(s, table->count, &no_memory, UINT_MAX);
+	if (rc)
+		return rc;
+	rc = mem_table_take_requests(s, table);
+	if (rc)
+		free(s->change.requests);
+	return rc;
 }
 
 /* ---- ADD_MEM_REG ------------------------------------------------------------------------- */
 
-static int add_mem_reg_read(struct vhost_session *s)
+int message_add_mem_reg(struct vhost_session *s)
 {
 	const struct vhost_user_region *region = &s->conn.payload.single.region;
 	int rc;
 
-	s->change.requests = NULL;
 	rc = guest_memory_check_region(s->memory, region, &s->reason);
 	if (rc)
 		return rc;
@@ -130,7 +102,7 @@ static int add_mem_reg_read(struct vhost_session *s)
 		s, guest_memory_bytes(s->memory) + region->size, s->memory->count + 1);
 	if (rc)
 		return rc;
-	rc = memory_change_begin(s, 1);
+	rc = memory_change_begin(s, 1, s->memory, UINT_MAX);
 	if (rc)
 		return rc;
 	s->change.requests[0].region = *region;
@@ -138,41 +110,14 @@ static int add_mem_reg_read(struct vhost_session *s)
 	return 0;
 }
 
-enum flow_result message_add_mem_reg_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, add_mem_reg_read(s));
-	if (flow_failed(f))
-		goto finish;
-	AWAIT(f, memory_map(&s->change, s->control, &s->sigbus, flow_resume, f));
-	if (flow_failed(f))
-		goto finish;
-	flow_fail(f, memory_change_build(s, s->memory, UINT_MAX));
-	if (flow_failed(f))
-		goto unmap;
-	AWAIT(f, session_memory_switch(s, flow_resume, f));
-	goto finish;
-
-unmap:
-	AWAIT(f, memory_map_undo(&s->change, s->control, flow_resume, f));
-finish:
-	free(s->change.requests);
-	message_done(s, f->error);
-	FLOW_END(f);
-}
-
 /* ---- REM_MEM_REG ------------------------------------------------------------------------- */
 
 /* The offset is ignored: it is not part of what names a region. */
-static int rem_mem_reg_read(struct vhost_session *s)
+int message_rem_mem_reg(struct vhost_session *s)
 {
 	const struct vhost_user_region *gone = &s->conn.payload.single.region;
 	unsigned i;
-	int rc;
 
-	s->change.requests = NULL;
 	for (i = 0; i < s->memory->count; i++) {
 		const struct guest_region *region = &s->memory->regions[i];
 
@@ -184,19 +129,34 @@ static int rem_mem_reg_read(struct vhost_session *s)
 		return reason_set(&s->reason, -ENOENT,
 			"no memory region of 0x%" PRIx64 " bytes at 0x%" PRIx64, gone->size,
 			gone->gpa);
-	rc = memory_change_begin(s, 0);
-	return rc ? rc : memory_change_build(s, s->memory, i);
+	return memory_change_begin(s, 0, s->memory, i);
 }
 
-enum flow_result message_rem_mem_reg_run(struct flow *f)
+/* ---- the change -------------------------------------------------------------------------- */
+
+static int memory_change_build(struct memory_change *change)
+{
+	change->table =
+		guest_memory_build(change->base, change->skip, change->requests, change->count);
+	return change->table ? 0 : -ENOMEM;
+}
+
+enum flow_result message_change_memory_run(struct flow *f)
 {
 	struct vhost_session *s = session_of_message_flow(f);
 
 	FLOW_BEGIN(f);
-	flow_fail(f, rem_mem_reg_read(s));
+	AWAIT(f, memory_map(&s->change, s->control, &s->sigbus, flow_resume, f));
 	if (flow_failed(f))
 		goto finish;
+	flow_fail(f, memory_change_build(&s->change));
+	if (flow_failed(f))
+		goto unmap;
 	AWAIT(f, session_memory_switch(s, flow_resume, f));
+	goto finish;
+
+unmap:
+	AWAIT(f, memory_map_undo(&s->change, s->control, flow_resume, f));
 finish:
 	free(s->change.requests);
 	message_done(s, f->error);

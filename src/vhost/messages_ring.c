@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Messages about one ring: reference section 8.1 (the table of what each does in each state) and
- * 8.5 (bounds). Each records what it was told and settles the rings; where that fails (the claim is
- * somebody else's, the device is gone) it takes back what it recorded.
+ * 8.5 (bounds). Each records what it was told and settles the rings; where a start fails (the claim
+ * is somebody else's, the device is gone) it is taken back.
  *
  * A ring counts as stopped for NUM, BASE and ADDR until it has been kicked and all its parts are
  * there: front-ends bring them in any order (7.11).
@@ -37,7 +37,7 @@ static int message_find_stopped_ring(struct vhost_session *s, uint32_t index)
 
 /* ---- NUM, BASE, ADDR --------------------------------------------------------------------- */
 
-static int set_vring_num(struct vhost_session *s)
+int message_set_vring_num(struct vhost_session *s)
 {
 	const struct vhost_user_vring_state *state = &s->conn.payload.state;
 	int rc = message_find_stopped_ring(s, state->index);
@@ -52,19 +52,7 @@ static int set_vring_num(struct vhost_session *s)
 	return 0;
 }
 
-enum flow_result message_set_vring_num_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, set_vring_num(s));
-	if (!flow_failed(f))
-		AWAIT(f, rings_settle(s, true, flow_resume, f));
-	message_done(s, f->error);
-	FLOW_END(f);
-}
-
-static int set_vring_base(struct vhost_session *s)
+int message_set_vring_base(struct vhost_session *s)
 {
 	const struct vhost_user_vring_state *state = &s->conn.payload.state;
 	int rc = message_find_stopped_ring(s, state->index);
@@ -76,18 +64,6 @@ static int set_vring_base(struct vhost_session *s)
 			state->index, state->num);
 	s->ring->base = state->num;
 	return 0;
-}
-
-enum flow_result message_set_vring_base_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, set_vring_base(s));
-	if (!flow_failed(f))
-		AWAIT(f, rings_settle(s, true, flow_resume, f));
-	message_done(s, f->error);
-	FLOW_END(f);
 }
 
 static int vring_addr_check(struct vhost_session *s, const struct vhost_user_vring_addr *addr)
@@ -107,7 +83,7 @@ static int vring_addr_check(struct vhost_session *s, const struct vhost_user_vri
 }
 
 /* A started ring keeps its addresses; the log flag alone may change. */
-static int set_vring_addr(struct vhost_session *s)
+int message_set_vring_addr(struct vhost_session *s)
 {
 	const struct vhost_user_vring_addr *addr = &s->conn.payload.addr;
 	const struct vhost_user_vring_addr *old;
@@ -128,22 +104,10 @@ static int set_vring_addr(struct vhost_session *s)
 	return 0;
 }
 
-enum flow_result message_set_vring_addr_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, set_vring_addr(s));
-	if (!flow_failed(f))
-		AWAIT(f, rings_settle(s, true, flow_resume, f));
-	message_done(s, f->error);
-	FLOW_END(f);
-}
-
 /* ---- KICK, CALL, ERR --------------------------------------------------------------------- */
 
 /* Finds the ring and takes the descriptor, if one has to be there, into s->new_fd. */
-static int vring_fd_read(struct vhost_session *s)
+int message_set_vring_fd(struct vhost_session *s)
 {
 	uint64_t word = s->conn.payload.u64;
 	bool none = word & VHOST_USER_VRING_NOFD;
@@ -168,17 +132,45 @@ static int vring_fd_read(struct vhost_session *s)
 	return 0;
 }
 
-enum flow_result message_set_vring_kick_run(struct flow *f)
+static int *vring_fd_place(struct vhost_session *s)
+{
+	switch (s->conn.header.request) {
+	case VHOST_USER_SET_VRING_KICK:
+		return &s->ring->kick_fd;
+	case VHOST_USER_SET_VRING_CALL:
+		return &s->ring->call_fd;
+	default:
+		return &s->ring->err_fd;
+	}
+}
+
+/* Tells the running queue; done: it does not use the old descriptor any more. */
+static void vring_fd_switch(struct vhost_session *s, done_fn done, void *arg)
+{
+	struct virtqueue *vq = s->ring->vq;
+
+	switch (s->conn.header.request) {
+	case VHOST_USER_SET_VRING_KICK:
+		virtqueue_set_kick(vq, s->new_fd, done, arg);
+		break;
+	case VHOST_USER_SET_VRING_CALL:
+		virtqueue_set_call(vq, s->new_fd, done, arg);
+		break;
+	default:
+		virtqueue_set_err(vq, s->new_fd, done, arg);
+	}
+}
+
+enum flow_result message_set_vring_fd_run(struct flow *f)
 {
 	struct vhost_session *s = session_of_message_flow(f);
 
 	FLOW_BEGIN(f);
-	flow_fail(f, vring_fd_read(s));
-	if (flow_failed(f))
-		goto finish;
 	if (s->ring->vq)
-		AWAIT(f, virtqueue_set_kick(s->ring->vq, s->new_fd, flow_resume, f));
-	ring_replace_fd(s->ring, &s->ring->kick_fd, s->new_fd);
+		AWAIT(f, vring_fd_switch(s, flow_resume, f));
+	ring_replace_fd(s->ring, vring_fd_place(s), s->new_fd);
+	if (s->conn.header.request != VHOST_USER_SET_VRING_KICK)
+		goto finish;
 	s->ring->started = true;
 	AWAIT(f, rings_settle(s, true, flow_resume, f));
 	if (flow_failed(f) && !s->ring->vq)
@@ -188,41 +180,9 @@ finish:
 	FLOW_END(f);
 }
 
-enum flow_result message_set_vring_call_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, vring_fd_read(s));
-	if (flow_failed(f))
-		goto finish;
-	if (s->ring->vq)
-		AWAIT(f, virtqueue_set_call(s->ring->vq, s->new_fd, flow_resume, f));
-	ring_replace_fd(s->ring, &s->ring->call_fd, s->new_fd);
-finish:
-	message_done(s, f->error);
-	FLOW_END(f);
-}
-
-enum flow_result message_set_vring_err_run(struct flow *f)
-{
-	struct vhost_session *s = session_of_message_flow(f);
-
-	FLOW_BEGIN(f);
-	flow_fail(f, vring_fd_read(s));
-	if (flow_failed(f))
-		goto finish;
-	if (s->ring->vq)
-		AWAIT(f, virtqueue_set_err(s->ring->vq, s->new_fd, flow_resume, f));
-	ring_replace_fd(s->ring, &s->ring->err_fd, s->new_fd);
-finish:
-	message_done(s, f->error);
-	FLOW_END(f);
-}
-
 /* ---- ENABLE, GET_VRING_BASE -------------------------------------------------------------- */
 
-static int set_vring_enable(struct vhost_session *s)
+int message_set_vring_enable(struct vhost_session *s)
 {
 	const struct vhost_user_vring_state *state = &s->conn.payload.state;
 	int rc = message_find_ring(s, state->index);
@@ -244,17 +204,18 @@ enum flow_result message_set_vring_enable_run(struct flow *f)
 	struct vhost_session *s = session_of_message_flow(f);
 
 	FLOW_BEGIN(f);
-	flow_fail(f, set_vring_enable(s));
-	if (flow_failed(f))
-		goto finish;
 	AWAIT(f, rings_settle(s, s->ring->enabled, flow_resume, f));
 	if (flow_failed(f) && !s->ring->vq)
 		s->ring->enabled = false;
 	if (s->ring->enabled)
 		backchannel_rings_enabled(&s->back);
-finish:
 	message_done(s, f->error);
 	FLOW_END(f);
+}
+
+int message_get_vring_base(struct vhost_session *s)
+{
+	return message_find_ring(s, s->conn.payload.state.index);
 }
 
 static void get_vring_base_reply(struct vhost_session *s)
@@ -272,15 +233,11 @@ enum flow_result message_get_vring_base_run(struct flow *f)
 	struct vhost_session *s = session_of_message_flow(f);
 
 	FLOW_BEGIN(f);
-	flow_fail(f, message_find_ring(s, s->conn.payload.state.index));
-	if (flow_failed(f))
-		goto finish;
 	s->ring->started = false;
 	AWAIT(f, rings_settle(s, false, flow_resume, f));
 	ring_replace_fd(s->ring, &s->ring->kick_fd, -1);
 	ring_replace_fd(s->ring, &s->ring->call_fd, -1);
 	get_vring_base_reply(s);
-finish:
 	message_done(s, f->error);
 	FLOW_END(f);
 }

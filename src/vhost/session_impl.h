@@ -172,8 +172,9 @@ struct message_type {
 	bool own_reply;
 	bool empty_on_error; /* own reply with an empty payload instead of closing */
 	uint64_t needs; /* protocol features that must be acknowledged */
-	/* One of the two. handle: 0 or -errno with s->reason. run: a flow over s->message_flow
-	 * that ends with session_message_done. */
+	/* What it does; one of them may be NULL. handle takes in what it says: 0 or -errno with
+	 * s->reason. run follows where that went well and something must wait: a flow over
+	 * s->message_flow that ends with message_done. */
 	int (*handle)(struct vhost_session *s);
 	enum flow_result (*run)(struct flow *flow);
 };
@@ -184,6 +185,8 @@ int message_check(struct vhost_session *s);
 void message_run(struct vhost_session *s, done_fn done, void *arg);
 /* Last statement of such a flow. */
 void message_done(struct vhost_session *s, int rc);
+/* The run of messages that only change what the rings should do. */
+enum flow_result message_settle_rings_run(struct flow *f);
 /* After it was handled with s->status: sets s->reply_due, and makes the reply. False: it has to be
  * refused and there is no other way than to close the connection. */
 bool message_finish(struct vhost_session *s) MUST_CHECK;
@@ -200,7 +203,7 @@ static inline struct vhost_session *session_of_message_flow(struct flow *flow)
 
 /* The handlers' messages. */
 int message_get_features(struct vhost_session *s);
-enum flow_result message_set_features_run(struct flow *f);
+int message_set_features(struct vhost_session *s);
 int message_set_owner(struct vhost_session *s);
 enum flow_result message_reset_owner_run(struct flow *f);
 enum flow_result message_reset_device_run(struct flow *f);
@@ -215,20 +218,23 @@ int message_set_log_fd(struct vhost_session *s);
 
 /* ---- messages_ring.c --------------------------------------------------------------------- */
 
-enum flow_result message_set_vring_num_run(struct flow *f);
-enum flow_result message_set_vring_addr_run(struct flow *f);
-enum flow_result message_set_vring_base_run(struct flow *f);
+int message_set_vring_num(struct vhost_session *s);
+int message_set_vring_addr(struct vhost_session *s);
+int message_set_vring_base(struct vhost_session *s);
+int message_get_vring_base(struct vhost_session *s);
 enum flow_result message_get_vring_base_run(struct flow *f);
-enum flow_result message_set_vring_kick_run(struct flow *f);
-enum flow_result message_set_vring_call_run(struct flow *f);
-enum flow_result message_set_vring_err_run(struct flow *f);
+int message_set_vring_fd(struct vhost_session *s); /* KICK, CALL, ERR */
+enum flow_result message_set_vring_fd_run(struct flow *f);
+int message_set_vring_enable(struct vhost_session *s);
 enum flow_result message_set_vring_enable_run(struct flow *f);
 
 /* ---- messages_memory.c ------------------------------------------------------------------- */
 
-enum flow_result message_set_mem_table_run(struct flow *f);
-enum flow_result message_add_mem_reg_run(struct flow *f);
-enum flow_result message_rem_mem_reg_run(struct flow *f);
+int message_set_mem_table(struct vhost_session *s);
+int message_add_mem_reg(struct vhost_session *s);
+int message_rem_mem_reg(struct vhost_session *s);
+/* The run of the three. */
+enum flow_result message_change_memory_run(struct flow *f);
 
 /* ---- ring.c ------------------------------------------------------------------------------ */
 
