@@ -50,9 +50,9 @@ struct vhost_device_ops {
 		uint64_t features, const struct virtqueue_ops **ret_ops, void **ret_context,
 		done_fn done, void *arg);
 	/* Its virtqueue runs now: events that waited may be delivered. Optional. */
-	void (*ring_started)(struct vhost_device *device, unsigned index, struct virtqueue *vq);
+	void (*ring_started)(struct vhost_device *device, void *context, struct virtqueue *vq);
 	/* It is about to be stopped: no more virtqueue_pop of the device's own. Optional. */
-	void (*ring_stopping)(struct vhost_device *device, unsigned index, done_fn done, void *arg);
+	void (*ring_stopping)(struct vhost_device *device, void *context, done_fn done, void *arg);
 	/* It has stopped; close channels. */
 	void (*ring_close)(struct vhost_device *device, unsigned index, void *context, done_fn done,
 		void *arg);

@@ -189,7 +189,7 @@ static void ring_tell_started(struct ring *ring)
 
 	ring->paused = false;
 	if (device->ops->ring_started)
-		device->ops->ring_started(device, ring->index, ring->vq);
+		device->ops->ring_started(device, ring->context, ring->vq);
 }
 
 static void ring_destroy_vq(struct ring *ring)
@@ -247,7 +247,7 @@ close:
 		AWAIT(f, ring_await_frozen(ring, flow_resume, f));
 	if (ring->device->ops->ring_stopping)
 		AWAIT(f, ring->device->ops->ring_stopping(
-				 ring->device, ring->index, flow_resume, f));
+				 ring->device, ring->context, flow_resume, f));
 	AWAIT(f, virtqueue_stop(ring->vq, flow_resume, f));
 	if (ring->freeze == RING_FREEZING)
 		AWAIT(f, ring_await_frozen(ring, flow_resume, f));

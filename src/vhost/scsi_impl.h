@@ -114,7 +114,6 @@ struct scsi_device {
 	struct bdev_gate gate;
 	struct scsi_slot *slots[SCSI_DEVICE_TARGETS_MAX];
 	struct list locals;
-	struct scsi_ring *rings[VHOST_QUEUES_MAX];
 	uint64_t features; /* acknowledged, as the rings were told */
 	bool claimed; /* rings run, or are about to: write claims are held */
 	bool claim_retrying;
@@ -144,9 +143,8 @@ bool scsi_attachment_wants_claim(const struct scsi_attachment *attachment);
 void scsi_device_ring_open(struct vhost_device *device, unsigned index, struct reactor *reactor,
 	uint64_t features, const struct virtqueue_ops **ret_ops, void **ret_context, done_fn done,
 	void *arg);
-void scsi_device_ring_started(struct vhost_device *device, unsigned index, struct virtqueue *vq);
-void scsi_device_ring_stopping(
-	struct vhost_device *device, unsigned index, done_fn done, void *arg);
+void scsi_device_ring_started(struct vhost_device *device, void *context, struct virtqueue *vq);
+void scsi_device_ring_stopping(struct vhost_device *device, void *context, done_fn done, void *arg);
 void scsi_device_ring_close(
 	struct vhost_device *device, unsigned index, void *context, done_fn done, void *arg);
 

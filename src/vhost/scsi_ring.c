@@ -78,7 +78,6 @@ static void ring_op_opened(struct ring_op *op)
 	op->ring->local = op->local;
 	if (op->local)
 		op->local->open_rings++;
-	op->device->rings[op->ring->index] = op->ring;
 	*op->ret_ops = ring_ops(op->ring->index);
 	*op->ret_context = op->ring;
 }
@@ -163,13 +162,13 @@ static void ring_join(struct message *message)
 	list_add_tail(&ring->local->rings, &ring->link);
 }
 
-void scsi_device_ring_started(struct vhost_device *device, unsigned index, struct virtqueue *vq)
+void scsi_device_ring_started(struct vhost_device *device, void *context, struct virtqueue *vq)
 {
 	struct scsi_device *scsi = scsi_device_of(device);
-	struct scsi_ring *ring = scsi->rings[index];
+	struct scsi_ring *ring = context;
 
 	ring->vq = vq;
-	if (index == VIRTIO_SCSI_RING_EVENT)
+	if (ring->index == VIRTIO_SCSI_RING_EVENT)
 		scsi_events_start(scsi, vq);
 	if (!ring->local)
 		return;
@@ -185,12 +184,12 @@ static void ring_leave(struct scsi_call *call)
 }
 
 /* Messages keep their order: a ring leaves after it has joined. */
-void scsi_device_ring_stopping(struct vhost_device *device, unsigned index, done_fn done, void *arg)
+void scsi_device_ring_stopping(struct vhost_device *device, void *context, done_fn done, void *arg)
 {
 	struct scsi_device *scsi = scsi_device_of(device);
-	struct scsi_ring *ring = scsi->rings[index];
+	struct scsi_ring *ring = context;
 
-	if (index == VIRTIO_SCSI_RING_EVENT)
+	if (ring->index == VIRTIO_SCSI_RING_EVENT)
 		scsi_events_stop(scsi, done, arg);
 	else
 		scsi_call(&ring->leave, scsi->control,
@@ -206,7 +205,6 @@ static enum flow_result ring_close_run(struct flow *f)
 
 	FLOW_BEGIN(f);
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
-	op->device->rings[op->ring->index] = NULL;
 	op->local = op->ring->local;
 	if (!op->local || --op->local->open_rings > 0)
 		goto finish;

@@ -195,13 +195,16 @@ static void ring_create_run(struct device_call *op)
 
 static void ring_started_run(struct device_call *op)
 {
-	op->dw->device->ops->ring_started(op->dw->device, op->ring, op->dw->rings[op->ring].vq);
+	struct device_ring *ring = &op->dw->rings[op->ring];
+
+	op->dw->device->ops->ring_started(op->dw->device, ring->context, ring->vq);
 	world_done(&op->call, 0);
 }
 
 static void ring_stopping_run(struct device_call *op)
 {
-	op->dw->device->ops->ring_stopping(op->dw->device, op->ring, world_done, &op->call);
+	op->dw->device->ops->ring_stopping(
+		op->dw->device, op->dw->rings[op->ring].context, world_done, &op->call);
 }
 
 static void ring_stop_run(struct device_call *op)
