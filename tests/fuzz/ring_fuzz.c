@@ -12,19 +12,16 @@
  *	tag % 4 == 2	set the available index: i8 how far it moves
  *	tag % 4 == 3	kick, and let the device run
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backends.h"
-#include "sim/sim.h"
+#include "fuzz/fuzz_host.h"
 #include "spec/virtio_blk.h"
 #include "spec/virtio_ring.h"
 #include "vhost/blk.h"
 
 #define FUZZ_MEMORY 65536u
 #define FUZZ_GPA    UINT64_C(0x40000)
-#define FUZZ_DISK   (UINT64_C(1) << 20)
 
 /* Where things are in memory: descriptors, avail, used, then data. */
 #define FUZZ_AVAIL 4096u
@@ -32,86 +29,20 @@
 #define FUZZ_DATA  16384u
 
 struct fuzz {
-	struct sim *sim;
-	struct os *os;
-	struct reactor *control, *data;
-	struct bdev_registry *registry;
-	struct bdev *bdev;
+	struct fuzz_host host;
 	struct vhost_device *device;
 	struct guest_memory *table;
 	uint8_t *memory;
 	int kick_fd, call_fd;
-	bool answered;
-	int rc;
 };
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t input_u8(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint16_t input_u16(struct input *in)
-{
-	uint16_t low = input_u8(in);
-
-	return (uint16_t)(low | input_u8(in) << 8);
-}
-
-static void fuzz_done(void *arg, int rc)
+static void fuzz_create_device(void *arg)
 {
 	struct fuzz *fuzz = arg;
 
-	fuzz->answered = true;
-	fuzz->rc = rc;
-}
-
-static bool fuzz_answered(void *arg)
-{
-	return ((struct fuzz *)arg)->answered;
-}
-
-struct fuzz_call {
-	struct message message;
-	struct fuzz *fuzz;
-	void (*call)(struct fuzz *fuzz);
-};
-
-static void fuzz_call_run(struct message *message)
-{
-	struct fuzz_call *call = container_of(message, struct fuzz_call, message);
-
-	call->call(call->fuzz);
-}
-
-/* Runs call on the control reactor and waits for fuzz_done. */
-static void fuzz_await(struct fuzz *fuzz, void (*call)(struct fuzz *fuzz))
-{
-	struct fuzz_call c = {.fuzz = fuzz, .call = call, .message.run = fuzz_call_run};
-
-	fuzz->answered = false;
-	reactor_send(fuzz->control, &c.message);
-	if (!sim_run(fuzz->sim, fuzz_answered, fuzz, 10 * SEC_NS) || fuzz->rc)
-		abort(); /* an operation that never ends is what this looks for */
-}
-
-static void fuzz_create_device(struct fuzz *fuzz)
-{
-	const struct malloc_bdev_options options = {
-		.name = "disk", .num_blocks = FUZZ_DISK / 512, .block_size = 512};
-
-	if (bdev_registry_create(fuzz->os, fuzz->control, &fuzz->registry) ||
-		malloc_bdev_create(fuzz->registry, &options, NULL, &fuzz->bdev) ||
-		blk_device_create(fuzz->control, fuzz->bdev, false, "fuzz", NULL, &fuzz->device))
-		abort();
-	fuzz_done(fuzz, 0);
+	must(blk_device_create(
+		     fuzz->host.control, fuzz->host.bdev, false, "fuzz", NULL, &fuzz->device) == 0);
+	fuzz_host_done(&fuzz->host, 0);
 }
 
 static struct virtqueue *fuzz_vq;
@@ -119,46 +50,45 @@ static const struct virtqueue_ops *fuzz_ops;
 static void *fuzz_context;
 static uint64_t fuzz_features;
 
-static void fuzz_ring_open(struct fuzz *fuzz)
+static void fuzz_ring_open(void *arg)
 {
-	fuzz->device->ops->ring_open(fuzz->device, 0, fuzz->data, fuzz_features, &fuzz_ops,
-		&fuzz_context, fuzz_done, fuzz);
+	struct fuzz *fuzz = arg;
+
+	fuzz->device->ops->ring_open(fuzz->device, 0, fuzz->host.data, fuzz_features, &fuzz_ops,
+		&fuzz_context, fuzz_host_done, &fuzz->host);
 }
 
-static void fuzz_ring_start(struct fuzz *fuzz)
+static void fuzz_ring_start(void *arg)
 {
-	virtqueue_start(fuzz_vq, fuzz->data, fuzz_done, fuzz);
+	struct fuzz *fuzz = arg;
+
+	virtqueue_start(fuzz_vq, fuzz->host.data, fuzz_host_done, &fuzz->host);
 }
 
-static void fuzz_ring_stop(struct fuzz *fuzz)
+static void fuzz_ring_stop(void *arg)
 {
-	virtqueue_stop(fuzz_vq, fuzz_done, fuzz);
+	struct fuzz *fuzz = arg;
+
+	virtqueue_stop(fuzz_vq, fuzz_host_done, &fuzz->host);
 }
 
-static void fuzz_ring_close(struct fuzz *fuzz)
+static void fuzz_ring_close(void *arg)
 {
-	fuzz->device->ops->ring_close(fuzz->device, 0, fuzz_context, fuzz_done, fuzz);
+	struct fuzz *fuzz = arg;
+
+	fuzz->device->ops->ring_close(fuzz->device, 0, fuzz_context, fuzz_host_done, &fuzz->host);
 }
 
 static struct fuzz *fuzz_create(void)
 {
 	static struct fuzz fuzz;
-	const struct reactor_options control = {.name = "control", .cpu = -1};
-	const struct reactor_options data = {.name = "data", .cpu = -1};
 	const struct sim_options options = {.seed = 1, .allow_blocking = true};
 
-	if (fuzz.sim)
+	if (fuzz.host.sim)
 		return &fuzz;
-	log_set_level(LOG_ERROR);
-	fuzz.sim = sim_create_with(&options);
-	fuzz.os = sim_os(fuzz.sim);
-	if (reactor_create(fuzz.os, &control, NULL, &fuzz.control) ||
-		reactor_start(fuzz.control, NULL) ||
-		reactor_create(fuzz.os, &data, NULL, &fuzz.data) ||
-		reactor_start(fuzz.data, NULL) ||
-		fuzz.os->ops->event_create(fuzz.os, &fuzz.kick_fd) ||
-		fuzz.os->ops->event_create(fuzz.os, &fuzz.call_fd))
-		abort();
+	fuzz_host_create(&fuzz.host, &options);
+	must(fuzz.host.os->ops->event_create(fuzz.host.os, &fuzz.kick_fd) == 0);
+	must(fuzz.host.os->ops->event_create(fuzz.host.os, &fuzz.call_fd) == 0);
 	fuzz.memory = aligned_alloc(4096, FUZZ_MEMORY); /* exact: beyond it the sanitizer reports */
 	fuzz.table = calloc(1, sizeof(*fuzz.table) + 2 * sizeof(struct guest_region));
 	/* Two regions, so that buffers and tables cross a border. */
@@ -168,7 +98,7 @@ static struct fuzz *fuzz_create(void)
 	fuzz.table->regions[1] = (struct guest_region){.gpa = FUZZ_GPA + FUZZ_MEMORY / 2,
 		.size = FUZZ_MEMORY / 2,
 		.addr = fuzz.memory + FUZZ_MEMORY / 2};
-	fuzz_await(&fuzz, fuzz_create_device);
+	fuzz_host_await(&fuzz.host, fuzz_create_device, &fuzz);
 	return &fuzz;
 }
 
@@ -233,8 +163,8 @@ static void fuzz_steps(struct fuzz *fuzz, struct input *in)
 			avail->idx = (uint16_t)(avail->idx + (int8_t)input_u8(in));
 			break;
 		case 3:
-			fuzz->os->ops->event_signal(fuzz->os, fuzz->kick_fd);
-			sim_run_for(fuzz->sim, 20 * USEC_NS);
+			fuzz->host.os->ops->event_signal(fuzz->host.os, fuzz->kick_fd);
+			sim_run_for(fuzz->host.sim, 20 * USEC_NS);
 			break;
 		}
 	}
@@ -257,12 +187,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (flags & 64)
 		fuzz_features |= VIRTIO_BIT(VIRTIO_BLK_F_FLUSH) | VIRTIO_BIT(VIRTIO_BLK_F_DISCARD) |
 				 VIRTIO_BIT(VIRTIO_BLK_F_WRITE_ZEROES);
-	fuzz_await(fuzz, fuzz_ring_open);
+	fuzz_host_await(&fuzz->host, fuzz_ring_open, fuzz);
 	fuzz_queue_create(fuzz, flags);
-	fuzz_await(fuzz, fuzz_ring_start);
+	fuzz_host_await(&fuzz->host, fuzz_ring_start, fuzz);
 	fuzz_steps(fuzz, &in);
-	fuzz_await(fuzz, fuzz_ring_stop);
+	fuzz_host_await(&fuzz->host, fuzz_ring_stop, fuzz);
 	virtqueue_destroy(fuzz_vq);
-	fuzz_await(fuzz, fuzz_ring_close);
+	fuzz_host_await(&fuzz->host, fuzz_ring_close, fuzz);
 	return 0;
 }

@@ -17,73 +17,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backends.h"
+#include "fuzz/fuzz_host.h"
 #include "scsi/command.h"
-#include "sim/sim.h"
 
-#define FUZZ_BLOCKS   2048
 #define FUZZ_SEGMENTS 64
 #define FUZZ_FILL     0xa5
 
 struct fuzz {
-	struct sim *sim;
-	struct os *os;
-	struct reactor *control, *data;
-	struct bdev_registry *registry;
-	struct bdev *bdev;
+	struct fuzz_host host;
 	struct scsi_attachment *attachment;
 	struct scsi_lun_channel *channel;
 	struct scsi_target_view *view;
-	struct message message;
-	bool answered;
-	int rc;
 };
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static void input_take(struct input *in, void *buf, size_t len)
-{
-	size_t part = len < in->left ? len : in->left;
-
-	memcpy(buf, in->p, part);
-	memset((uint8_t *)buf + part, 0, len - part);
-	in->p += part;
-	in->left -= part;
-}
-
-static uint8_t input_u8(struct input *in)
-{
-	uint8_t value;
-
-	input_take(in, &value, 1);
-	return value;
-}
-
-static uint16_t input_u16(struct input *in)
-{
-	uint16_t value;
-
-	input_take(in, &value, 2);
-	return value;
-}
 
 /* ---- the world ---------------------------------------------------------------------------- */
-
-static void fuzz_done(void *arg, int rc)
-{
-	struct fuzz *fuzz = arg;
-
-	fuzz->answered = true;
-	fuzz->rc = rc;
-}
-
-static bool fuzz_answered(void *arg)
-{
-	return ((struct fuzz *)arg)->answered;
-}
 
 static void fuzz_removed(struct scsi_attachment *attachment)
 {
@@ -92,39 +39,26 @@ static void fuzz_removed(struct scsi_attachment *attachment)
 static const struct scsi_attachment_ops fuzz_ops = {
 	.removed = fuzz_removed, .resized = fuzz_removed};
 
-static void fuzz_open(struct message *message)
+static void fuzz_open(void *arg)
 {
-	struct fuzz *fuzz = container_of(message, struct fuzz, message);
-	const struct malloc_bdev_options options = {
-		.name = "disk", .num_blocks = FUZZ_BLOCKS, .block_size = 512};
+	struct fuzz *fuzz = arg;
 
-	if (bdev_registry_create(fuzz->os, fuzz->control, &fuzz->registry) ||
-		malloc_bdev_create(fuzz->registry, &options, NULL, &fuzz->bdev) ||
-		scsi_attachment_open(fuzz->bdev, 0, &fuzz_ops, NULL, NULL, &fuzz->attachment) ||
-		scsi_channel_create(fuzz->attachment, fuzz->data, NULL, NULL, &fuzz->channel))
-		abort();
-	scsi_channel_open(fuzz->channel, fuzz_done, fuzz);
+	must(scsi_attachment_open(fuzz->host.bdev, 0, &fuzz_ops, NULL, NULL, &fuzz->attachment) ==
+		0);
+	must(scsi_channel_create(fuzz->attachment, fuzz->host.data, NULL, NULL, &fuzz->channel) ==
+		0);
+	scsi_channel_open(fuzz->channel, fuzz_host_done, &fuzz->host);
 }
 
 static struct fuzz *fuzz_create(void)
 {
 	static struct fuzz fuzz;
-	const struct reactor_options control = {.name = "control", .cpu = -1};
-	const struct reactor_options data = {.name = "data", .cpu = -1};
 	const struct sim_options options = {.seed = 1, .allow_blocking = true};
 
-	if (fuzz.sim)
+	if (fuzz.view)
 		return &fuzz;
-	fuzz.sim = sim_create_with(&options);
-	fuzz.os = sim_os(fuzz.sim);
-	if (reactor_create(fuzz.os, &control, NULL, &fuzz.control) ||
-		reactor_start(fuzz.control, NULL) ||
-		reactor_create(fuzz.os, &data, NULL, &fuzz.data) || reactor_start(fuzz.data, NULL))
-		abort();
-	fuzz.message.run = fuzz_open;
-	reactor_send(fuzz.control, &fuzz.message);
-	if (!sim_run(fuzz.sim, fuzz_answered, &fuzz, 10 * SEC_NS) || fuzz.rc)
-		abort();
+	fuzz_host_create(&fuzz.host, &options);
+	fuzz_host_await(&fuzz.host, fuzz_open, &fuzz);
 	fuzz.view = malloc(sizeof(*fuzz.view) + sizeof(fuzz.view->luns[0]));
 	fuzz.view->lun_count = 1;
 	fuzz.view->luns[0] = fuzz.channel;
@@ -196,7 +130,7 @@ static void command_take(struct fuzz *fuzz, struct fuzz_command *command, struct
 	task->well_known = (flags & 3) == 3;
 	task->target_count = task->well_known ? 4 : 1;
 	task->channel = (flags & 3) < 2 ? fuzz->channel : NULL;
-	task->reactor = fuzz->data;
+	task->reactor = fuzz->host.data;
 	task->done = command_done;
 	task->out = command->out;
 	task->in = command->in;
@@ -238,8 +172,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned count = 0; in.left && count < 32; count++) {
 		command_take(fuzz, &command, &in);
 		command.message.run = command_submit;
-		reactor_send(fuzz->data, &command.message);
-		if (!sim_run(fuzz->sim, command_ended, &command, 10 * SEC_NS))
+		reactor_send(fuzz->host.data, &command.message);
+		if (!sim_run(fuzz->host.sim, command_ended, &command, 10 * SEC_NS))
 			abort();
 		command_check(&command);
 		free(command.out_bytes);

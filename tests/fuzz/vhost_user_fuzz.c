@@ -21,14 +21,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/backends.h"
-#include "sim/sim.h"
+#include "fuzz/fuzz_host.h"
 #include "spec/vhost_user.h"
 #include "spec/virtio_ring.h"
 #include "vhost/controller.h"
 
 #define FUZZ_STEPS  64
-#define FUZZ_DISK   (UINT64_C(1) << 20)
 #define FUZZ_MEMORY UINT64_C(65536)
 #define FUZZ_UVA    UINT64_C(0x7f0000000000)
 #define FUZZ_SOCKET "/run/fuzz"
@@ -40,16 +38,10 @@
 #define FUZZ_DATA    12288u
 
 struct fuzz {
-	struct sim *sim;
-	struct os *os;
-	struct reactor *control, *data;
-	struct bdev_registry *registry;
-	struct bdev *bdev;
+	struct fuzz_host host;
 	struct vhost *vhost;
 	struct vhost_controller *controller;
 	bool scsi;
-	bool answered;
-	int rc;
 
 	/* the front-end, a process of its own */
 	struct os *fe;
@@ -61,140 +53,63 @@ struct fuzz {
 	int pair_fd; /* of a listener of its own, for sockets to give away */
 };
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t input_u8(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint16_t input_u16(struct input *in)
-{
-	uint16_t low = input_u8(in);
-
-	return (uint16_t)(low | input_u8(in) << 8);
-}
-
-/* What this looks for. */
-#define must(condition) invariant(condition)
-
 /* ---- the back-end ------------------------------------------------------------------------ */
 
-static void fuzz_done(void *arg, int rc)
+static void fuzz_create_vhost(void *arg)
 {
 	struct fuzz *fuzz = arg;
-
-	fuzz->answered = true;
-	fuzz->rc = rc;
-}
-
-static bool fuzz_answered(void *arg)
-{
-	return ((struct fuzz *)arg)->answered;
-}
-
-struct fuzz_call {
-	struct message message;
-	struct fuzz *fuzz;
-	void (*call)(struct fuzz *fuzz);
-};
-
-static void fuzz_call_run(struct message *message)
-{
-	struct fuzz_call *call = container_of(message, struct fuzz_call, message);
-
-	call->call(call->fuzz);
-}
-
-/* Runs call on the control reactor and waits for fuzz_done. */
-static void fuzz_await(struct fuzz *fuzz, void (*call)(struct fuzz *fuzz))
-{
-	struct fuzz_call c = {.fuzz = fuzz, .call = call, .message.run = fuzz_call_run};
-
-	fuzz->answered = false;
-	reactor_send(fuzz->control, &c.message);
-	must(sim_run(fuzz->sim, fuzz_answered, fuzz, 120 * SEC_NS));
-	must(fuzz->rc >= 0);
-}
-
-static void fuzz_create_vhost(struct fuzz *fuzz)
-{
-	const struct malloc_bdev_options disk = {
-		.name = "disk", .num_blocks = FUZZ_DISK / 512, .block_size = 512};
 	const struct vhost_options options = {
-		.os = fuzz->os,
-		.control = fuzz->control,
-		.data_reactors = &fuzz->data,
+		.os = fuzz->host.os,
+		.control = fuzz->host.control,
+		.data_reactors = &fuzz->host.data,
 		.data_reactor_count = 1,
-		.registry = fuzz->registry,
+		.registry = fuzz->host.registry,
 		.socket_dir = "/run",
 		.guest_memory_max_bytes = UINT64_C(1) << 24,
 	};
 	const struct vhost_blk_options blk = {.name = "fuzz", .bdev_name = "disk"};
 	const struct vhost_scsi_options scsi = {.name = "fuzz"};
 
-	must(malloc_bdev_create(fuzz->registry, &disk, NULL, &fuzz->bdev) == 0);
 	must(vhost_create(&options, NULL, &fuzz->vhost) == 0);
 	if (!fuzz->scsi) {
 		must(vhost_blk_create(fuzz->vhost, &blk, NULL, &fuzz->controller) == 0);
-		fuzz_done(fuzz, 0);
+		fuzz_host_done(&fuzz->host, 0);
 		return;
 	}
 	must(vhost_scsi_create(fuzz->vhost, &scsi, NULL, &fuzz->controller) == 0);
-	vhost_scsi_add_target(fuzz->controller, 0, "disk", NULL, fuzz_done, fuzz);
+	vhost_scsi_add_target(fuzz->controller, 0, "disk", NULL, fuzz_host_done, &fuzz->host);
 }
 
-static void fuzz_destroy_vhost(struct fuzz *fuzz)
+static void fuzz_destroy_vhost(void *arg)
 {
-	vhost_destroy(fuzz->vhost, fuzz_done, fuzz);
+	struct fuzz *fuzz = arg;
+
+	vhost_destroy(fuzz->vhost, fuzz_host_done, &fuzz->host);
 }
 
-static void fuzz_resize_disk(struct fuzz *fuzz)
+static void fuzz_resize_disk(void *arg)
 {
-	bdev_set_size(fuzz->bdev, bdev_size(fuzz->bdev) == FUZZ_DISK ? FUZZ_DISK / 2 : FUZZ_DISK);
-	fuzz_done(fuzz, 0);
-}
+	struct fuzz *fuzz = arg;
 
-static void fuzz_destroy_disk(struct fuzz *fuzz)
-{
-	bdev_unregister(fuzz->bdev, fuzz_done, fuzz);
+	bdev_set_size(fuzz->host.bdev,
+		bdev_size(fuzz->host.bdev) == FUZZ_DISK ? FUZZ_DISK / 2 : FUZZ_DISK);
+	fuzz_host_done(&fuzz->host, 0);
 }
 
 static void fuzz_create(struct fuzz *fuzz, bool scsi)
 {
-	const struct reactor_options control = {.name = "control", .cpu = -1};
-	const struct reactor_options data = {.name = "data", .cpu = -1};
+	const struct sim_options options = {.seed = 1};
 
 	memset(fuzz, 0, sizeof(*fuzz));
-	log_set_level(LOG_ERROR);
 	fuzz->scsi = scsi;
-	fuzz->sim = sim_create(1);
-	fuzz->os = sim_os(fuzz->sim);
-	must(reactor_create(fuzz->os, &control, NULL, &fuzz->control) == 0);
-	must(reactor_start(fuzz->control, NULL) == 0);
-	must(reactor_create(fuzz->os, &data, NULL, &fuzz->data) == 0);
-	must(reactor_start(fuzz->data, NULL) == 0);
-	must(bdev_registry_create(fuzz->os, fuzz->control, &fuzz->registry) == 0);
-	fuzz_await(fuzz, fuzz_create_vhost);
+	fuzz_host_create(&fuzz->host, &options);
+	fuzz_host_await(&fuzz->host, fuzz_create_vhost, fuzz);
 }
 
-/* Everything must come back, and nothing be left. */
 static void fuzz_destroy(struct fuzz *fuzz)
 {
-	fuzz_await(fuzz, fuzz_destroy_vhost);
-	fuzz_await(fuzz, fuzz_destroy_disk);
-	reactor_stop(fuzz->data);
-	reactor_stop(fuzz->control);
-	reactor_destroy(fuzz->data);
-	bdev_registry_destroy(fuzz->registry);
-	reactor_destroy(fuzz->control);
-	must(sim_destroy(fuzz->sim) == 0);
+	fuzz_host_await(&fuzz->host, fuzz_destroy_vhost, fuzz);
+	fuzz_host_destroy(&fuzz->host);
 }
 
 /* ---- the front-end ----------------------------------------------------------------------- */
@@ -207,7 +122,7 @@ static void front_end_connect(struct fuzz *fuzz)
 static void front_end_hang_up(struct fuzz *fuzz)
 {
 	fuzz->fe->ops->close(fuzz->fe, fuzz->socket);
-	sim_run_for(fuzz->sim, MSEC_NS);
+	sim_run_for(fuzz->host.sim, MSEC_NS);
 }
 
 static void front_end_create(struct fuzz *fuzz)
@@ -215,8 +130,8 @@ static void front_end_create(struct fuzz *fuzz)
 	const struct os_ops *ops;
 	void *memory;
 
-	sim_file_create(fuzz->sim, "/file", 4096);
-	fuzz->fe = sim_process_start(fuzz->sim, "front-end");
+	sim_file_create(fuzz->host.sim, "/file", 4096);
+	fuzz->fe = sim_process_start(fuzz->host.sim, "front-end");
 	ops = fuzz->fe->ops;
 	must(ops->memfd_create(fuzz->fe, "guest", FUZZ_MEMORY, &fuzz->memory_fd) == 0);
 	must(ops->map(fuzz->fe, fuzz->memory_fd, 0, FUZZ_MEMORY, false, &memory) == 0);
@@ -263,7 +178,7 @@ static void front_end_answer(struct fuzz *fuzz, bool rubbish)
 	if (fuzz->fe->ops->socket_accept(fuzz->fe, fuzz->pair_fd, &fd) < 0)
 		return;
 	fuzz->fe->ops->socket_send(fuzz->fe, fd, &answer, sizeof(answer), NULL, 0);
-	sim_run_for(fuzz->sim, 100 * USEC_NS);
+	sim_run_for(fuzz->host.sim, 100 * USEC_NS);
 	fuzz->fe->ops->close(fuzz->fe, fd);
 }
 
@@ -529,11 +444,11 @@ static void step_memory(struct fuzz *fuzz, struct input *in)
 static void step_run(struct fuzz *fuzz, uint8_t what)
 {
 	if (what & 1)
-		fuzz_await(fuzz, fuzz_resize_disk);
+		fuzz_host_await(&fuzz->host, fuzz_resize_disk, fuzz);
 	if (what & 2)
 		front_end_answer(fuzz, what & 4);
 	fuzz->fe->ops->event_signal(fuzz->fe, fuzz->kick_fd);
-	sim_run_for(fuzz->sim, 100 * USEC_NS);
+	sim_run_for(fuzz->host.sim, 100 * USEC_NS);
 	front_end_drain(fuzz);
 }
 
@@ -570,7 +485,7 @@ static void run_steps(struct fuzz *fuzz, struct input *in)
 			break;
 		}
 	}
-	sim_run_for(fuzz->sim, MSEC_NS);
+	sim_run_for(fuzz->host.sim, MSEC_NS);
 }
 
 static bool has_reply(void *arg)
@@ -589,7 +504,7 @@ static void check_next_front_end(struct fuzz *fuzz)
 	front_end_hang_up(fuzz);
 	front_end_connect(fuzz);
 	send_empty(fuzz, VHOST_USER_GET_FEATURES);
-	must(sim_run(fuzz->sim, has_reply, fuzz, 60 * SEC_NS));
+	must(sim_run(fuzz->host.sim, has_reply, fuzz, 60 * SEC_NS));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
