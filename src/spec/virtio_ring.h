@@ -64,4 +64,35 @@ static_assert(sizeof(struct vring_used) == 4, "2.6.8");
 
 #define VRING_USED_F_NO_NOTIFY 1
 
+/* 2.8.13: a slot of the packed ring, and an entry of an indirect table of one. */
+struct vring_packed_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags; /* VRING_DESC_F_*, and: */
+};
+static_assert(sizeof(struct vring_packed_desc) == 16, "2.8.13");
+
+#define VRING_PACKED_DESC_F_AVAIL (1u << 7)
+#define VRING_PACKED_DESC_F_USED  (1u << 15)
+
+/* 2.8.14: either event suppression area. Position and flags belong together: one access. */
+union vring_packed_event {
+	uint32_t word;
+	struct {
+		uint16_t off_wrap; /* a position as in a base, bit 15 its wrap counter */
+		uint16_t flags;
+	};
+};
+static_assert(sizeof(union vring_packed_event) == 4, "2.8.14");
+
+#define VRING_PACKED_EVENT_F_ENABLE  0
+#define VRING_PACKED_EVENT_F_DISABLE 1
+#define VRING_PACKED_EVENT_F_DESC    2 /* at off_wrap; with EVENT_IDX only */
+
+/* A position and its wrap counter in 16 bits; a base is two of these, avail in the low half. */
+#define VRING_PACKED_POSITION 0x7fffu
+#define VRING_PACKED_WRAP     0x8000u
+#define VRING_PACKED_BASE_0   0x80008000u
+
 #endif

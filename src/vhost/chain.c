@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From a descriptor chain to iovecs in our address space. VIRTIO 1.2 section 2.6.5; hostile chains
- * by section 18 of our notes in docs/vhost-user.md.
+ * From a descriptor chain to iovecs in our address space. VIRTIO 1.2 sections 2.6.5 and 2.8.5;
+ * hostile chains by section 18 of our notes in docs/vhost-user.md.
+ *
+ * In a split ring descriptors are linked by next, and a chain of direct ones may end in an indirect
+ * one. In a packed ring they follow one another, in the ring (packed.c has copied them out already)
+ * as in an indirect table, and an indirect one stands alone (2.8.19).
  *
  * Each descriptor is read from guest memory once, into a local copy, and checked before use. What
  * violates virtio breaks the ring: index out of bounds, too many descriptors (which bounds loops),
@@ -107,12 +111,12 @@ static enum chain_result chain_add_hole(struct chain *chain, uint64_t len, bool 
 	return chain_add_iov(chain, NULL, len, writable);
 }
 
-static enum chain_result chain_add_buffer(struct chain *chain, const struct vring_desc *desc)
+static enum chain_result chain_add_buffer(
+	struct chain *chain, uint64_t gpa, uint32_t size, uint16_t flags)
 {
 	struct virtqueue *vq = chain->vq;
-	bool writable = desc->flags & VRING_DESC_F_WRITE;
-	uint64_t gpa = desc->addr;
-	uint64_t left = desc->len;
+	bool writable = flags & VRING_DESC_F_WRITE;
+	uint64_t left = size;
 
 	if (unlikely(!writable && chain->request->in_iovs)) {
 		virtqueue_set_broken(vq, "a readable descriptor follows a writable one", gpa);
@@ -173,38 +177,37 @@ static bool chain_read_desc(struct virtqueue *vq, const struct chain_table *tabl
 	return chain_copy_desc(vq, table->gpa + index * sizeof(*ret_desc), ret_desc);
 }
 
-static enum chain_result chain_enter_indirect(
-	struct virtqueue *vq, const struct vring_desc *desc, struct chain_table *table)
+/* table: the one the indirect descriptor is in, then the one it tells of. */
+static enum chain_result chain_enter_indirect(struct virtqueue *vq, uint64_t gpa, uint32_t size,
+	uint16_t flags, struct chain_table *table)
 {
 	uint64_t len;
 	void *addr;
 
-	if (!vq->indirect || table->indirect || desc->flags & VRING_DESC_F_NEXT) {
-		virtqueue_set_broken(
-			vq, "an indirect descriptor where none is allowed", desc->addr);
+	if (!vq->indirect || table->indirect || flags & VRING_DESC_F_NEXT) {
+		virtqueue_set_broken(vq, "an indirect descriptor where none is allowed", gpa);
 		return CHAIN_BROKEN;
 	}
-	if (desc->len == 0 || desc->len % sizeof(struct vring_desc)) {
-		virtqueue_set_broken(vq, "an indirect table has an impossible length", desc->len);
+	if (size == 0 || size % sizeof(struct vring_desc)) {
+		virtqueue_set_broken(vq, "an indirect table has an impossible length", size);
 		return CHAIN_BROKEN;
 	}
-	if (desc->len / sizeof(struct vring_desc) > vq->chain_max) {
-		virtqueue_set_broken(vq, "an indirect table is too long", desc->len);
+	if (size / sizeof(struct vring_desc) > vq->chain_max) {
+		virtqueue_set_broken(vq, "an indirect table is too long", size);
 		return CHAIN_BROKEN;
 	}
-	addr = desc->addr + desc->len < desc->addr
+	addr = gpa + size < gpa
 		       ? NULL
-		       : guest_memory_translate(
-				 vq->memory, &vq->table_hint, desc->addr, desc->len, &len);
+		       : guest_memory_translate(vq->memory, &vq->table_hint, gpa, size, &len);
 	if (!addr) {
-		virtqueue_set_broken(vq, "an indirect table is not in memory", desc->addr);
+		virtqueue_set_broken(vq, "an indirect table is not in memory", gpa);
 		return CHAIN_BROKEN;
 	}
 	/* A table that crosses regions or is not aligned is copied a descriptor at a time. */
-	table->desc = len == desc->len && (uintptr_t)addr % _Alignof(struct vring_desc) == 0 ? addr
-											     : NULL;
-	table->gpa = desc->addr;
-	table->count = desc->len / sizeof(struct vring_desc);
+	table->desc =
+		len == size && (uintptr_t)addr % _Alignof(struct vring_desc) == 0 ? addr : NULL;
+	table->gpa = gpa;
+	table->count = size / sizeof(struct vring_desc);
 	table->indirect = true;
 	return CHAIN_OK;
 }
@@ -226,13 +229,13 @@ static enum chain_result chain_walk(struct chain *chain, struct chain_table *tab
 		}
 		if (desc.flags & VRING_DESC_F_INDIRECT) {
 			chain->steps--; /* the table's entries count, not the way to them */
-			result = chain_enter_indirect(vq, &desc, table);
+			result = chain_enter_indirect(vq, desc.addr, desc.len, desc.flags, table);
 			if (unlikely(result != CHAIN_OK))
 				return result;
 			index = 0;
 			continue;
 		}
-		result = chain_add_buffer(chain, &desc);
+		result = chain_add_buffer(chain, desc.addr, desc.len, desc.flags);
 		if (unlikely(result != CHAIN_OK))
 			return result;
 		if (!(desc.flags & VRING_DESC_F_NEXT))
@@ -245,12 +248,8 @@ static enum chain_result chain_walk(struct chain *chain, struct chain_table *tab
 	}
 }
 
-enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *request, uint16_t head)
+static void chain_begin(struct vq_request *request)
 {
-	struct chain chain = {.vq = vq, .request = request, .capacity = VQ_INLINE_IOVS};
-	struct chain_table table = {.desc = vq->split.desc, .count = vq->size};
-	enum chain_result result;
-
 	request->iov = request->iov_inline;
 	request->iov_slab = 0;
 	request->out_iovs = 0;
@@ -258,13 +257,93 @@ enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *requ
 	request->out_bytes = 0;
 	request->in_bytes = 0;
 	request->faulty = false;
-	result = chain_walk(&chain, &table, head);
-	request->descriptors = (uint16_t)chain.steps;
+}
+
+static enum chain_result chain_end(struct chain *chain, enum chain_result result)
+{
+	struct vq_request *request = chain->request;
+
+	request->descriptors = (uint16_t)chain->steps;
 	if (unlikely(result != CHAIN_OK))
-		chain_release(vq, request);
+		chain_release(chain->vq, request);
 	else if (unlikely(request->out_bytes + request->in_bytes > VQ_REQUEST_BYTES_MAX))
 		request->faulty = true;
 	return result;
+}
+
+enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *request, uint16_t head)
+{
+	struct chain chain = {.vq = vq, .request = request, .capacity = VQ_INLINE_IOVS};
+	struct chain_table table = {.desc = vq->split.desc, .count = vq->size};
+
+	chain_begin(request);
+	return chain_end(&chain, chain_walk(&chain, &table, head));
+}
+
+/* ---- packed ------------------------------------------------------------------------------ */
+
+/* WRITE is the only flag that means anything in the table of a packed ring (2.8.7). */
+static enum chain_result chain_walk_packed_table(
+	struct chain *chain, const struct vring_packed_desc *slot)
+{
+	struct virtqueue *vq = chain->vq;
+	struct chain_table table = {0};
+	enum chain_result result;
+
+	result = chain_enter_indirect(vq, slot->addr, slot->len, slot->flags, &table);
+	if (unlikely(result != CHAIN_OK))
+		return result;
+	for (; chain->steps < table.count; chain->steps++) {
+		union {
+			struct vring_desc split; /* the same bytes */
+			struct vring_packed_desc packed;
+		} desc;
+
+		if (unlikely(!chain_read_desc(vq, &table, chain->steps, &desc.split))) {
+			virtqueue_set_broken(vq, "an indirect table is not in memory", table.gpa);
+			return CHAIN_BROKEN;
+		}
+		if (unlikely(desc.packed.flags & VRING_DESC_F_INDIRECT)) {
+			virtqueue_set_broken(
+				vq, "an indirect descriptor where none is allowed", table.gpa);
+			return CHAIN_BROKEN;
+		}
+		result = chain_add_buffer(
+			chain, desc.packed.addr, desc.packed.len, desc.packed.flags);
+		if (unlikely(result != CHAIN_OK))
+			return result;
+	}
+	return CHAIN_OK;
+}
+
+static enum chain_result chain_walk_packed(
+	struct chain *chain, const struct vring_packed_desc *slots, uint32_t count)
+{
+	if (slots[0].flags & VRING_DESC_F_INDIRECT)
+		return chain_walk_packed_table(chain, &slots[0]);
+	for (; chain->steps < count; chain->steps++) {
+		const struct vring_packed_desc *slot = &slots[chain->steps];
+		enum chain_result result;
+
+		if (unlikely(slot->flags & VRING_DESC_F_INDIRECT)) {
+			virtqueue_set_broken(chain->vq,
+				"an indirect descriptor where none is allowed", slot->addr);
+			return CHAIN_BROKEN;
+		}
+		result = chain_add_buffer(chain, slot->addr, slot->len, slot->flags);
+		if (unlikely(result != CHAIN_OK))
+			return result;
+	}
+	return CHAIN_OK;
+}
+
+enum chain_result chain_read_packed(struct virtqueue *vq, struct vq_request *request,
+	const struct vring_packed_desc *slots, uint32_t count)
+{
+	struct chain chain = {.vq = vq, .request = request, .capacity = VQ_INLINE_IOVS};
+
+	chain_begin(request);
+	return chain_end(&chain, chain_walk_packed(&chain, slots, count));
 }
 
 /* ---- iovec helpers ------------------------------------------------------------------------- */

@@ -11,6 +11,8 @@
  *	used_event    read after a full fence that follows the store of used->idx (2.6.7.2)
  *	avail_event   written before a full fence that precedes the look at avail->idx (2.6.9.2)
  */
+#include <errno.h>
+
 #include "vhost/virtqueue_impl.h"
 
 static inline uint16_t guest_load16(const uint16_t *p)
@@ -31,6 +33,31 @@ static inline uint16_t *split_used_event(const struct virtqueue *vq)
 static inline uint16_t *split_avail_event(const struct virtqueue *vq)
 {
 	return (uint16_t *)(void *)&vq->split.used->ring[vq->size];
+}
+
+static int split_create(struct virtqueue *vq, struct reason *reason)
+{
+	if (!is_power_of_two(vq->size))
+		return reason_set(reason, -EINVAL,
+			"%s: a split ring of %u entries is not possible, only powers of two",
+			vq->name, vq->size);
+	if (vq->base > UINT16_MAX)
+		return reason_set(
+			reason, -EINVAL, "%s: it cannot begin at index %u", vq->name, vq->base);
+	return 0;
+}
+
+static void split_destroy(struct virtqueue *vq)
+{
+	(void)vq; /* all it needs is in it */
+}
+
+static void split_set_areas(
+	struct virtqueue *vq, void *descriptors, void *driver_area, void *device_area)
+{
+	vq->split.desc = descriptors;
+	vq->split.avail = driver_area;
+	vq->split.used = device_area;
 }
 
 static void split_start(struct virtqueue *vq)
@@ -150,6 +177,9 @@ static uint32_t split_base(const struct virtqueue *vq)
 }
 
 const struct vring_ops split_ops = {
+	.create = split_create,
+	.destroy = split_destroy,
+	.set_areas = split_set_areas,
 	.start = split_start,
 	.pop = split_pop,
 	.push = split_push,

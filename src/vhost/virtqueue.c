@@ -269,14 +269,6 @@ const char *virtqueue_name(const struct virtqueue *vq)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
-static void virtqueue_set_areas(
-	struct virtqueue *vq, void *descriptors, void *driver_area, void *device_area)
-{
-	vq->split.desc = descriptors;
-	vq->split.avail = driver_area;
-	vq->split.used = device_area;
-}
-
 static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_config *config)
 {
 	vq->features = config->features;
@@ -293,7 +285,8 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->call_fd = config->call_fd;
 	vq->err_fd = config->err_fd;
 	snprintf(vq->name, sizeof(vq->name), "%s", config->name);
-	virtqueue_set_areas(vq, config->descriptors, config->driver_area, config->device_area);
+	vq->ring = config->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED) ? &packed_ops : &split_ops;
+	vq->ring->set_areas(vq, config->descriptors, config->driver_area, config->device_area);
 }
 
 static void virtqueue_init_requests(struct virtqueue *vq)
@@ -312,33 +305,42 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	struct reason *reason, struct virtqueue **ret_vq)
 {
 	struct virtqueue *vq;
+	int rc;
 
-	if (config->size == 0 || config->size > VQ_SIZE_MAX || !is_power_of_two(config->size))
+	if (config->size == 0 || config->size > VQ_SIZE_MAX)
 		return reason_set(reason, -EINVAL, "%s: a ring of %u entries is not possible",
 			config->name, config->size);
 	vq = calloc(1, sizeof(*vq));
 	if (!vq)
 		return -ENOMEM;
 	vq->ops = ops;
-	vq->ring = &split_ops;
 	vq->request_size = align_up(ops->request_size, CACHE_LINE);
-	vq->requests = aligned_alloc(CACHE_LINE, vq->request_size * config->size);
-	if (!vq->requests) {
-		free(vq);
-		return -ENOMEM;
-	}
-	memset(vq->requests, 0, vq->request_size * config->size);
 	vq->publish.run = virtqueue_publish;
 	list_init(&vq->poller.link);
 	virtqueue_configure(vq, config);
+	rc = vq->ring->create(vq, reason);
+	if (rc)
+		goto free_vq;
+	rc = -ENOMEM;
+	vq->requests = aligned_alloc(CACHE_LINE, vq->request_size * config->size);
+	if (!vq->requests)
+		goto destroy_ring;
+	memset(vq->requests, 0, vq->request_size * config->size);
 	virtqueue_init_requests(vq);
 	*ret_vq = vq;
 	return 0;
+
+destroy_ring:
+	vq->ring->destroy(vq);
+free_vq:
+	free(vq);
+	return rc;
 }
 
 void virtqueue_destroy(struct virtqueue *vq)
 {
 	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
+	vq->ring->destroy(vq);
 	free(vq->requests);
 	free(vq);
 }
@@ -433,7 +435,7 @@ void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, voi
 	invariant(vq->state == VQ_PAUSED || vq->state == VQ_CREATED);
 	vq->memory = memory;
 	vq->memory_changed_ns = reactor_now(reactor_self());
-	virtqueue_set_areas(vq, descriptors, driver_area, device_area);
+	vq->ring->set_areas(vq, descriptors, driver_area, device_area);
 }
 
 static void virtqueue_set_kick_run(struct message *message)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside of a virtqueue, for virtqueue.c (life, fairness, sleeping), chain.c (descriptors to
- * iovecs) and split.c (the split ring). Packed rings will be a second struct vring_ops.
+ * iovecs), split.c and packed.c (the two formats of a ring).
  */
 #ifndef VHOST_VIRTQUEUE_IMPL_H
 #define VHOST_VIRTQUEUE_IMPL_H
@@ -35,8 +35,13 @@ struct virtqueue_op {
 	void *arg;
 };
 
-/* The ring format's part. All on the queue's reactor. */
+/* The ring format's part. create to set_areas on the control reactor, all else on the queue's. */
 struct vring_ops {
+	/* Does config fit the format? Allocates what it needs. -EINVAL with a sentence, -ENOMEM. */
+	int (*create)(struct virtqueue *vq, struct reason *reason);
+	void (*destroy)(struct virtqueue *vq);
+	void (*set_areas)(
+		struct virtqueue *vq, void *descriptors, void *driver_area, void *device_area);
 	/* Sets up indices from config base and, where the format says so, from memory. */
 	void (*start)(struct virtqueue *vq);
 	struct vq_request *(*pop)(struct virtqueue *vq);
@@ -50,6 +55,7 @@ struct vring_ops {
 };
 
 extern const struct vring_ops split_ops;
+extern const struct vring_ops packed_ops;
 
 struct split_ring {
 	struct vring_desc *desc;
@@ -62,12 +68,36 @@ struct split_ring {
 	uint16_t used_decided; /* the index at the previous signal decision */
 };
 
+/* What a fetched chain takes of a packed ring, by buffer id. */
+struct packed_out {
+	uint16_t slots;
+};
+
+struct packed_ring {
+	struct vring_packed_desc *desc;
+	union vring_packed_event *driver_event;
+	union vring_packed_event *device_event;
+	struct vring_packed_desc *chain; /* our copy of the slots being fetched */
+	struct packed_out *out;
+	uint32_t out_slots; /* fetched, and not yet published as used */
+	uint32_t batch_slots; /* pushed since the last publish */
+	uint16_t batch_start; /* the first slot of those */
+	uint16_t batch_flags; /* which make it, and so the batch, visible */
+	uint16_t avail_next; /* position of the next slot to fetch, and its wrap counter */
+	uint16_t used_next; /* where the next used descriptor goes; beyond what is published */
+	bool avail_wrap;
+	bool used_wrap;
+};
+
 struct virtqueue {
 	struct poller poller;
 	struct reactor *reactor;
 	const struct virtqueue_ops *ops;
 	const struct vring_ops *ring;
-	struct split_ring split;
+	union {
+		struct split_ring split;
+		struct packed_ring packed;
+	};
 	struct guest_memory *memory;
 	unsigned region_hint; /* of data buffers */
 	unsigned table_hint; /* of indirect tables */
@@ -120,6 +150,9 @@ enum chain_result { CHAIN_OK, CHAIN_BROKEN, CHAIN_DRY };
 
 /* Walks the chain at head in the split descriptor table, fills request's iovecs and counts. */
 enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *request, uint16_t head);
+/* The same of the slots of a packed ring, already copied: count > 0. */
+enum chain_result chain_read_packed(struct virtqueue *vq, struct vq_request *request,
+	const struct vring_packed_desc *slots, uint32_t count);
 /* Gives the iovecs back. */
 static inline void chain_release(struct virtqueue *vq, struct vq_request *request);
 void chain_release_slab(struct virtqueue *vq, struct vq_request *request);

@@ -79,13 +79,14 @@ static void world_events_create(struct queue_world *world)
 static void world_queue_create(
 	struct queue_world *world, const struct virtqueue_ops *ops, void *device)
 {
+	const struct fe_ring *ring = world->ring;
 	const struct virtqueue_config config = {
 		.features = world->features,
 		.size = (uint16_t)world->size,
 		.base = world->base,
-		.descriptors = world->ring->desc,
-		.driver_area = world->ring->avail,
-		.device_area = world->ring->used,
+		.descriptors = ring->packed ? (void *)ring->packed_desc : ring->desc,
+		.driver_area = ring->packed ? (void *)ring->driver_event : ring->avail,
+		.device_area = ring->packed ? (void *)ring->device_event : ring->used,
 		.memory = world->table,
 		.kick_fd = world->kick_fd,
 		.call_fd = world->call_fd,
@@ -103,16 +104,18 @@ void world_create(struct queue_world *world, const struct world_options *options
 	const struct reactor_options data = {
 		.name = "data", .cpu = -1, .poll_mode = options->poll_mode};
 	const struct fe_ring_options ring = {
-		.size = options->size, .event_idx = options->event_idx};
+		.size = options->size, .packed = options->packed, .event_idx = options->event_idx};
 
 	memset(world, 0, sizeof(*world));
 	world->sim = sim_create(options->seed);
 	world->os = sim_os(world->sim);
 	world->size = options->size;
-	world->base = options->base;
+	world->base = options->base | (options->packed ? (uint32_t)options->base << 16 : 0);
 	world->features = VIRTIO_BIT(VIRTIO_F_VERSION_1);
 	if (options->event_idx)
 		world->features |= VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
+	if (options->packed)
+		world->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	if (options->indirect)
 		world->features |= VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
 	world_memory_create(world);

@@ -31,7 +31,7 @@ struct queue_world {
 	int kick_fd, call_fd, err_fd;
 	uint64_t features;
 	uint32_t size;
-	uint16_t base;
+	uint32_t base;
 	/* what the call and err eventfds have said, seen by a ring of the test's own */
 	struct os_ring *watcher;
 	struct os_watch call, err;
@@ -42,9 +42,10 @@ struct queue_world {
 struct world_options {
 	uint64_t seed;
 	uint32_t size;
+	bool packed;
 	bool event_idx;
 	bool indirect;
-	uint16_t base;
+	uint16_t base; /* where both sides begin, packed: with the wrap counter in bit 15 */
 	enum poll_mode poll_mode;
 	const struct virtqueue_ops *ops;
 	void *device;

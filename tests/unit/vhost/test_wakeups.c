@@ -361,6 +361,7 @@ static void driver_run(struct world *world, bool disturbed)
 
 struct combination {
 	bool io_uring;
+	bool packed;
 	enum poll_mode poll_mode;
 	bool event_idx;
 	bool disturbed;
@@ -395,8 +396,10 @@ static void world_memory_create(struct world *world)
 
 static void world_queue_create(struct world *world, const struct combination *combination)
 {
-	const struct fe_ring_options options = {
-		.size = RING_SIZE, .event_idx = combination->event_idx, .notified = true};
+	const struct fe_ring_options options = {.size = RING_SIZE,
+		.packed = combination->packed,
+		.event_idx = combination->event_idx,
+		.notified = true};
 	struct virtqueue_config config = {
 		.features = VIRTIO_BIT(VIRTIO_F_VERSION_1),
 		.size = RING_SIZE,
@@ -412,6 +415,13 @@ static void world_queue_create(struct world *world, const struct combination *co
 	config.descriptors = world->ring->desc;
 	config.driver_area = world->ring->avail;
 	config.device_area = world->ring->used;
+	if (combination->packed) {
+		config.features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+		config.base = VRING_PACKED_BASE_0;
+		config.descriptors = world->ring->packed_desc;
+		config.driver_area = world->ring->driver_event;
+		config.device_area = world->ring->device_event;
+	}
 	config.kick_fd = world->ring->kick_fd;
 	config.call_fd = world->ring->call_fd;
 	assert_int_equal(virtqueue_create(&device_ops, &config, NULL, &world->vq), 0);
@@ -475,30 +485,31 @@ static void run_combination(void **state)
 		}                                                                                  \
 	}
 
-#define TESTS(engine, uring)                                                                       \
-	TEST("no kick is lost by a queue that polls for a while, " engine, uring, POLL_ADAPTIVE,   \
-		false, false, false),                                                              \
-		TEST("no kick is lost by a queue that polls for a while, event idx, " engine,      \
-			uring, POLL_ADAPTIVE, true, false, false),                                 \
-		TEST("no kick is lost by a queue that never polls, " engine, uring, POLL_NEVER,    \
-			false, false, false),                                                      \
-		TEST("no kick is lost by a queue that never polls, event idx, " engine, uring,     \
-			POLL_NEVER, true, false, false),                                           \
-		TEST("no call is lost by a driver that waits for late answers, " engine, uring,    \
-			POLL_NEVER, false, false, true),                                           \
-		TEST("no call is lost by a driver that waits for late answers, event "             \
-		     "idx, " engine,                                                               \
-			uring, POLL_ADAPTIVE, true, false, true),                                  \
-		TEST("pauses, stops and new descriptors lose nothing, " engine, uring,             \
+#define TESTS(host, uring, packed)                                                                 \
+	TEST("no kick is lost by a queue that polls for a while, " host, uring, packed,            \
+		POLL_ADAPTIVE, false, false, false),                                               \
+		TEST("no kick is lost by a queue that polls for a while, event idx, " host, uring, \
+			packed, POLL_ADAPTIVE, true, false, false),                                \
+		TEST("no kick is lost by a queue that never polls, " host, uring, packed,          \
+			POLL_NEVER, false, false, false),                                          \
+		TEST("no kick is lost by a queue that never polls, event idx, " host, uring,       \
+			packed, POLL_NEVER, true, false, false),                                   \
+		TEST("no call is lost by a driver that waits for late answers, " host, uring,      \
+			packed, POLL_NEVER, false, false, true),                                   \
+		TEST("no call is lost by a driver that waits for late answers, event idx, " host,  \
+			uring, packed, POLL_ADAPTIVE, true, false, true),                          \
+		TEST("pauses, stops and new descriptors lose nothing, " host, uring, packed,       \
 			POLL_ADAPTIVE, false, true, true),                                         \
-		TEST("pauses, stops and new descriptors lose nothing, event idx, " engine, uring,  \
-			POLL_NEVER, true, true, true)
+		TEST("pauses, stops and new descriptors lose nothing, event idx, " host, uring,    \
+			packed, POLL_NEVER, true, true, true)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TESTS("io_uring", true),
-		TESTS("epoll", false),
+		TESTS("split, io_uring", true, false),
+		TESTS("split, epoll", false, false),
+		TESTS("packed, io_uring", true, true),
+		TESTS("packed, epoll", false, true),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
