@@ -49,11 +49,13 @@ def processors(cpus):
     return f"{cpus},maxcpus={max(cpus, 2)}"
 
 
-def machine_arguments(cpus, memory_mib):
+def machine_arguments(cpus, memory_mib, huge):
+    huge_pages = ",hugetlb=on,hugetlbsize=2M" if huge else ""
     return ["-nodefaults", "-no-user-config", "-display", "none",
             "-machine", "q35,memory-backend=mem", "-accel", accelerator(), "-cpu", "max,la57=off",
             "-smp", processors(cpus), "-m", f"{memory_mib}M,slots=4,maxmem=4G",
-            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on"]
+            "-object", f"memory-backend-memfd,id=mem,size={memory_mib}M,share=on"
+            f"{huge_pages}"]
 
 
 def firmware_arguments(boot, place, append):
@@ -92,7 +94,7 @@ class Qemu:
     """A started QEMU. The harness sees to it that none outlives its test."""
 
     def __init__(self, version, place, disks, *, boot="kernel", cpus=1, memory_mib=None,
-                 append="", extra=()):
+                 append="", huge=False, extra=()):
         self.place = pathlib.Path(place)
         self.place.mkdir(parents=True, exist_ok=True)
         self.console = self.place / "console.log"
@@ -103,7 +105,7 @@ class Qemu:
         self.received = b""
         self.commands = 0
         memory_mib = memory_mib or MEMORY_MIB[boot]
-        arguments = [program(version), *machine_arguments(cpus, memory_mib),
+        arguments = [program(version), *machine_arguments(cpus, memory_mib, huge),
                      *firmware_arguments(boot, self.place, append), *disk_arguments(disks, cpus),
                      "-serial", f"file:{self.console}",
                      "-serial", f"unix:{self.serial},server=on,wait=off",

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Memory is plugged into a running guest and taken out again while its disk works."""
+"""Memory is plugged into a running guest and taken out again while its disk works; and a guest's
+memory in huge pages.
+"""
+
+import pathlib
+import re
 
 import pytest
 
@@ -49,4 +54,26 @@ def test_memory_that_is_plugged_and_unplugged_under_load_carries_requests(lab, v
     guest.qemu.wait_event("DEVICE_DELETED", 60)
     assert memory_kib(guest) < before + DIMM // 1024
     fio_result(load.wait())
+    guest.poweroff()
+
+
+def huge_pages_left():
+    """How many of 2 MiB can be had: free ones, and those that the host makes on demand."""
+    pool = pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+    free, on_demand, made = (int((pool / name).read_text()) for name in
+                             ("free_hugepages", "nr_overcommit_hugepages", "surplus_hugepages"))
+    return free + on_demand - made
+
+
+@pytest.mark.parametrize("version, bus", HALF)
+def test_guest_whose_memory_is_huge_pages(lab, version, bus):
+    if huge_pages_left() < 128:
+        pytest.skip("the host has no 128 huge pages of 2 MiB to spare")
+    daemon = lab.daemon()
+    guest = lab.boot(version, daemon.put_file(bus, "root", lab.image()), huge=True)
+    fio_result(guest.run(fio("/fio", size_mib=32, bs="64k")))
+    guest.reboot()
+    fio_result(guest.run(fio("/fio", size_mib=16)))
+    mapped = pathlib.Path(f"/proc/{daemon.process.pid}/smaps").read_text(encoding="ascii")
+    assert re.search(r"KernelPageSize: +2048 kB", mapped), "the daemon sees no huge page"
     guest.poweroff()
