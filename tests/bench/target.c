@@ -27,6 +27,7 @@ struct target_usage {
 	uint64_t taken_ns;
 	bool has_process, has_reactors;
 	uint64_t process_ns;
+	uint64_t rss_bytes, anon_bytes; /* resident; of that, its own: not guests' memory */
 	uint32_t thread_count;
 	struct thread_usage threads[MAX_THREADS];
 	double busy_ns, idle_ns;
@@ -61,6 +62,24 @@ static void read_process(int pid, struct target_usage *usage)
 		return;
 	usage->process_ns = (user + system) * (1000000000ull / (uint64_t)sysconf(_SC_CLK_TCK));
 	usage->has_process = true;
+}
+
+static uint64_t status_bytes(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+static void read_memory(int pid, struct target_usage *usage)
+{
+	char path[64], text[4096];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (!read_file(path, text, sizeof(text)))
+		return;
+	usage->rss_bytes = status_bytes(text, "VmRSS:");
+	usage->anon_bytes = status_bytes(text, "RssAnon:");
 }
 
 static void read_threads(int pid, struct target_usage *usage)
@@ -163,6 +182,7 @@ struct target_usage *target_usage_take(const struct bench_options *options)
 	usage->taken_ns = now_ns();
 	if (options->target_pid) {
 		read_process(options->target_pid, usage);
+		read_memory(options->target_pid, usage);
 		read_threads(options->target_pid, usage);
 	}
 	return usage;
@@ -206,6 +226,10 @@ json_t *target_usage_report(
 		json_object_set_new(report, "threads_ns_per_request", json_real(sum * per_request));
 		json_object_set_new(report, "cores", json_real(sum / elapsed_ns));
 		json_object_set_new(report, "threads", threads);
+		json_object_set_new(
+			report, "rss_bytes", json_integer((json_int_t)after->rss_bytes));
+		json_object_set_new(
+			report, "anon_bytes", json_integer((json_int_t)after->anon_bytes));
 	}
 	if (before->has_reactors && after->has_reactors) {
 		double busy = after->busy_ns - before->busy_ns;
