@@ -3,10 +3,13 @@
  * A device over anonymous memory. Zero after creation and after UNMAP, which gives whole pages back
  * to the host; gone with the daemon.
  *
- * Small requests are copied at once between guest and store, with no system call. Longer ones, and
- * all UNMAPs that give pages back, go to the channel's own poller, which does as much of them in a
- * turn as its fair share allows, in the order they came: neither a guest that writes megabytes nor
- * one that discards its disk takes a turn for itself.
+ * Short requests are copied between guest and store in the turn they came in, but after all queues
+ * have been looked at: while one is copied the store's bytes of the next are fetched from memory
+ * (malloc_copy.c), and the rings stay in the cache while they are read. What is more than a turn
+ * should do is left to the channel's own poller. That one also does all long requests and all
+ * UNMAPs that give pages back, as much of them in a turn as its fair share allows, in the order
+ * they came: neither a guest that writes megabytes nor one that discards its disk takes a turn for
+ * itself, and short requests never stand behind long ones.
  *
  * The store is one mapping that all channels use; two requests that overlap at the same time leave
  * there any mixture of both, as on a disk.
@@ -17,13 +20,15 @@
 #include <sys/mman.h>
 
 #include "backend/backends.h"
+#include "backend/malloc_impl.h"
 #include "core/poller.h"
 #include "core/worker.h"
 
-#define MALLOC_AT_ONCE_BYTES (32 * KIB)
-#define MALLOC_PAGE          (4 * KIB)
-#define MALLOC_HUGE_PAGE     (2 * MIB)
-#define MALLOC_UNMAP_PIECE   (2 * MIB) /* pages given back in one call */
+#define MALLOC_SHORT_BYTES (32 * KIB) /* the longest of the short ones */
+#define MALLOC_TURN_BYTES  (512 * KIB) /* of short ones in a turn: 25 to 50 us */
+#define MALLOC_PAGE        (4 * KIB)
+#define MALLOC_HUGE_PAGE   (2 * MIB)
+#define MALLOC_UNMAP_PIECE (2 * MIB) /* pages given back in one call */
 
 struct malloc_bdev {
 	struct bdev bdev;
@@ -36,27 +41,17 @@ struct malloc_bdev {
 };
 
 struct malloc_channel {
-	struct poller poller;
+	struct deferred batch; /* short_ios are done at the end of the turn */
+	struct bdev_io_list short_ios; /* READ and WRITE */
+	uint64_t short_turn; /* the last in which some were done */
+	uint64_t short_bytes; /* in that turn */
 	struct bdev_io_list long_ios;
+	struct poller poller;
 };
-
-/* How far a long request is. */
-struct malloc_io {
-	uint64_t progress;
-	size_t iov_offset;
-	unsigned iov_index;
-};
-
-_Static_assert(sizeof(struct malloc_io) <= BDEV_IO_BACKEND_SIZE, "fits in the request");
 
 static struct malloc_bdev *malloc_bdev_of(const struct bdev *bdev)
 {
 	return container_of(bdev, struct malloc_bdev, bdev);
-}
-
-static struct malloc_io *malloc_io_of(struct bdev_io *io)
-{
-	return (struct malloc_io *)io->backend.bytes;
 }
 
 /* ---- the work ----------------------------------------------------------- */
@@ -81,40 +76,11 @@ static void malloc_unmap(uint8_t *at, uint64_t length)
 	malloc_zero(last, (uint64_t)(end - last));
 }
 
-/* Goes on copying at most bytes; returns how many. */
-static uint64_t malloc_copy(struct bdev_io *io, uint8_t *store, uint64_t bytes)
-{
-	struct malloc_io *state = malloc_io_of(io);
-	uint64_t left = u64_min(bytes, io->length - state->progress);
-	uint8_t *at = store + io->offset + state->progress;
-	uint64_t copied = left;
-
-	while (left > 0) {
-		const struct iovec *iov = &io->iov[state->iov_index];
-		size_t part = u64_min(left, iov->iov_len - state->iov_offset);
-
-		invariant(state->iov_index < io->iovcnt);
-		if (io->type == BDEV_IO_READ)
-			memcpy((uint8_t *)iov->iov_base + state->iov_offset, at, part);
-		else
-			memcpy(at, (uint8_t *)iov->iov_base + state->iov_offset, part);
-		at += part;
-		left -= part;
-		state->iov_offset += part;
-		if (state->iov_offset == iov->iov_len) {
-			state->iov_index++;
-			state->iov_offset = 0;
-		}
-	}
-	state->progress += copied;
-	return copied;
-}
-
 static bool malloc_gives_pages_back(const struct bdev_io *io)
 {
 	return io->type == BDEV_IO_UNMAP ||
 	       (io->type == BDEV_IO_WRITE_ZEROES && !(io->flags & BDEV_IO_NO_UNMAP) &&
-		       io->length > MALLOC_AT_ONCE_BYTES);
+		       io->length > MALLOC_SHORT_BYTES);
 }
 
 /* A piece of a long request; returns what it counts for. */
@@ -125,7 +91,7 @@ static uint64_t malloc_advance(struct bdev_io *io, uint8_t *store, uint64_t byte
 	uint64_t left = io->length - state->progress;
 
 	if (io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)
-		return malloc_copy(io, store, bytes);
+		return malloc_copy(io, store, bytes, NULL);
 	if (malloc_gives_pages_back(io)) {
 		/* Pieces end at whole pages of the store, not of the request. */
 		left = u64_min(
@@ -140,12 +106,67 @@ static uint64_t malloc_advance(struct bdev_io *io, uint8_t *store, uint64_t byte
 	return left;
 }
 
+static void malloc_list_init(struct bdev_io_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+
+static void malloc_list_add(struct bdev_io_list *list, struct bdev_io *io)
+{
+	io->next = NULL;
+	*list->tail = io;
+	list->tail = &io->next;
+}
+
+/* Not empty. */
+static struct bdev_io *malloc_list_take(struct bdev_io_list *list)
+{
+	struct bdev_io *io = list->head;
+
+	list->head = io->next;
+	if (!list->head)
+		list->tail = &list->head;
+	return io;
+}
+
+/* Called for the batch of a turn and by the poller, which may come before it in the same turn. */
+static void malloc_run_short(struct malloc_channel *channel, struct poll_result *result)
+{
+	uint64_t turn = channel->poller.reactor->stats.turns;
+
+	if (channel->short_turn != turn)
+		channel->short_bytes = 0;
+	channel->short_turn = turn;
+	while (channel->short_ios.head && channel->short_bytes < MALLOC_TURN_BYTES) {
+		struct bdev_io *io = malloc_list_take(&channel->short_ios);
+		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
+
+		malloc_copy(io, store, io->length, channel->short_ios.head);
+		channel->short_bytes += io->length;
+		result->bytes += io->length;
+		result->requests++;
+		bdev_io_complete(io, 0);
+	}
+}
+
+static void malloc_batch_run(struct deferred *deferred)
+{
+	struct malloc_channel *channel = container_of(deferred, struct malloc_channel, batch);
+	struct poll_result result = {0};
+
+	malloc_run_short(channel, &result);
+	if (unlikely(channel->short_ios.head))
+		poller_wake(&channel->poller);
+}
+
 static struct poll_result malloc_poll(struct poller *poller, struct poll_budget budget)
 {
 	struct malloc_channel *channel = container_of(poller, struct malloc_channel, poller);
 	struct bdev_io_list *list = &channel->long_ios;
 	struct poll_result result = {0};
 
+	malloc_run_short(channel, &result);
 	while (list->head && result.bytes < budget.bytes && result.requests < budget.requests) {
 		struct bdev_io *io = list->head;
 		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
@@ -154,18 +175,18 @@ static struct poll_result malloc_poll(struct poller *poller, struct poll_budget 
 		result.requests++;
 		if (malloc_io_of(io)->progress < io->length)
 			continue;
-		list->head = io->next;
-		if (!list->head)
-			list->tail = &list->head;
+		malloc_list_take(list);
 		bdev_io_complete(io, 0);
 	}
-	result.more = list->head != NULL;
+	result.more = list->head || channel->short_ios.head;
 	return result;
 }
 
 static bool malloc_poller_sleep(struct poller *poller)
 {
-	return container_of(poller, struct malloc_channel, poller)->long_ios.head == NULL;
+	const struct malloc_channel *channel = container_of(poller, struct malloc_channel, poller);
+
+	return !channel->long_ios.head && !channel->short_ios.head;
 }
 
 static void malloc_poller_wake(struct poller *poller)
@@ -182,14 +203,23 @@ static const struct poller_ops malloc_poller_ops = {
 
 static void malloc_submit_long(struct malloc_channel *channel, struct bdev_io *io)
 {
-	io->next = NULL;
-	*channel->long_ios.tail = io;
-	channel->long_ios.tail = &io->next;
+	malloc_list_add(&channel->long_ios, io);
 	poller_wake(&channel->poller);
+}
+
+static void malloc_submit_short(
+	struct malloc_channel *channel, struct bdev_io *io, const uint8_t *store)
+{
+	/* The others are fetched while the one before them is copied. */
+	if (!channel->short_ios.head)
+		malloc_fetch(io, store);
+	malloc_list_add(&channel->short_ios, io);
+	reactor_defer(io->channel->reactor, DEFER_SUBMIT, &channel->batch);
 }
 
 static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
+	struct malloc_channel *own = (struct malloc_channel *)channel->backend;
 	struct malloc_bdev *dev = malloc_bdev_of(channel->bdev);
 	uint64_t size = bdev_size(&dev->bdev);
 
@@ -200,19 +230,23 @@ static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
 	}
 	/* Checked above already; here a mistake would cost the host's memory. */
 	invariant(io->offset < size && io->length <= size - io->offset);
-	if (io->length > MALLOC_AT_ONCE_BYTES || malloc_gives_pages_back(io)) {
-		malloc_submit_long((struct malloc_channel *)channel->backend, io);
-		return;
+	if (io->length > MALLOC_SHORT_BYTES || malloc_gives_pages_back(io)) {
+		malloc_submit_long(own, io);
+	} else if (likely(io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)) {
+		malloc_submit_short(own, io, dev->store);
+	} else {
+		malloc_advance(io, dev->store, io->length);
+		bdev_io_complete(io, 0);
 	}
-	malloc_advance(io, dev->store, io->length);
-	bdev_io_complete(io, 0);
 }
 
 static int malloc_channel_init(struct bdev_channel *channel)
 {
 	struct malloc_channel *own = (struct malloc_channel *)channel->backend;
 
-	own->long_ios.tail = &own->long_ios.head;
+	own->batch.run = malloc_batch_run;
+	malloc_list_init(&own->short_ios);
+	malloc_list_init(&own->long_ios);
 	poller_start(channel->reactor, &own->poller, &malloc_poller_ops);
 	return 0;
 }

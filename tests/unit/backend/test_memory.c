@@ -169,6 +169,88 @@ static void malloc_does_long_and_short_requests_at_the_same_time(void **state)
 	memory_world_end(&mw);
 }
 
+/* ---- turns ------------------------------------------------------------------------------- */
+
+#define FLOOD_REQUESTS 160
+#define FLOOD_BYTES    (16 * KIB)
+
+struct flood_io {
+	struct bdev_io io;
+	struct iovec iov;
+	struct flood *flood;
+};
+
+struct flood {
+	struct world_call call;
+	struct flood_io ios[FLOOD_REQUESTS];
+	unsigned left;
+	unsigned next; /* they end in the order they came */
+	bool in_order;
+	uint64_t turn;
+	uint64_t turn_bytes;
+	uint64_t most_bytes; /* copied in one turn */
+};
+
+static void flood_io_done(struct bdev_io *io)
+{
+	struct flood *flood = container_of(io, struct flood_io, io)->flood;
+	uint64_t turn = io->channel->reactor->stats.turns;
+
+	flood->turn_bytes = flood->turn == turn ? flood->turn_bytes + io->length : io->length;
+	flood->turn = turn;
+	flood->most_bytes = u64_max(flood->most_bytes, flood->turn_bytes);
+	flood->in_order &= container_of(io, struct flood_io, io) == &flood->ios[flood->next++];
+	if (--flood->left == 0)
+		world_done(&flood->call, io->status);
+}
+
+/* All in one turn, as many queues would. */
+static void flood_run(struct world_call *call)
+{
+	struct flood *flood = container_of(call, struct flood, call);
+
+	for (unsigned i = 0; i < FLOOD_REQUESTS; i++)
+		bdev_submit(call->channel, &flood->ios[i].io);
+}
+
+static void flood_write(struct memory_world *mw, struct flood *flood, uint8_t *data)
+{
+	*flood = (struct flood){.left = FLOOD_REQUESTS,
+		.in_order = true,
+		.call = {.run = flood_run, .channel = mw->channels[0]}};
+	for (unsigned i = 0; i < FLOOD_REQUESTS; i++) {
+		flood->ios[i].flood = flood;
+		flood->ios[i].iov = (struct iovec){data + i * FLOOD_BYTES, FLOOD_BYTES};
+		flood->ios[i].io = (struct bdev_io){.type = BDEV_IO_WRITE,
+			.iov = &flood->ios[i].iov,
+			.iovcnt = 1,
+			.offset = i * FLOOD_BYTES,
+			.length = FLOOD_BYTES,
+			.done = flood_io_done};
+	}
+	assert_int_equal(world_run(&mw->world, mw->world.data[0], &flood->call), 0);
+}
+
+static void malloc_copies_a_bounded_part_of_many_short_requests_in_a_turn(void **state)
+{
+	const struct malloc_bdev_options options = {
+		.name = "ram", .num_blocks = SIZE / 512, .block_size = 512};
+	static uint8_t data[FLOOD_REQUESTS * FLOOD_BYTES], back[sizeof(data)];
+	static struct flood flood;
+	struct memory_world mw;
+
+	memory_world_start(&mw, 1, malloc_create_run, &options);
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7 + i / FLOOD_BYTES);
+	flood_write(&mw, &flood, data);
+	assert_true(flood.in_order);
+	assert_true(flood.most_bytes <= 512 * KIB);
+	assert_true(flood.most_bytes >= 4 * FLOOD_BYTES); /* a batch is a batch */
+	assert_int_equal(world_read(&mw.world, mw.channels[1], back, 0, sizeof(back)), 0);
+	assert_memory_equal(back, data, sizeof(data));
+	memory_world_end(&mw);
+}
+
 static void impossible_memory_devices_are_refused(void **state)
 {
 	static const struct malloc_bdev_options wrong[] = {
@@ -204,6 +286,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(null_grows_only),
 		cmocka_unit_test(malloc_reads_what_was_written_on_every_reactor),
 		cmocka_unit_test(malloc_does_long_and_short_requests_at_the_same_time),
+		cmocka_unit_test(malloc_copies_a_bounded_part_of_many_short_requests_in_a_turn),
 		cmocka_unit_test(impossible_memory_devices_are_refused),
 	};
 
