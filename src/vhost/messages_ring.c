@@ -44,10 +44,14 @@ int message_set_vring_num(struct vhost_session *s)
 
 	if (rc)
 		return rc;
-	if (state->num > RING_SIZE_MAX || !is_power_of_two(state->num))
+	if (state->num == 0 || state->num > RING_SIZE_MAX)
 		return reason_set(&s->reason, -EINVAL,
-			"ring %u cannot have %u entries: a power of two up to %u is needed",
-			state->index, state->num, RING_SIZE_MAX);
+			"ring %u cannot have %u entries: 1 to %u are possible", state->index,
+			state->num, RING_SIZE_MAX);
+	if (!session_has_packed_rings(s) && !is_power_of_two(state->num))
+		return reason_set(&s->reason, -EINVAL,
+			"ring %u cannot have %u entries: a split ring needs a power of two",
+			state->index, state->num);
 	s->ring->num = state->num;
 	return 0;
 }
@@ -59,10 +63,11 @@ int message_set_vring_base(struct vhost_session *s)
 
 	if (rc)
 		return rc;
-	if (state->num > SPLIT_BASE_MAX)
+	if (!session_has_packed_rings(s) && state->num > SPLIT_BASE_MAX)
 		return reason_set(&s->reason, -EINVAL, "ring %u cannot begin at index %u",
 			state->index, state->num);
 	s->ring->base = state->num;
+	s->ring->has_base = true;
 	return 0;
 }
 
@@ -74,10 +79,11 @@ static int vring_addr_check(struct vhost_session *s, const struct vhost_user_vri
 	if (addr->flags && !(s->features & VIRTIO_BIT(VHOST_F_LOG_ALL)))
 		return reason_set(&s->reason, -EINVAL,
 			"ring %u is to be logged, but LOG_ALL was not acknowledged", addr->index);
-	if (addr->descriptors % 16 || addr->driver_area % 2 || addr->device_area % 4)
+	if (addr->descriptors % 16 || addr->driver_area % (session_has_packed_rings(s) ? 4 : 2) ||
+		addr->device_area % 4)
 		return reason_set(&s->reason, -EINVAL,
-			"ring %u is misaligned: descriptors 0x%" PRIx64 ", avail 0x%" PRIx64
-			", used 0x%" PRIx64,
+			"ring %u is misaligned: descriptors 0x%" PRIx64 ", driver area 0x%" PRIx64
+			", device area 0x%" PRIx64,
 			addr->index, addr->descriptors, addr->driver_area, addr->device_area);
 	return 0;
 }

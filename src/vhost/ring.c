@@ -60,21 +60,31 @@ bool ring_is_complete(const struct ring *ring)
 	return ring->num && ring->has_addr;
 }
 
+/* Both wrap counters of a packed ring begin at 1. */
+uint32_t ring_base(const struct ring *ring)
+{
+	if (!ring->has_base && session_has_packed_rings(ring->session))
+		return VRING_PACKED_BASE_0;
+	return ring->base;
+}
+
 /* Sizes of the areas: reference 8.5. Alignment was checked in the front-end's addresses; a region
  * with an odd offset into its file may still spoil it in ours, where it matters. */
 bool ring_resolve(struct ring *ring, const struct guest_memory *memory)
 {
+	bool packed = session_has_packed_rings(ring->session);
 	bool event_idx = ring->session->features & VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
 	uint64_t num = ring->num;
 	uint64_t event = event_idx ? 2 : 0;
 
 	ring->descriptors = guest_memory_from_user(memory, ring->addr.descriptors, 16 * num);
-	ring->driver_area =
-		guest_memory_from_user(memory, ring->addr.driver_area, 4 + 2 * num + event);
-	ring->device_area =
-		guest_memory_from_user(memory, ring->addr.device_area, 4 + 8 * num + event);
+	ring->driver_area = guest_memory_from_user(
+		memory, ring->addr.driver_area, packed ? 4 : 4 + 2 * num + event);
+	ring->device_area = guest_memory_from_user(
+		memory, ring->addr.device_area, packed ? 4 : 4 + 8 * num + event);
 	return ring->descriptors && ring->driver_area && ring->device_area &&
-	       (uintptr_t)ring->descriptors % 16 == 0 && (uintptr_t)ring->driver_area % 2 == 0 &&
+	       (uintptr_t)ring->descriptors % 16 == 0 &&
+	       (uintptr_t)ring->driver_area % (packed ? 4 : 2) == 0 &&
 	       (uintptr_t)ring->device_area % 4 == 0;
 }
 
@@ -167,7 +177,7 @@ static int ring_create_vq(struct ring *ring)
 	struct virtqueue_config config = {
 		.features = s->features,
 		.size = (uint16_t)ring->num,
-		.base = ring->base,
+		.base = ring_base(ring),
 		.descriptors = ring->descriptors,
 		.driver_area = ring->driver_area,
 		.device_area = ring->device_area,
@@ -195,6 +205,7 @@ static void ring_tell_started(struct ring *ring)
 static void ring_destroy_vq(struct ring *ring)
 {
 	ring->base = virtqueue_base(ring->vq);
+	ring->has_base = true;
 	virtqueue_destroy(ring->vq);
 	ring->vq = NULL;
 	ring->paused = false;
@@ -300,12 +311,18 @@ static void rings_move(struct vhost_session *s)
 	}
 }
 
-/* All rings begin at 0: a driver starts from nothing, and what was kept for the one before it is
+static bool ring_begins_anew(const struct ring *ring)
+{
+	return ring_base(ring) ==
+	       (session_has_packed_rings(ring->session) ? VRING_PACKED_BASE_0 : 0);
+}
+
+/* All rings begin anew: a driver starts from nothing, and what was kept for the one before it is
  * forgotten, as with RESET_DEVICE, which not every front-end sends (reference 7.5). */
 static void rings_first_start(struct vhost_session *s)
 {
 	for (unsigned i = 0; i < s->ring_count; i++) {
-		if (s->rings[i].started && s->rings[i].base)
+		if (s->rings[i].started && !ring_begins_anew(&s->rings[i]))
 			return;
 	}
 	if (s->has_run)

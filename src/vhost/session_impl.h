@@ -41,6 +41,7 @@ struct ring {
 	/* as told by the front-end */
 	uint32_t num; /* 0: not told */
 	uint32_t base;
+	bool has_base;
 	bool has_addr;
 	struct vhost_user_vring_addr addr;
 	int kick_fd; /* owned, all three; -1: none */
@@ -156,6 +157,11 @@ unsigned session_in_flight(const struct vhost_session *s);
 bool session_is_started(const struct vhost_session *s);
 unsigned session_queues(const struct vhost_session *s);
 
+static inline bool session_has_packed_rings(const struct vhost_session *s)
+{
+	return s->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+}
+
 static inline bool session_has_protocol_feature(const struct vhost_session *s, unsigned bit)
 {
 	return s->protocol_features >> bit & 1;
@@ -245,6 +251,8 @@ void ring_fini(struct ring *ring);
 bool ring_is_complete(const struct ring *ring);
 /* Closes the old descriptor of that place and keeps the new one. */
 void ring_replace_fd(struct ring *ring, int *place, int fd);
+/* Where it begins: as told, or as after a reset. */
+uint32_t ring_base(const struct ring *ring);
 /* Where its areas are in that table. False: not in it, or misaligned there. */
 bool ring_resolve(struct ring *ring, const struct guest_memory *memory);
 
