@@ -257,6 +257,7 @@ static void chain_begin(struct vq_request *request)
 	request->out_bytes = 0;
 	request->in_bytes = 0;
 	request->faulty = false;
+	request->recovered = false;
 }
 
 static enum chain_result chain_end(struct chain *chain, enum chain_result result)

@@ -67,9 +67,74 @@ static void split_start(struct virtqueue *vq)
 	split->mask = (uint16_t)(vq->size - 1);
 	split->avail_next = (uint16_t)vq->base;
 	split->avail_seen = split->avail_next;
-	split->used_next = guest_load16(&split->used->idx);
+	if (!vq->inflight.resumed)
+		split->used_next = guest_load16(&split->used->idx);
 	split->used_decided = split->used_next;
 }
+
+/* ---- recording --------------------------------------------------------------------------- */
+
+static inline bool split_is_marked(const struct virtqueue *vq, uint16_t head)
+{
+	return vq->inflight.region && vq->inflight.split->entries[head].inflight;
+}
+
+static inline void split_mark(struct virtqueue *vq, uint16_t head)
+{
+	struct vhost_inflight_split_entry *entry;
+
+	if (!vq->inflight.region)
+		return;
+	entry = &vq->inflight.split->entries[head];
+	entry->counter = vq->inflight.counter++;
+	inflight_step();
+	entry->inflight = 1;
+	inflight_step();
+}
+
+/* Step 1. */
+static inline void split_link_batch(struct virtqueue *vq)
+{
+	struct vq_inflight *inflight = &vq->inflight;
+
+	for (unsigned i = 0; i < inflight->batch_count; i++) {
+		uint16_t head = inflight->batch[i];
+
+		inflight->split->entries[head].next = inflight->last_batch_head;
+		inflight->last_batch_head = head;
+	}
+	inflight_step();
+	inflight->split->last_batch_head = inflight->last_batch_head;
+	inflight_step();
+}
+
+/* Steps 3 and 4. */
+static inline void split_clear_batch(struct virtqueue *vq, uint16_t used)
+{
+	struct vq_inflight *inflight = &vq->inflight;
+
+	inflight_step();
+	for (unsigned i = 0; i < inflight->batch_count; i++)
+		inflight->split->entries[inflight->batch[i]].inflight = 0;
+	inflight->batch_count = 0;
+	inflight_step();
+	inflight->split->used_idx = used;
+	inflight_step();
+}
+
+/* What was pushed becomes visible. */
+static void split_expose(struct virtqueue *vq)
+{
+	struct split_ring *split = &vq->split;
+
+	if (vq->inflight.batch_count)
+		split_link_batch(vq);
+	__atomic_store_n(&split->used->idx, split->used_next, __ATOMIC_RELEASE);
+	if (vq->inflight.batch_count)
+		split_clear_batch(vq, split->used_next);
+}
+
+/* ---- the ring ---------------------------------------------------------------------------- */
 
 /* True when there is something to fetch. */
 static bool split_look(struct virtqueue *vq)
@@ -102,7 +167,7 @@ static struct vq_request *split_pop(struct virtqueue *vq)
 		return NULL;
 	}
 	request = virtqueue_request(vq, head);
-	if (unlikely(request->in_flight)) {
+	if (unlikely(request->in_flight || split_is_marked(vq, head))) {
 		virtqueue_set_broken(vq, "a head was made available twice", head);
 		return NULL;
 	}
@@ -116,7 +181,31 @@ static struct vq_request *split_pop(struct virtqueue *vq)
 		return NULL;
 	}
 	split->avail_next++;
+	split_mark(vq, head);
 	return request;
+}
+
+/* Its mark is there, its place in the available ring is behind us. */
+static struct vq_request *split_pop_recovered(struct virtqueue *vq)
+{
+	struct vq_inflight *inflight = &vq->inflight;
+	struct vq_request *request;
+	uint16_t head;
+
+	if (inflight_left(vq) == 0)
+		return NULL;
+	head = inflight->recovered[inflight->recovered_next];
+	request = virtqueue_request(vq, head);
+	switch (chain_read_split(vq, request, head)) {
+	case CHAIN_OK:
+		inflight->recovered_next++;
+		return request;
+	case CHAIN_DRY:
+		vq->dry = true;
+		return NULL;
+	default:
+		return NULL;
+	}
 }
 
 static void split_push(struct virtqueue *vq, struct vq_request *request, uint32_t written)
@@ -127,6 +216,13 @@ static void split_push(struct virtqueue *vq, struct vq_request *request, uint32_
 	elem->id = request->head;
 	elem->len = written;
 	split->used_next++;
+	if (!vq->inflight.region)
+		return;
+	/* More than the ring holds: a driver that posts what it has not got back, with the help of
+	 * a front-end that takes the marks away. */
+	if (unlikely(vq->inflight.batch_count == vq->size))
+		split_expose(vq);
+	vq->inflight.batch[vq->inflight.batch_count++] = request->head;
 }
 
 static bool split_publish(struct virtqueue *vq)
@@ -137,7 +233,7 @@ static bool split_publish(struct virtqueue *vq)
 
 	if (new == old && !vq->first_decision)
 		return false;
-	__atomic_store_n(&split->used->idx, new, __ATOMIC_RELEASE);
+	split_expose(vq);
 	split->used_decided = new;
 	/* The driver writes used_event or flags, then looks at used->idx: one of us sees the other.
 	 */
@@ -187,4 +283,6 @@ const struct vring_ops split_ops = {
 	.notify_on = split_notify_on,
 	.notify_off = split_notify_off,
 	.base = split_base,
+	.recover = split_recover,
+	.pop_recovered = split_pop_recovered,
 };

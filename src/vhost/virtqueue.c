@@ -58,6 +58,8 @@ void virtqueue_set_broken(struct virtqueue *vq, const char *reason, uint64_t val
 	log_limited(&vq->log_limit, LOG_WARNING,
 		"%s: %s (0x%" PRIx64 "): the ring is not served until the guest resets it",
 		vq->name, reason, value);
+	if (vq->repeat_asked) /* answered there */
+		reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
 	if (vq->err_fd >= 0 && !vq->frozen)
 		os->ops->event_signal(os, vq->err_fd);
 }
@@ -102,13 +104,39 @@ static struct virtqueue *virtqueue_of_message(struct message *message)
 
 /* ---- the data path ------------------------------------------------------------------------- */
 
-struct vq_request *virtqueue_pop(struct virtqueue *vq)
+/* What was in flight before us, while nothing new is taken. Requests that a stop would leave behind
+ * are popped while it drains. */
+static struct vq_request *virtqueue_pop_held(struct virtqueue *vq)
 {
+	bool stopping = vq->state == VQ_DRAINING && vq->draining_for == VQ_OP_STOP;
 	struct vq_request *request;
 
-	if (unlikely(vq->state != VQ_RUNNING || vq->broken || vq->frozen))
+	if (!vq->held || !vq->repeating || vq->broken || vq->frozen ||
+		(vq->state != VQ_RUNNING && !stopping))
 		return NULL;
-	request = vq->ring->pop(vq);
+	request = vq->ring->pop_recovered(vq);
+	if (request)
+		request->recovered = true;
+	else if (!vq->ops->handle && inflight_left(vq) == 0)
+		vq->held = false; /* nobody releases a queue that only its device pops */
+	return request;
+}
+
+static struct vq_request *virtqueue_pop_any(struct virtqueue *vq)
+{
+	if (unlikely(vq->held || vq->state != VQ_RUNNING || vq->broken || vq->frozen)) {
+		struct vq_request *request = virtqueue_pop_held(vq);
+
+		if (request || vq->held || vq->state != VQ_RUNNING || vq->broken || vq->frozen)
+			return request;
+	}
+	return vq->ring->pop(vq);
+}
+
+struct vq_request *virtqueue_pop(struct virtqueue *vq)
+{
+	struct vq_request *request = virtqueue_pop_any(vq);
+
 	if (!request)
 		return NULL;
 	request->in_flight = true;
@@ -142,8 +170,16 @@ void virtqueue_break(struct vq_request *request, const char *reason)
 	virtqueue_push(request, 0);
 }
 
+/* Recovered requests that will still be executed. */
+static bool virtqueue_has_to_repeat(const struct virtqueue *vq)
+{
+	return vq->held && vq->ops->handle && inflight_left(vq) > 0 && !vq->broken && !vq->frozen;
+}
+
 static void virtqueue_drained(struct virtqueue *vq)
 {
+	if (vq->poller.state != POLLER_STOPPED)
+		poller_stop(&vq->poller);
 	switch (vq->draining_for) {
 	case VQ_OP_PAUSE:
 		virtqueue_set_state(vq, VQ_PAUSED);
@@ -173,7 +209,15 @@ static void virtqueue_publish(struct deferred *deferred)
 		}
 		poller_expect_work(&vq->poller);
 	}
-	if (unlikely(vq->state == VQ_DRAINING && vq->in_flight == 0))
+	if (likely(vq->in_flight != 0 || (vq->state == VQ_RUNNING && !vq->repeat_asked)))
+		return;
+	if (vq->repeat_asked && !virtqueue_has_to_repeat(vq)) {
+		vq->repeat_asked = false;
+		virtqueue_op_finish(vq, VQ_OP_REPEAT);
+	}
+	if (vq->state != VQ_DRAINING)
+		return;
+	if (vq->draining_for != VQ_OP_STOP || !virtqueue_has_to_repeat(vq))
 		virtqueue_drained(vq);
 }
 
@@ -210,7 +254,7 @@ static bool virtqueue_sleep(struct poller *poller)
 {
 	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
 
-	if (vq->broken || vq->frozen)
+	if (vq->broken || vq->frozen || vq->held)
 		return true; /* nothing will be fetched: no kick needs to wake anybody */
 	if (vq->kick.fd < 0)
 		return false; /* a ring without a kick descriptor is polled */
@@ -269,6 +313,22 @@ const char *virtqueue_name(const struct virtqueue *vq)
 
 /* ---- life ---------------------------------------------------------------------------------- */
 
+/* Where it stays for all of its life. */
+static int virtqueue_set_inflight(
+	struct virtqueue *vq, const struct virtqueue_config *config, struct reason *reason)
+{
+	if (!config->inflight)
+		return 0;
+	if (config->inflight_size < config->size)
+		return reason_set(reason, -EINVAL,
+			"%s: a ring of %u entries does not fit into an in-flight region for %u",
+			config->name, config->size, config->inflight_size);
+	vq->inflight.region = config->inflight;
+	vq->inflight.desc_num = config->inflight_size;
+	vq->inflight.batch = calloc(config->size, sizeof(*vq->inflight.batch));
+	return vq->inflight.batch ? 0 : -ENOMEM;
+}
+
 static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_config *config)
 {
 	vq->features = config->features;
@@ -277,6 +337,7 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->size = config->size;
 	vq->chain_max = config->size > VQ_SEGMENTS_MAX ? config->size : VQ_SEGMENTS_MAX;
 	vq->base = config->base;
+	vq->held = config->hold;
 	vq->memory = config->memory;
 	vq->device = config->device;
 	vq->kick.fd = config->kick_fd;
@@ -318,9 +379,12 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	vq->publish.run = virtqueue_publish;
 	list_init(&vq->poller.link);
 	virtqueue_configure(vq, config);
-	rc = vq->ring->create(vq, reason);
+	rc = virtqueue_set_inflight(vq, config, reason);
 	if (rc)
 		goto free_vq;
+	rc = vq->ring->create(vq, reason);
+	if (rc)
+		goto free_batch;
 	rc = -ENOMEM;
 	vq->requests = aligned_alloc(CACHE_LINE, vq->request_size * config->size);
 	if (!vq->requests)
@@ -332,6 +396,8 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 
 destroy_ring:
 	vq->ring->destroy(vq);
+free_batch:
+	free(vq->inflight.batch);
 free_vq:
 	free(vq);
 	return rc;
@@ -341,6 +407,8 @@ void virtqueue_destroy(struct virtqueue *vq)
 {
 	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
 	vq->ring->destroy(vq);
+	free(vq->inflight.recovered);
+	free(vq->inflight.batch);
 	free(vq->requests);
 	free(vq);
 }
@@ -361,6 +429,12 @@ static void virtqueue_start_run(struct message *message)
 	vq->ring->start(vq);
 	vq->broken = false;
 	vq->first_decision = true;
+	if (vq->inflight.resumed) {
+		/* What the back-end before us completed may not have been signalled. */
+		reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+		vq->held |= inflight_left(vq) > 0;
+	}
+	vq->repeating = !vq->ops->handle;
 	virtqueue_run(vq);
 	virtqueue_op_finish(vq, VQ_OP_START);
 }
@@ -377,6 +451,10 @@ static void virtqueue_drain(struct virtqueue *vq, enum virtqueue_op_kind kind)
 		poller_stop(&vq->poller);
 	vq->draining_for = kind;
 	virtqueue_set_state(vq, VQ_DRAINING);
+	if (kind == VQ_OP_STOP && virtqueue_has_to_repeat(vq)) {
+		vq->repeating = true;
+		poller_start(vq->reactor, &vq->poller, &virtqueue_poller_ops);
+	}
 	/* Answered by the publish step, at once when nothing is in flight. */
 	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
 }
@@ -406,12 +484,46 @@ static void virtqueue_resume_run(struct message *message)
 	struct virtqueue *vq = virtqueue_of_message(message);
 
 	virtqueue_run(vq);
+	if (vq->repeat_asked)
+		reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
 	virtqueue_op_finish(vq, VQ_OP_RESUME);
 }
 
 void virtqueue_resume(struct virtqueue *vq, done_fn done, void *arg)
 {
 	virtqueue_op_start(vq, VQ_OP_RESUME, virtqueue_resume_run, done, arg);
+}
+
+static void virtqueue_repeat_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	vq->repeating = true;
+	vq->repeat_asked = true;
+	if (vq->state == VQ_PAUSED) /* its memory may be changing; resume goes on here */
+		return;
+	poller_wake(&vq->poller);
+	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+}
+
+void virtqueue_repeat(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_REPEAT, virtqueue_repeat_run, done, arg);
+}
+
+static void virtqueue_release_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	invariant(!virtqueue_has_to_repeat(vq));
+	vq->held = false;
+	poller_wake(&vq->poller);
+	virtqueue_op_finish(vq, VQ_OP_RELEASE);
+}
+
+void virtqueue_release(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_RELEASE, virtqueue_release_run, done, arg);
 }
 
 static void virtqueue_freeze_run(struct message *message)
@@ -421,6 +533,8 @@ static void virtqueue_freeze_run(struct message *message)
 	vq->frozen = true;
 	vq->call_fd = -1;
 	vq->err_fd = -1;
+	if (vq->repeat_asked) /* answered there */
+		reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
 	virtqueue_op_finish(vq, VQ_OP_FREEZE);
 }
 

@@ -21,6 +21,14 @@
  * Per turn: pop up to the budget; requests complete whenever they do; what was pushed is published
  * with one store to the used index and at most one signal in the DEFER_PUBLISH phase.
  *
+ * With a queue region (config.inflight) requests in flight are recorded there, reference section
+ * 11. virtqueue_recover, between create and start, finds what a back-end before us left behind;
+ * these requests are popped before anything new is fetched, in the order in which they were
+ * fetched first, and are told by vq_request.recovered. A queue that is created with hold pops
+ * nothing at all until virtqueue_repeat (then what was recovered) and virtqueue_release (then
+ * everything). Stop repeats what is left, unless the queue is frozen or broken: the base that it
+ * answers counts it as done.
+ *
  * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and
  * completions are dropped: no used entry, no signal, not a byte of guest memory. A device asks
  * virtqueue_is_frozen before it writes a status of its own there.
@@ -58,6 +66,8 @@ struct vq_request {
 	 * beyond a limit. Must not go to a block device: the device answers with its error status.
 	 * The iovec helpers stop at (read) or pass over (write, zero) such holes. */
 	bool faulty;
+	/* It may have been executed before, by a back-end that did not live to complete it. */
+	bool recovered;
 	uint8_t iov_slab; /* slab class + 1 of iov, 0: iov_inline */
 	struct iovec iov_inline[VQ_INLINE_IOVS];
 };
@@ -80,6 +90,11 @@ struct virtqueue_config {
 	void *driver_area; /* avail ring, driver event suppression */
 	void *device_area; /* used ring, device event suppression */
 	struct guest_memory *memory; /* borrowed; the session keeps it until stop or set_memory */
+	/* This ring's queue region (spec/vhost_inflight.h), aligned to 8, of inflight_size >= size
+	 * entries; borrowed until stop. NULL: nothing is recorded. */
+	void *inflight;
+	uint16_t inflight_size;
+	bool hold;
 	int kick_fd; /* borrowed until stop; -1: polled */
 	int call_fd; /* borrowed until stop or set_call; -1: never signal */
 	int err_fd; /* borrowed until stop or set_err; -1: none */
@@ -102,12 +117,24 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 /* Stopped or never started. */
 void virtqueue_destroy(struct virtqueue *vq);
 
+/* With a queue region, before start; reads guest memory. Any thread that has the queue to itself: a
+ * worker, since tens of thousands of records are sorted. -EPROTO with a sentence: the region is not
+ * this ring's, and unchanged. */
+int virtqueue_recover(struct virtqueue *vq, struct reason *reason) MUST_CHECK;
+/* How many requests it found. Before start. */
+unsigned virtqueue_recovered(const struct virtqueue *vq);
+
 /* Runs on that reactor from now on; looks at the ring once without a kick. */
 void virtqueue_start(struct virtqueue *vq, struct reactor *reactor, done_fn done, void *arg);
 /* Drains, signals what is due, leaves the reactor. Only after done may memory and fds go. */
 void virtqueue_stop(struct virtqueue *vq, done_fn done, void *arg);
 void virtqueue_pause(struct virtqueue *vq, done_fn done, void *arg);
 void virtqueue_resume(struct virtqueue *vq, done_fn done, void *arg);
+/* Held: executes what was recovered. Done when all of it has been completed, or when it never will
+ * be because the queue is broken, frozen or stopped. */
+void virtqueue_repeat(struct virtqueue *vq, done_fn done, void *arg);
+/* Held, after repeat: takes new requests from now on. */
+void virtqueue_release(struct virtqueue *vq, done_fn done, void *arg);
 /* From done on nothing is published, signalled or written to the guest any more. Then stop it: its
  * requests end silently. */
 void virtqueue_freeze(struct virtqueue *vq, done_fn done, void *arg);

@@ -1,11 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside of a virtqueue, for virtqueue.c (life, fairness, sleeping), chain.c (descriptors to
- * iovecs), split.c and packed.c (the two formats of a ring).
+ * iovecs), split.c and packed.c (the two formats of a ring), inflight_*.c (their recovery).
+ *
+ * Recording (reference section 11), in each format inline where the step happens:
+ *
+ *	pop	the chain was read and checked; the mark is set; then the device sees the request
+ *	push	the head is noted in inflight.batch; nothing of it is visible yet
+ *	publish	the batch is linked into the region; the used index (packed: the first flags) is
+ *		stored; the marks of the batch are cleared; the region's used index follows
+ *
+ * A process that is killed leaves a prefix of its stores in program order, whatever the processor
+ * does to their order in the eyes of others: so between these steps fences for the compiler
+ * (inflight_step) are enough. Towards the driver the orders are the same as without recording.
  */
 #ifndef VHOST_VIRTQUEUE_IMPL_H
 #define VHOST_VIRTQUEUE_IMPL_H
 
+#include "spec/vhost_inflight.h"
 #include "spec/virtio_ring.h"
 #include "vhost/virtqueue.h"
 
@@ -19,6 +31,8 @@ enum virtqueue_op_kind {
 	VQ_OP_PAUSE,
 	VQ_OP_RESUME,
 	VQ_OP_FREEZE,
+	VQ_OP_REPEAT,
+	VQ_OP_RELEASE,
 	VQ_OP_SET_KICK,
 	VQ_OP_SET_CALL,
 	VQ_OP_SET_ERR,
@@ -52,6 +66,14 @@ struct vring_ops {
 	bool (*notify_on)(struct virtqueue *vq);
 	void (*notify_off)(struct virtqueue *vq);
 	uint32_t (*base)(const struct virtqueue *vq);
+	/* With a queue region, before start (virtqueue_recover): initialises a fresh region, or
+	 * checks a used one whole, then repairs it, sets the indices (inflight.resumed) and lists
+	 * in inflight.recovered what was in flight, in counter order. -EPROTO with a sentence: the
+	 * region cannot be that of this ring, and was not changed. */
+	int (*recover)(struct virtqueue *vq, struct reason *reason);
+	/* The next of inflight.recovered, read and checked as a new one; it is recorded already.
+	 * NULL: no more, broken, or dry. */
+	struct vq_request *(*pop_recovered)(struct virtqueue *vq);
 };
 
 extern const struct vring_ops split_ops;
@@ -89,6 +111,25 @@ struct packed_ring {
 	bool used_wrap;
 };
 
+/* Recording of one ring. Our own copies count: what the front-end writes into the region while the
+ * ring runs is not read, but for a mark that should not be there. */
+struct vq_inflight {
+	union { /* NULL: nothing is recorded */
+		void *region;
+		struct vhost_inflight_split *split;
+		struct vhost_inflight_packed *packed;
+	};
+	uint16_t desc_num; /* >= size */
+	bool resumed; /* recover has set the indices: config.base does not count */
+	uint16_t last_batch_head; /* split */
+	uint16_t batch_count;
+	uint16_t *batch; /* pushed and not published: heads, packed: entries; room for size */
+	uint64_t counter; /* of the next chain */
+	uint16_t *recovered; /* heads, packed: entries; NULL: none */
+	unsigned recovered_count;
+	unsigned recovered_next; /* those before it have been popped */
+};
+
 struct virtqueue {
 	struct poller poller;
 	struct reactor *reactor;
@@ -98,6 +139,7 @@ struct virtqueue {
 		struct split_ring split;
 		struct packed_ring packed;
 	};
+	struct vq_inflight inflight;
 	struct guest_memory *memory;
 	unsigned region_hint; /* of data buffers */
 	unsigned table_hint; /* of indirect tables */
@@ -111,6 +153,9 @@ struct virtqueue {
 	bool indirect;
 	_Atomic bool broken;
 	bool frozen;
+	bool held; /* takes nothing new: by config.hold, or recovered requests are left */
+	bool repeating; /* recovered requests may be popped */
+	bool repeat_asked; /* VQ_OP_REPEAT waits for an answer */
 	bool dry; /* the last pop wanted memory that was not there yet */
 	bool first_decision; /* signal whatever the driver says */
 	enum virtqueue_state state;
@@ -139,10 +184,36 @@ struct virtqueue {
 /* The driver broke a rule: nothing more is fetched. reason is a literal; value is what it gave. */
 void virtqueue_set_broken(struct virtqueue *vq, const char *reason, uint64_t value);
 
+/* Keeps the stores before it before the stores after it, as the thread that makes them and whoever
+ * looks after its death see them. */
+static inline void inflight_step(void)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Recovered requests that have not been popped. */
+static inline unsigned inflight_left(const struct virtqueue *vq)
+{
+	return vq->inflight.recovered_count - vq->inflight.recovered_next;
+}
+
+struct inflight_mark { /* found by recover */
+	uint64_t counter;
+	uint16_t index; /* of the head, packed: entry */
+};
+
+/* inflight_recover.c: sorts marks by counter into inflight.recovered (once), and sets the counter
+ * of the next chain. -ENOMEM. */
+int inflight_set_recovered(
+	struct virtqueue *vq, struct inflight_mark *marks, unsigned count) MUST_CHECK;
+
 static inline struct vq_request *virtqueue_request(struct virtqueue *vq, uint16_t head)
 {
 	return (struct vq_request *)(void *)(vq->requests + head * vq->request_size);
 }
+
+/* inflight_split.c */
+int split_recover(struct virtqueue *vq, struct reason *reason);
 
 /* ---- chain.c ------------------------------------------------------------------------------ */
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What recovery has in common for both formats of rings: see virtqueue_recover, and
+ * inflight_split.c for the split ring's part.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "vhost/virtqueue_impl.h"
+
+int virtqueue_recover(struct virtqueue *vq, struct reason *reason)
+{
+	invariant(vq->state == VQ_CREATED);
+	if (!vq->inflight.region)
+		return 0;
+	if (!vq->ring->recover)
+		return reason_set(reason, -EOPNOTSUPP,
+			"%s: requests of packed rings are not recorded yet", vq->name);
+	return vq->ring->recover(vq, reason);
+}
+
+unsigned virtqueue_recovered(const struct virtqueue *vq)
+{
+	return vq->inflight.recovered_count;
+}
+
+/* Plain 64-bit order; equal counters, which we never write, by index. */
+static int inflight_mark_compare(const void *a, const void *b)
+{
+	const struct inflight_mark *left = a;
+	const struct inflight_mark *right = b;
+
+	if (left->counter != right->counter)
+		return left->counter < right->counter ? -1 : 1;
+	return left->index < right->index ? -1 : left->index > right->index;
+}
+
+int inflight_set_recovered(struct virtqueue *vq, struct inflight_mark *marks, unsigned count)
+{
+	struct vq_inflight *inflight = &vq->inflight;
+	uint16_t *recovered;
+
+	inflight->counter = 1;
+	if (count == 0)
+		return 0;
+	recovered = calloc(count, sizeof(*recovered));
+	if (!recovered)
+		return -ENOMEM;
+	qsort(marks, count, sizeof(*marks), inflight_mark_compare);
+	for (unsigned i = 0; i < count; i++)
+		recovered[i] = marks[i].index;
+	inflight->recovered = recovered;
+	inflight->recovered_count = count;
+	inflight->counter = marks[count - 1].counter + 1;
+	return 0;
+}
