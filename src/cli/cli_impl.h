@@ -26,8 +26,28 @@ int cli_disk_list(int argc, char **argv);
 
 struct client;
 
-/* path NULL: $SLUICE_RPC_SOCKET or the daemon's default. NULL after a sentence on stderr. */
-struct client *client_open(const char *path);
+struct client_options {
+	const char *rpc_socket; /* NULL: $SLUICE_RPC_SOCKET or the daemon's default */
+	unsigned timeout_s; /* for each answer; 0: a default for the first, none for others */
+};
+
+/* The options of every command that has a client: "rpc-socket" (r) and "timeout" (t). */
+#define CLIENT_SHORT_OPTIONS "r:t:h"
+#define CLIENT_LONG_OPTIONS                                                                        \
+	{"rpc-socket", required_argument, NULL, 'r'}, {"timeout", required_argument, NULL, 't'},   \
+	{                                                                                          \
+		"help", no_argument, NULL, 'h'                                                     \
+	}
+#define CLIENT_HELP                                                                                \
+	"  -r, --rpc-socket PATH  the daemon's management socket\n"                                \
+	"  -t, --timeout SECONDS  give up when an answer takes longer (default: 10 for the "       \
+	"first,\n"                                                                                 \
+	"                         no limit for the operation itself)\n"
+/* optarg into options; false after a sentence on stderr, also for an option that is neither. */
+bool client_options_take(struct client_options *options, int option);
+
+/* NULL after a sentence on stderr. The daemon has answered once. */
+struct client *client_open(const struct client_options *options);
 void client_close(struct client *client);
 
 /* params is handed over, NULL: none. The result (new reference), or NULL with the answer's code in

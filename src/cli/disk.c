@@ -23,14 +23,14 @@ static const char disk_help[] =
 	"sluice disk attach --help and so on explain each.\n";
 
 static const char list_help[] =
-	"usage: sluice disk list [-r|--rpc-socket PATH] [--json]\n"
+	"usage: sluice disk list [OPTION...]\n"
 	"\n"
 	"Lists the block devices with size, kind, controller (and SCSI target), socket, and "
 	"whether\n"
 	"a machine is connected. Not on a terminal: one line each, cells separated by tabs.\n";
 
 static const char detach_help[] =
-	"usage: sluice disk detach [-r|--rpc-socket PATH] DISK\n"
+	"usage: sluice disk detach [OPTION...] DISK\n"
 	"\n"
 	"Takes DISK (a block device's name or its file) off its controllers. Controllers without "
 	"a\n"
@@ -39,29 +39,27 @@ static const char detach_help[] =
 
 /* Options that both have. -1: go on. */
 static int options_read(
-	int argc, char **argv, const char *help, const char **ret_path, bool *ret_json)
+	int argc, char **argv, const char *help, struct client_options *client, bool *ret_json)
 {
 	static char program[] = "sluice disk";
 	static const struct option options[] = {
-		{"rpc-socket", required_argument, NULL, 'r'},
+		CLIENT_LONG_OPTIONS,
 		{"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */
-	while ((option = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
-		if (option == 'r') {
-			*ret_path = optarg;
-		} else if (option == 'j' && ret_json) {
+	while ((option = getopt_long(argc, argv, CLIENT_SHORT_OPTIONS, options, NULL)) != -1) {
+		if (option == 'j' && ret_json) {
 			*ret_json = true;
 		} else if (option == 'h') {
 			printf("%s", help);
 			return CLI_OK;
-		} else {
-			if (option == 'j')
-				cli_error("--json is not for this command");
+		} else if (option == 'j') {
+			cli_error("--json is not for this command");
+			return CLI_USAGE;
+		} else if (!client_options_take(client, option)) {
 			return CLI_USAGE;
 		}
 	}
@@ -183,12 +181,12 @@ static void disks_print(const json_t *disks)
 
 int cli_disk_list(int argc, char **argv)
 {
-	const char *path = NULL;
+	struct client_options options = {0};
 	struct client *client;
 	struct model model;
 	json_t *disks;
 	bool json = false;
-	int rc = options_read(argc, argv, list_help, &path, &json);
+	int rc = options_read(argc, argv, list_help, &options, &json);
 
 	if (rc >= 0)
 		return rc;
@@ -196,7 +194,7 @@ int cli_disk_list(int argc, char **argv)
 		cli_error("disk list takes no '%s': see sluice disk list --help", argv[optind]);
 		return CLI_USAGE;
 	}
-	client = client_open(path);
+	client = client_open(&options);
 	if (!client || !model_load(client, &model)) {
 		if (client)
 			client_close(client);
@@ -272,13 +270,13 @@ static bool disk_detach(struct client *client, const struct model *model, const 
 
 int cli_disk_detach(int argc, char **argv)
 {
-	const char *path = NULL;
+	struct client_options options = {0};
 	struct client *client;
 	struct model model;
 	const json_t *bdev;
 	char *file;
 	bool ok = false;
-	int rc = options_read(argc, argv, detach_help, &path, NULL);
+	int rc = options_read(argc, argv, detach_help, &options, NULL);
 
 	if (rc >= 0)
 		return rc;
@@ -286,7 +284,7 @@ int cli_disk_detach(int argc, char **argv)
 		cli_error("name one disk: see sluice disk detach --help");
 		return CLI_USAGE;
 	}
-	client = client_open(path);
+	client = client_open(&options);
 	if (!client || !model_load(client, &model)) {
 		if (client)
 			client_close(client);

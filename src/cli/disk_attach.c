@@ -25,9 +25,7 @@ static const char help[] =
 	"\n"
 	"Puts DISK, a file, a device node or a block device of the daemon, on a controller and\n"
 	"prints the arguments with which QEMU gets it.\n"
-	"\n"
-	"  -r, --rpc-socket PATH  the daemon's management socket\n"
-	"      --bus scsi|blk     kind of a new controller (default: scsi)\n"
+	"\n" CLIENT_HELP "      --bus scsi|blk     kind of a new controller (default: scsi)\n"
 	"      --controller NAME  the controller, made unless it exists (default: DISK.scsi or\n"
 	"                         DISK.blk)\n"
 	"      --target N         SCSI target number (default: the lowest free)\n"
@@ -38,7 +36,7 @@ static const char help[] =
 
 struct attach {
 	/* what was asked for */
-	const char *rpc_socket;
+	struct client_options daemon;
 	const char *disk;
 	const char *bus; /* NULL: not said */
 	const char *controller; /* NULL: not said */
@@ -382,7 +380,7 @@ static bool attach_run(struct attach *attach)
 {
 	bool ok;
 
-	attach->client = client_open(attach->rpc_socket);
+	attach->client = client_open(&attach->daemon);
 	if (!attach->client)
 		return false;
 	ok = model_load(attach->client, &attach->model);
@@ -410,7 +408,7 @@ enum {
 };
 
 static const struct option long_options[] = {
-	{"rpc-socket", required_argument, NULL, 'r'},
+	CLIENT_LONG_OPTIONS,
 	{"bus", required_argument, NULL, OPTION_BUS},
 	{"controller", required_argument, NULL, OPTION_CONTROLLER},
 	{"target", required_argument, NULL, OPTION_TARGET},
@@ -418,7 +416,6 @@ static const struct option long_options[] = {
 	{"shared", no_argument, NULL, OPTION_SHARED},
 	{"size", required_argument, NULL, OPTION_SIZE},
 	{"json", no_argument, NULL, OPTION_JSON},
-	{"help", no_argument, NULL, 'h'},
 	{0},
 };
 
@@ -448,9 +445,6 @@ static bool size_read(struct attach *attach, const char *text)
 static bool option_take(struct attach *attach, int option)
 {
 	switch (option) {
-	case 'r':
-		attach->rpc_socket = optarg;
-		return true;
 	case OPTION_BUS:
 		attach->bus = optarg;
 		if (strcmp(optarg, "scsi") == 0 || strcmp(optarg, "blk") == 0)
@@ -474,7 +468,7 @@ static bool option_take(struct attach *attach, int option)
 		attach->json = true;
 		return true;
 	default:
-		return false;
+		return client_options_take(&attach->daemon, option);
 	}
 }
 
@@ -485,7 +479,7 @@ int cli_disk_attach(int argc, char **argv)
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */
-	while ((option = getopt_long(argc, argv, "r:h", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, CLIENT_SHORT_OPTIONS, long_options, NULL)) != -1) {
 		if (option == 'h') {
 			printf("%s", help);
 			return CLI_OK;

@@ -9,18 +9,18 @@
 #include "cli/cli_impl.h"
 
 static const char help[] =
-	"usage: sluice rpc [-r|--rpc-socket PATH] METHOD [JSON]\n"
+	"usage: sluice rpc [OPTION...] METHOD [JSON]\n"
 	"\n"
 	"Calls a method of the daemon with JSON (an object) as its parameters and prints the\n"
 	"result. 'sluice rpc rpc_get_methods' lists all methods.\n"
-	"\n"
+	"\n" CLIENT_HELP "\n"
 	"  sluice rpc bdev_get_bdevs\n"
 	"  sluice rpc bdev_null_create "
 	"'{\"name\":\"n0\",\"num_blocks\":2048,\"block_size\":512}'\n";
 
-static int rpc_call(const char *path, const char *method, json_t *params)
+static int rpc_call(const struct client_options *options, const char *method, json_t *params)
 {
-	struct client *client = client_open(path);
+	struct client *client = client_open(options);
 	json_t *result;
 
 	if (!client) {
@@ -45,24 +45,22 @@ int cli_rpc(int argc, char **argv)
 {
 	static char program[] = "sluice rpc";
 	static const struct option options[] = {
-		{"rpc-socket", required_argument, NULL, 'r'},
-		{"help", no_argument, NULL, 'h'},
+		CLIENT_LONG_OPTIONS,
 		{0},
 	};
-	const char *path = NULL;
+	struct client_options client = {0};
 	json_t *params = NULL;
 	json_error_t error;
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */
-	while ((option = getopt_long(argc, argv, "r:h", options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, CLIENT_SHORT_OPTIONS, options, NULL)) != -1) {
 		if (option == 'h') {
 			printf("%s", help);
 			return CLI_OK;
 		}
-		if (option != 'r')
+		if (!client_options_take(&client, option))
 			return CLI_USAGE;
-		path = optarg;
 	}
 	if (argc - optind < 1 || argc - optind > 2) {
 		cli_error("name one method and at most one JSON object; see sluice rpc --help");
@@ -77,5 +75,5 @@ int cli_rpc(int argc, char **argv)
 			return CLI_USAGE;
 		}
 	}
-	return rpc_call(path, argv[optind], params);
+	return rpc_call(&client, argv[optind], params);
 }

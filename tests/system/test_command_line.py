@@ -4,7 +4,9 @@
 import json
 import os
 import pty
+import socket as sockets
 import subprocess
+import threading
 
 import pytest
 
@@ -187,6 +189,9 @@ def test_an_attach_that_fails_says_why_and_leaves_nothing(shell, arguments, text
     ["rpc"],
     ["rpc", "a", "{}", "c"],
     ["rpc", "a", "{x"],
+    ["rpc", "--timeout", "0", "a"],
+    ["rpc", "--timeout", "soon", "a"],
+    ["disk", "list", "--timeout", "1s"],
     ["paint"],
 ])
 def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
@@ -206,6 +211,74 @@ def test_without_a_daemon_the_way_to_one_is_told(shell):
         if arguments[0] == "rpc":
             command = ["rpc", "--rpc-socket", "/nowhere/rpc", "x"]
         assert "sluice serve" in shell.bad(1, *command)
+
+
+@pytest.fixture
+def stranger(lab):
+    """What listens at the returned path takes connections and says what it is given to say."""
+    listener = sockets.socket(sockets.AF_UNIX)
+    listener.bind(str(lab.place / "stranger"))
+    listener.listen(1)
+
+    def serve(words):
+        with listener.accept()[0] as connection:
+            connection.sendall(words)
+            while connection.recv(4096):
+                pass
+
+    def start(words):
+        thread = threading.Thread(target=serve, args=(words,), daemon=True)
+        thread.start()
+        return lab.place / "stranger"
+
+    yield start
+    listener.close()
+
+
+@pytest.mark.parametrize("command", [["rpc", "bdev_get_bdevs"], ["disk", "list"],
+                                     ["disk", "attach", "x"], ["disk", "detach", "x"]])
+def test_a_peer_that_says_nothing_is_given_up(shell, stranger, command):
+    path = stranger(b"")
+    text = shell.bad(1, *command, "--rpc-socket", str(path), "--timeout", "1")
+    assert f"{path} does not answer within 1 s" in text and "--timeout" in text
+
+
+def test_a_peer_that_is_no_daemon_is_told_from_one(shell, stranger):
+    path = stranger(b"220 mail.example.org ESMTP\r\n")
+    assert "is no Sluice daemon" in shell.bad(1, "disk", "list", "-r", str(path))
+
+
+def test_a_daemon_with_all_its_clients_is_waited_for_with_a_limit(shell):
+    clients = []
+    for _ in range(64):
+        clients.append(sockets.socket(sockets.AF_UNIX))
+        clients[-1].connect(str(shell.daemon.rpc_socket))
+    text = shell.bad(1, "disk", "list", "--timeout", "1")
+    assert "maximum of clients" in text
+    done = subprocess.Popen([binary(), "disk", "list", "--json"], stdout=subprocess.PIPE,
+                            text=True, env=shell.environment)
+    with pytest.raises(subprocess.TimeoutExpired):
+        done.wait(0.5)
+    for client in clients:
+        client.close()
+    assert json.loads(done.communicate(timeout=20)[0]) == []
+
+
+def test_a_connection_that_is_never_accepted_is_given_up(shell, lab):
+    path = lab.place / "full"
+    with sockets.socket(sockets.AF_UNIX) as listener, sockets.socket(sockets.AF_UNIX) as first:
+        listener.bind(str(path))
+        listener.listen(0)
+        first.connect(str(path))
+        assert "does not answer within 1 s" in shell.bad(1, "disk", "list", "-r", str(path),
+                                                         "-t", "1")
+
+
+def test_an_operation_may_take_long_unless_a_limit_is_given(shell):
+    wait = '{"name":"none","timeout":2500}'
+    text = shell.bad(1, "rpc", "-t", "1", "bdev_get_bdevs", wait)
+    assert "no answer within 1 s" in text and "may still be done" in text
+    assert "(code -110)" in shell.bad(1, "rpc", "bdev_get_bdevs", wait)
 
 
 def test_rpc_prints_results_and_explains_errors(shell):
