@@ -36,6 +36,19 @@ extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
 extern const struct rpc_method vhost_methods[];
 extern const struct rpc_method vhost_list_methods[];
+extern const struct rpc_method vhost_queue_methods[];
+
+/* Of methods on controllers. */
+#define VHOST_DECODE_ERROR                                                                         \
+	{                                                                                          \
+		RPC_INVALID_PARAMS, "Invalid argument"                                             \
+	}
+
+/* The controller of that name, or NULL and the request answered. */
+struct vhost_controller *vhost_controller_find_or_fail(
+	struct control *control, struct rpc_request *request, const char *name);
+/* true, or an error with the code that vhost methods have. */
+void vhost_answer(struct rpc_request *request, int rc, const struct reason *reason);
 
 void framework_waiters_finish(struct control *control, bool initialised);
 

@@ -2,7 +2,8 @@
 /*
  * vhost_create_blk_controller, vhost_create_scsi_controller, vhost_start_scsi_controller,
  * vhost_scsi_controller_add_target, vhost_scsi_controller_remove_target, vhost_delete_controller,
- * and virtio_blk_create_transport. (The listings are in vhost_list.c.)
+ * and virtio_blk_create_transport. (The listings are in vhost_list.c,
+ * what is about queues in vhost_queues.c.)
  *
  * Every failure has the code -32602 and the C library's text, as clients know it.
  *
@@ -15,12 +16,7 @@
 
 #include "control/control_impl.h"
 
-#define VHOST_DECODE_ERROR                                                                         \
-	{                                                                                          \
-		RPC_INVALID_PARAMS, "Invalid argument"                                             \
-	}
-
-static void vhost_answer(struct rpc_request *request, int rc, const struct reason *reason)
+void vhost_answer(struct rpc_request *request, int rc, const struct reason *reason)
 {
 	if (rc)
 		rpc_request_fail_code(request, RPC_INVALID_PARAMS, rc, reason);
@@ -131,8 +127,7 @@ static void vhost_create_scsi_controller(
 
 /* ---- existing controllers ------------------------------------------------------------------ */
 
-/* NULL and answered when there is none. */
-static struct vhost_controller *controller_find(
+struct vhost_controller *vhost_controller_find_or_fail(
 	struct control *control, struct rpc_request *request, const char *name)
 {
 	struct vhost_controller *controller = vhost_controller_find(control->options.vhost, name);
@@ -160,7 +155,8 @@ static void vhost_start_scsi_controller(
 	struct rpc_request *request, const void *params, void *context)
 {
 	const struct ctrlr_params *wanted = params;
-	struct vhost_controller *controller = controller_find(context, request, wanted->ctrlr);
+	struct vhost_controller *controller =
+		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
 	struct reason reason = {0};
 
 	if (controller)
@@ -175,7 +171,8 @@ static void controller_deleted(void *arg, int rc)
 static void vhost_delete_controller(struct rpc_request *request, const void *params, void *context)
 {
 	const struct ctrlr_params *wanted = params;
-	struct vhost_controller *controller = controller_find(context, request, wanted->ctrlr);
+	struct vhost_controller *controller =
+		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
 
 	if (controller)
 		vhost_controller_delete(controller, controller_deleted, request);
@@ -227,7 +224,8 @@ static void vhost_scsi_controller_add_target(
 	struct rpc_request *request, const void *params, void *context)
 {
 	const struct add_target_params *wanted = params;
-	struct vhost_controller *controller = controller_find(context, request, wanted->ctrlr);
+	struct vhost_controller *controller =
+		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
 	struct target_call *call;
 
 	if (!controller)
@@ -265,7 +263,8 @@ static void vhost_scsi_controller_remove_target(
 	struct rpc_request *request, const void *params, void *context)
 {
 	const struct remove_target_params *wanted = params;
-	struct vhost_controller *controller = controller_find(context, request, wanted->ctrlr);
+	struct vhost_controller *controller =
+		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
 	struct target_call *call = controller ? target_call_create(request) : NULL;
 
 	if (call)

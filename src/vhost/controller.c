@@ -351,6 +351,11 @@ void vhost_controller_delete(struct vhost_controller *controller, done_fn done, 
 		controller_delete_run);
 }
 
+const char *vhost_controller_name(const struct vhost_controller *controller)
+{
+	return controller->name;
+}
+
 /* ---- listing ----------------------------------------------------------------------------- */
 
 static void controller_add_target_info(const struct scsi_device_target_info *target, void *arg)

@@ -66,6 +66,30 @@ void vhost_scsi_add_target(struct vhost_controller *controller, int target, cons
 void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target,
 	struct reason *reason, done_fn done, void *arg);
 
+/* By hand: the data reactor on that CPU (as framework_get_reactors numbers them) serves the queue,
+ * now and whenever it starts; it is not moved by load any more. cpu -1: no longer by hand. A queue
+ * that runs is moved live. -EINVAL: no such queue, or no such CPU among the controller's; -EBUSY:
+ * its requests did not end in time, or the guest is changing its queues; all is as it was. */
+void vhost_controller_place_queue(struct vhost_controller *controller, unsigned queue, int cpu,
+	struct reason *reason, done_fn done, void *arg);
+
+struct vhost_queue_info {
+	unsigned queue;
+	bool running; /* else the place it will have is known only when it is pinned */
+	bool pinned; /* by hand */
+	bool moving;
+	int cpu; /* -1: not known yet */
+	unsigned size;
+	unsigned in_flight;
+	uint64_t requests; /* since it started */
+	uint64_t bytes;
+	uint64_t moves; /* in this connection */
+};
+
+/* Queues that a front-end has set up, and those placed by hand. */
+void vhost_controller_for_each_queue(struct vhost_controller *controller,
+	void (*fn)(const struct vhost_queue_info *info, void *arg), void *arg);
+
 /* A connected front-end is disconnected (documented choice, rpc.md 14.5). Done when all is gone. */
 void vhost_controller_delete(struct vhost_controller *controller, done_fn done, void *arg);
 
@@ -73,6 +97,9 @@ struct vhost_controller *vhost_controller_find(struct vhost *vhost, const char *
 /* Sorted by name. */
 void vhost_controller_for_each(
 	struct vhost *vhost, void (*fn)(struct vhost_controller *controller, void *arg), void *arg);
+
+/* Valid until it is deleted. */
+const char *vhost_controller_name(const struct vhost_controller *controller);
 
 struct vhost_target_info {
 	unsigned target;

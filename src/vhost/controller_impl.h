@@ -34,6 +34,7 @@ struct vhost_controller {
 	enum vhost_kind kind;
 	struct cpu_set cpus;
 	bool has_cpus;
+	struct reactor *pins[VHOST_QUEUES_MAX]; /* queues placed by hand */
 	struct vhost_device *device;
 	struct log_limit log_limit; /* of lines that front-ends cause */
 

@@ -61,12 +61,39 @@ struct vhost_device_ops {
 	void (*destroy)(struct vhost_device *device, done_fn done, void *arg);
 };
 
+/* Somebody who waits until no ring of the device is on its way to another reactor. */
+struct vhost_moves_waiter {
+	struct vhost_moves_waiter *next;
+	done_fn done;
+	void *arg;
+};
+
 /* First member of a device model's own struct. */
 struct vhost_device {
 	const struct vhost_device_ops *ops;
 	struct vhost_session *session; /* the connected one, or NULL */
 	const char *name; /* of the controller, for log lines */
+
+	/* ring_relocate.c's */
+	unsigned moves; /* rings on their way to another reactor */
+	unsigned moves_held;
+	struct vhost_moves_waiter *moves_waiters;
 };
+
+/*
+ * While moves are held no ring of the device begins to move to another reactor, and those that do
+ * are soon where they will stay, whatever the storage does. So:
+ *
+ *	vhost_device_hold_moves(device);
+ *	if (device->moves)
+ *		AWAIT(f, vhost_device_await_moves(device, &waiter, flow_resume, f));
+ *	...
+ *	vhost_device_release_moves(device);
+ */
+void vhost_device_hold_moves(struct vhost_device *device);
+void vhost_device_await_moves(
+	struct vhost_device *device, struct vhost_moves_waiter *waiter, done_fn done, void *arg);
+void vhost_device_release_moves(struct vhost_device *device);
 
 /* For device models: the configuration space has changed (blk resize). Sends CONFIG_CHANGE_MSG
  * when the back channel is there, coalesced, again after rings start (reference 13.1). */

@@ -49,6 +49,7 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 		.control = vhost->control,
 		.placement = &vhost->placement,
 		.cpus = controller->has_cpus ? &controller->cpus : NULL,
+		.pins = controller->pins,
 		.device = controller->device,
 		.limits =
 			{

@@ -49,6 +49,26 @@ bool placement_allows(const struct placement *placement, const struct cpu_set *c
 	return allowed > 0 && allowed == cpu_set_count(cpus);
 }
 
+struct reactor *placement_find(
+	const struct placement *placement, const struct cpu_set *cpus, unsigned cpu)
+{
+	for (unsigned i = 0; i < placement->count; i++) {
+		if (placement_cpu(placement, i) == cpu)
+			return placement_is_allowed(placement, i, cpus) ? placement->reactors[i]
+									: NULL;
+	}
+	return NULL;
+}
+
+unsigned placement_cpu_of(const struct placement *placement, const struct reactor *reactor)
+{
+	unsigned i = 0;
+
+	while (i + 1 < placement->count && placement->reactors[i] != reactor)
+		i++;
+	return placement_cpu(placement, i);
+}
+
 struct reactor *placement_take(struct placement *placement, const struct cpu_set *cpus)
 {
 	unsigned best = placement->count;
@@ -62,6 +82,14 @@ struct reactor *placement_take(struct placement *placement, const struct cpu_set
 	invariant(best < placement->count);
 	placement->rings[best]++;
 	return placement->reactors[best];
+}
+
+void placement_add(struct placement *placement, struct reactor *reactor)
+{
+	for (unsigned i = 0; i < placement->count; i++) {
+		if (placement->reactors[i] == reactor)
+			placement->rings[i]++;
+	}
 }
 
 void placement_give(struct placement *placement, struct reactor *reactor)

@@ -25,6 +25,12 @@ void placement_fini(struct placement *placement);
 bool placement_allows(const struct placement *placement, const struct cpu_set *cpus);
 /* cpus as accepted by placement_allows. */
 struct reactor *placement_take(struct placement *placement, const struct cpu_set *cpus);
+/* The reactor that answers to that CPU, if the set allows it; NULL: there is none. */
+struct reactor *placement_find(
+	const struct placement *placement, const struct cpu_set *cpus, unsigned cpu);
+unsigned placement_cpu_of(const struct placement *placement, const struct reactor *reactor);
+/* One more on that reactor. */
+void placement_add(struct placement *placement, struct reactor *reactor);
 void placement_give(struct placement *placement, struct reactor *reactor);
 
 #endif

@@ -17,6 +17,9 @@
  * A ring whose memory goes away is closed, not broken: its base is kept, and it is opened again
  * when the memory is back. A start looks at the ring once without a kick (virtqueue_start).
  *
+ * A ring that runs is also moved to other reactors (ring_relocate.c), but not while rings settle:
+ * whoever settles them has a hold.
+ *
  * Freezing (the connection is gone) may overtake a move: the close awaits it before the virtqueue
  * is destroyed.
  */
@@ -162,13 +165,24 @@ void rings_freeze(struct vhost_session *s)
 		ring_freeze(&s->rings[i]);
 }
 
-static void ring_await_frozen(struct ring *ring, done_fn done, void *arg)
+void ring_await_frozen(struct ring *ring, done_fn done, void *arg)
 {
 	ring->frozen.done = done;
 	ring->frozen.arg = arg;
 }
 
 /* ---- one ring's move --------------------------------------------------------------------- */
+
+static struct reactor *ring_place(struct ring *ring)
+{
+	const struct session_options *options = &ring->session->options;
+	struct reactor *pin = options->pins[ring->index];
+
+	if (!pin)
+		return placement_take(options->placement, options->cpus);
+	placement_add(options->placement, pin);
+	return pin;
+}
 
 static int ring_create_vq(struct ring *ring)
 {
@@ -193,7 +207,7 @@ static int ring_create_vq(struct ring *ring)
 	return virtqueue_create(ring->ops, &config, &s->reason, &ring->vq);
 }
 
-static void ring_tell_started(struct ring *ring)
+void ring_tell_started(struct ring *ring)
 {
 	struct vhost_device *device = ring->session->device;
 
@@ -231,8 +245,7 @@ static enum flow_result ring_move_run(struct flow *f)
 		goto finish;
 	}
 
-	ring->reactor =
-		placement_take(ring->session->options.placement, ring->session->options.cpus);
+	ring->reactor = ring_place(ring);
 	AWAIT(f, ring->device->ops->ring_open(ring->device, ring->index, ring->reactor,
 			 ring->session->features, &ring->ops, &ring->context, flow_resume, f));
 	if (flow_failed(f))

@@ -10,6 +10,9 @@
  * Which logical unit: that of the address; I_T NEXUS RESET is about all of the target. Others who
  * share a unit hear of a reset, or of commands that were cleared, by unit attentions.
  *
+ * A request queue that moves to another reactor is for a moment in none of those places, so no move
+ * goes on beside a function.
+ *
  * Asynchronous notification: no event can be subscribed to, and nobody asks.
  */
 #include <string.h>
@@ -22,6 +25,7 @@ struct control_request {
 	struct message message;
 	struct scsi_device *device;
 	struct virtio_scsi_ctrl_tmf tmf;
+	struct vhost_moves_waiter moves;
 	struct scsi_address address;
 	struct scsi_abort abort;
 	unsigned index;
@@ -154,6 +158,10 @@ static enum flow_result control_tmf_run(struct flow *f)
 	struct control_request *request = container_of(f, struct control_request, flow);
 
 	FLOW_BEGIN(f);
+	vhost_device_hold_moves(&request->device->device);
+	if (request->device->device.moves)
+		AWAIT(f, vhost_device_await_moves(
+				 &request->device->device, &request->moves, flow_resume, f));
 	if (!control_prepare(request)) {
 		request->response = VIRTIO_SCSI_S_FUNCTION_REJECTED;
 		goto finish;
@@ -185,6 +193,7 @@ nexus:
 failed:
 	request->response = VIRTIO_SCSI_S_FAILURE;
 finish:
+	vhost_device_release_moves(&request->device->device);
 	control_send_answer(request);
 	FLOW_END(f);
 }

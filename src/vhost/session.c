@@ -115,12 +115,17 @@ static enum flow_result session_run(struct flow *f)
 			session_lost(s, f->rc);
 			break;
 		}
+		vhost_device_hold_moves(s->device);
+		if (s->device->moves)
+			AWAIT(f, vhost_device_await_moves(
+					 s->device, &s->moves_waiter, flow_resume, f));
 		session_begin_message(s);
 		if (session_message_waits(s)) {
 			AWAIT(f, message_run(s, flow_resume, f));
 			s->status = f->rc;
 		}
 		session_end_message(s);
+		vhost_device_release_moves(s->device);
 		if (s->ending || !s->reply_due)
 			continue;
 		AWAIT(f, connection_send(&s->conn, s->conn.header.request, VHOST_USER_REPLY_FLAGS,
@@ -130,7 +135,11 @@ static enum flow_result session_run(struct flow *f)
 			session_lost(s, f->rc);
 	}
 
+	vhost_device_hold_moves(s->device);
+	if (s->device->moves)
+		AWAIT(f, vhost_device_await_moves(s->device, &s->moves_waiter, flow_resume, f));
 	AWAIT(f, rings_settle(s, false, flow_resume, f));
+	vhost_device_release_moves(s->device);
 	s->device->ops->session_end(s->device);
 	s->device->session = NULL;
 	AWAIT(f, memory_put(&s->change, s->control, s->memory, flow_resume, f));

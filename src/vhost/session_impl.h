@@ -6,6 +6,7 @@
  *	messages.c	table of messages, what is due as an answer
  *	messages_device.c, messages_ring.c, messages_memory.c	what each message does
  *	ring.c		from what was told about a ring to a virtqueue that runs, and back
+ *	ring_relocate.c	a ring that runs moves to another reactor
  *	memory.c	tables of guest memory, their change while rings run
  *	memory_map.c	mapping and unmapping on workers
  *	backchannel.c	our requests to the front-end
@@ -57,6 +58,8 @@ struct ring {
 	struct reactor *reactor;
 	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;
 	struct connection_waiter frozen; /* who waits for RING_FROZEN */
+	struct relocation *relocation; /* to another reactor, under way */
+	uint64_t relocations;
 
 	/* the move under way */
 	struct flow flow;
@@ -84,6 +87,7 @@ struct session_options {
 	struct reactor *control;
 	struct placement *placement;
 	const struct cpu_set *cpus; /* borrowed; NULL: all */
+	struct reactor *const *pins; /* borrowed: of each queue, NULL: any */
 	struct vhost_device *device;
 	struct session_limits limits;
 	struct log_limit *log_limit; /* of the controller: connecting again does not reset it */
@@ -141,6 +145,8 @@ struct vhost_session {
 	void *settle_move_arg;
 	done_fn settle_done;
 	void *settle_arg;
+
+	struct vhost_moves_waiter moves_waiter;
 
 	struct flow flow; /* the session's life */
 	struct timer limit; /* of the message or reply at hand */
@@ -263,5 +269,17 @@ void rings_settle(struct vhost_session *s, bool may_open, done_fn done, void *ar
 /* Nothing is published to the guest any more, from soon on; session_abort. */
 void rings_freeze(struct vhost_session *s);
 bool rings_any_started(const struct vhost_session *s);
+/* For moves: done when a freeze under way (RING_FREEZING) is over. */
+void ring_await_frozen(struct ring *ring, done_fn done, void *arg);
+void ring_tell_started(struct ring *ring);
+
+/* ---- ring_relocate.c --------------------------------------------------------------------- */
+
+/* Moves a ring that runs to that reactor. -EBUSY at once, without done, while there is a hold or it
+ * is moving already. done: 0; -ECANCELED when requests in flight did not end within the limit or
+ * somebody took a hold, or why channels could not be opened: then it goes on where it was. reason
+ * is borrowed until done. */
+int ring_relocate(struct ring *ring, struct reactor *reactor, uint64_t limit_ns,
+	struct reason *reason, done_fn done, void *arg) MUST_CHECK;
 
 #endif

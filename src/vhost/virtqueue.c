@@ -28,7 +28,7 @@
 static const bool virtqueue_moves[VQ_STATES][VQ_STATES] = {
 	[VQ_CREATED] = {[VQ_RUNNING] = true},
 	[VQ_RUNNING] = {[VQ_DRAINING] = true},
-	[VQ_DRAINING] = {[VQ_PAUSED] = true, [VQ_CREATED] = true},
+	[VQ_DRAINING] = {[VQ_PAUSED] = true, [VQ_CREATED] = true, [VQ_RUNNING] = true},
 	[VQ_PAUSED] = {[VQ_RUNNING] = true, [VQ_DRAINING] = true},
 };
 
@@ -71,7 +71,7 @@ static void virtqueue_op_answer(struct message *message)
 	struct virtqueue_op *op = container_of(message, struct virtqueue_op, message);
 
 	op->busy = false;
-	op->done(op->arg, 0);
+	op->done(op->arg, op->rc);
 }
 
 static void virtqueue_op_finish(struct virtqueue *vq, enum virtqueue_op_kind kind)
@@ -89,6 +89,7 @@ static void virtqueue_op_start(struct virtqueue *vq, enum virtqueue_op_kind kind
 
 	invariant(!op->busy);
 	op->busy = true;
+	op->rc = 0;
 	op->vq = vq;
 	op->origin = reactor_self();
 	op->done = done;
@@ -176,6 +177,12 @@ static bool virtqueue_has_to_repeat(const struct virtqueue *vq)
 	return vq->held && vq->ops->handle && inflight_left(vq) > 0 && !vq->broken && !vq->frozen;
 }
 
+static void virtqueue_unwatch(struct virtqueue *vq)
+{
+	if (vq->kick.armed)
+		reactor_unwatch(vq->reactor, &vq->kick);
+}
+
 static void virtqueue_drained(struct virtqueue *vq)
 {
 	if (vq->poller.state != POLLER_STOPPED)
@@ -184,14 +191,17 @@ static void virtqueue_drained(struct virtqueue *vq)
 	case VQ_OP_PAUSE:
 		virtqueue_set_state(vq, VQ_PAUSED);
 		break;
+	case VQ_OP_LEAVE:
+		virtqueue_unwatch(vq);
+		virtqueue_set_state(vq, VQ_PAUSED);
+		break;
 	case VQ_OP_STOP:
 		vq->base = vq->ring->base(vq);
-		if (vq->kick.armed)
-			reactor_unwatch(vq->reactor, &vq->kick);
+		virtqueue_unwatch(vq);
 		virtqueue_set_state(vq, VQ_CREATED);
 		break;
 	default:
-		invariant(!"a queue drains for pause or stop");
+		invariant(!"a queue drains for pause, leave or stop");
 	}
 	virtqueue_op_finish(vq, vq->draining_for);
 }
@@ -526,6 +536,43 @@ void virtqueue_release(struct virtqueue *vq, done_fn done, void *arg)
 	virtqueue_op_start(vq, VQ_OP_RELEASE, virtqueue_release_run, done, arg);
 }
 
+static void virtqueue_leave_run(struct message *message)
+{
+	virtqueue_drain(virtqueue_of_message(message), VQ_OP_LEAVE);
+}
+
+void virtqueue_leave(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_LEAVE, virtqueue_leave_run, done, arg);
+}
+
+/* A publish step that is still deferred finds the queue running and does what it always does. */
+static void virtqueue_stay_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	if (vq->state == VQ_DRAINING && vq->draining_for == VQ_OP_LEAVE) {
+		virtqueue_run(vq);
+		vq->op[VQ_OP_LEAVE].rc = -ECANCELED;
+		virtqueue_op_finish(vq, VQ_OP_LEAVE);
+	}
+	virtqueue_op_finish(vq, VQ_OP_STAY);
+}
+
+void virtqueue_stay(struct virtqueue *vq, done_fn done, void *arg)
+{
+	virtqueue_op_start(vq, VQ_OP_STAY, virtqueue_stay_run, done, arg);
+}
+
+void virtqueue_enter(
+	struct virtqueue *vq, struct reactor *reactor, void *device, done_fn done, void *arg)
+{
+	invariant(vq->state == VQ_PAUSED && vq->in_flight == 0);
+	vq->reactor = reactor;
+	vq->device = device;
+	virtqueue_resume(vq, done, arg);
+}
+
 static void virtqueue_freeze_run(struct message *message)
 {
 	struct virtqueue *vq = virtqueue_of_message(message);
@@ -556,8 +603,7 @@ static void virtqueue_set_kick_run(struct message *message)
 {
 	struct virtqueue *vq = virtqueue_of_message(message);
 
-	if (vq->kick.armed)
-		reactor_unwatch(vq->reactor, &vq->kick);
+	virtqueue_unwatch(vq);
 	vq->kick.fd = vq->op[VQ_OP_SET_KICK].fd;
 	/* A kick may have gone to the old one: look once. */
 	if (vq->poller.state == POLLER_COLD)

@@ -6,11 +6,12 @@
  * Owner: one data reactor at a time, whose thread alone touches the ring and the requests. The
  * control reactor creates it, sends it to a reactor (virtqueue_start), and gets it back drained
  * (virtqueue_stop). In between it may be paused (ENABLE 0, a change of memory, a move to another
- * reactor): nothing is fetched, and what was in flight has ended, before pause is done.
+ * reactor): nothing is fetched, and what was in flight has ended, before pause is done. leave and
+ * enter take it to another reactor; a leave that has not drained yet can be taken back (stay).
  *
  *	CREATED --start--> RUNNING --pause--> DRAINING --in flight 0--> PAUSED --resume--> RUNNING
- *	                      |  ^                                        |
- *	                      |  +----------------------------------------+
+ *	                      |  ^               |                        |
+ *	                      |  +-----stay------+------------------------+
  *	                      +--(violation by the driver)--> BROKEN: fetches nothing, requests in
  *	flight end normally; stop still works. stop is allowed once it runs and drains first.
  *
@@ -135,6 +136,14 @@ void virtqueue_resume(struct virtqueue *vq, done_fn done, void *arg);
 void virtqueue_repeat(struct virtqueue *vq, done_fn done, void *arg);
 /* Held, after repeat: takes new requests from now on. */
 void virtqueue_release(struct virtqueue *vq, done_fn done, void *arg);
+/* Running: drains as pause does, then belongs to no reactor until virtqueue_enter. -ECANCELED: it
+ * was told to stay before it had drained, and runs on where it was. */
+void virtqueue_leave(struct virtqueue *vq, done_fn done, void *arg);
+/* A leave under way is given up, if it has not drained yet; its own done tells. */
+void virtqueue_stay(struct virtqueue *vq, done_fn done, void *arg);
+/* It has left: runs on that reactor from now on, with that context of the device's. */
+void virtqueue_enter(
+	struct virtqueue *vq, struct reactor *reactor, void *device, done_fn done, void *arg);
 /* From done on nothing is published, signalled or written to the guest any more. Then stop it: its
  * requests end silently. */
 void virtqueue_freeze(struct virtqueue *vq, done_fn done, void *arg);

@@ -30,6 +30,8 @@ enum virtqueue_op_kind {
 	VQ_OP_STOP,
 	VQ_OP_PAUSE,
 	VQ_OP_RESUME,
+	VQ_OP_LEAVE,
+	VQ_OP_STAY,
 	VQ_OP_FREEZE,
 	VQ_OP_REPEAT,
 	VQ_OP_RELEASE,
@@ -45,6 +47,7 @@ struct virtqueue_op {
 	struct reactor *origin;
 	bool busy;
 	int fd;
+	int rc; /* of the answer */
 	done_fn done;
 	void *arg;
 };

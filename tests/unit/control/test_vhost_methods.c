@@ -206,6 +206,44 @@ static void listings_and_transports_are_as_clients_expect(void **state)
 	world_end(world);
 }
 
+static void queues_are_placed_and_listed_before_they_are_there(void **state)
+{
+	static const struct exchange exchanges[] = {
+		{"vhost_create_blk_controller", "{\"ctrlr\":\"b\",\"dev_name\":\"n0\"}",
+			TRUE_RESULT},
+		{"vhost_create_scsi_controller", "{\"ctrlr\":\"s\"}", TRUE_RESULT},
+		{"vhost_get_queues", NULL,
+			"\"result\":[{\"ctrlr\":\"b\",\"queues\":[]},"
+			"{\"ctrlr\":\"s\",\"queues\":[]}]"},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":3,\"cpu\":0}",
+			TRUE_RESULT},
+		{"vhost_get_queues", "{\"ctrlr\":\"b\"}",
+			"\"result\":[{\"ctrlr\":\"b\",\"queues\":[{\"queue\":3,\"cpu\":0,"
+			"\"pinned\":true,\"running\":false,\"moving\":false,\"size\":0,"
+			"\"inflight\":0,\"requests\":0,\"bytes\":0,\"moves\":0}]}]"},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":3}",
+			TRUE_RESULT},
+		{"vhost_get_queues", "{\"ctrlr\":\"b\"}",
+			"\"result\":[{\"ctrlr\":\"b\",\"queues\":[]}]"},
+		{"vhost_get_queues", "{\"ctrlr\":\"zz\"}", V_NO_DEVICE},
+		{"vhost_get_queues", "{\"ctrlr\":1}", V_INVALID},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"zz\",\"queue\":0,\"cpu\":0}",
+			V_NO_DEVICE},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"cpu\":0}", V_INVALID},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":0,\"cpu\":1}",
+			V_INVALID},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":64,\"cpu\":0}",
+			V_INVALID},
+		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":-1,\"cpu\":0}",
+			V_INVALID},
+	};
+	struct world *world = world_start(false);
+
+	EXPECT(world, make_devices);
+	EXPECT(world, exchanges);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +252,7 @@ int main(void)
 		cmocka_unit_test(the_ninth_target_of_any_number_finds_no_space),
 		cmocka_unit_test(a_removed_device_disappears_from_its_controllers),
 		cmocka_unit_test(listings_and_transports_are_as_clients_expect),
+		cmocka_unit_test(queues_are_placed_and_listed_before_they_are_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
