@@ -95,6 +95,12 @@ void reactor_destroy(struct reactor *reactor)
 	free(reactor);
 }
 
+void reactor_interrupt(struct reactor *reactor)
+{
+	if (reactor->thread)
+		reactor->os->ops->thread_interrupt(reactor->os, reactor->thread);
+}
+
 static bool reactor_step(void *arg)
 {
 	return reactor_turn(arg);
@@ -264,6 +270,8 @@ bool reactor_turn(struct reactor *reactor)
 		atomic_store_explicit(&reactor->asleep, false, memory_order_relaxed);
 	reactor_account(reactor);
 	reactor->stats.turns++;
+	atomic_store_explicit(
+		&reactor->turns, (uint32_t)reactor->stats.turns, memory_order_relaxed);
 	timer_run_due(reactor);
 	reactor_run_messages(reactor);
 	poller_poll_all(reactor);

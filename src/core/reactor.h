@@ -114,9 +114,10 @@ struct reactor {
 	void *thread;
 	struct message stop_message;
 
-	/* written by other threads */
+	/* shared with other threads */
 	CACHE_ALIGNED struct mpsc messages;
 	_Atomic bool asleep;
+	_Atomic uint32_t turns; /* begun; own thread writes, the watchdog reads */
 	_Atomic uint32_t senders; /* inside reactor_send */
 };
 
@@ -135,6 +136,9 @@ bool reactor_turn(struct reactor *reactor);
 
 /* Any thread. Messages of one sender run in the order they were sent. */
 void reactor_send(struct reactor *reactor, struct message *message);
+
+/* Any other thread: a call that waits in this one, if any, fails with EINTR. */
+void reactor_interrupt(struct reactor *reactor);
 
 /* Own thread. A copy; from another thread send a message. */
 void reactor_get_stats(const struct reactor *reactor, struct reactor_stats *ret_stats);

@@ -208,7 +208,8 @@ struct os_ops {
 	/* eventfds */
 	int (*event_create)(struct os *os, int *ret_fd);
 	/* Adds 1 without blocking; a saturated counter is success. A pipe or socket takes 8 bytes.
-	 */
+	 * Somebody who shares the descriptor can make it block all the same: -EINTR when it was
+	 * thread_interrupt that ended the wait. */
 	int (*event_signal)(struct os *os, int fd);
 	/* Makes a descriptor from outside safe for event_signal and OS_WATCH_EVENT: refuses regular
 	 * files and directories with -EPERM, sets O_NONBLOCK. */
@@ -238,6 +239,8 @@ struct os_ops {
 	int (*thread_start)(
 		struct os *os, const struct os_thread_options *options, void **ret_thread);
 	void (*thread_join)(struct os *os, void *thread);
+	/* Any thread: a call in which that thread waits is given up. */
+	void (*thread_interrupt)(struct os *os, void *thread);
 	void (*work_queue)(struct os *os, struct os_work *work); /* any thread */
 };
 
@@ -252,7 +255,8 @@ struct os_real_options {
 
 /* The kernel. One per process is enough; destroy after all rings and threads are gone. When
  * io_uring is asked for but refused by the kernel, the other variant is used and a notice is
- * logged. From then on SIGPIPE and SIGXFSZ are ignored where they had their default action.
+ * logged. From then on SIGPIPE and SIGXFSZ are ignored where they had their default action, and
+ * SIGUSR2 is taken for thread_interrupt.
  * -errno with a sentence. */
 int os_real_create(const struct os_real_options *options, struct reason *reason,
 	struct os **ret_os) MUST_CHECK;

@@ -57,6 +57,7 @@ static const struct os_ops real_ops = {
 	.ring_wake = ring_wake,
 	.thread_start = real_thread_start,
 	.thread_join = real_thread_join,
+	.thread_interrupt = real_thread_interrupt,
 	.work_queue = real_work_queue,
 };
 
@@ -107,6 +108,7 @@ int os_real_create(const struct os_real_options *options, struct reason *reason,
 		goto destroy_workers;
 	signal_ignore(SIGPIPE);
 	signal_ignore(SIGXFSZ);
+	thread_interrupt_install();
 	real->ops = real_ops;
 	engine_choose(real, options->io_uring);
 	real->os.ops = &real->ops;

@@ -198,6 +198,9 @@ bool event_drain(int fd);
 
 int real_thread_start(struct os *os, const struct os_thread_options *options, void **ret_thread);
 void real_thread_join(struct os *os, void *thread);
+void real_thread_interrupt(struct os *os, void *thread);
+/* The handler that it needs. */
+void thread_interrupt_install(void);
 /* pthread_create with all signals blocked that are not the thread's own fault. cpu -1: anywhere. */
 int thread_create(const char *name, int cpu, void *(*run)(void *arg), void *arg,
 	pthread_t *ret_thread) MUST_CHECK;

@@ -2,7 +2,8 @@
 /*
  * Threads of reactors: a pthread that calls a step until it returns false. Signals are for the
  * thread that runs main: all others block them, except those that a thread causes itself (SIGBUS
- * from a guest's memory that has shrunk must reach the handler on the thread that touched it).
+ * from a guest's memory that has shrunk must reach the handler on the thread that touched it) and
+ * the one that interrupts it.
  */
 #include "os/real_impl.h"
 
@@ -39,14 +40,17 @@ static int attr_set_cpu(pthread_attr_t *attr, int cpu)
 	return -rc;
 }
 
+#define INTERRUPT_SIGNAL SIGUSR2
+
 static void signals_block(sigset_t *ret_before)
 {
-	static const int own_fault[] = {SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+	static const int taken[] = {
+		SIGBUS, SIGSEGV, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, INTERRUPT_SIGNAL};
 	sigset_t set;
 
 	sigfillset(&set);
-	for (size_t i = 0; i < ARRAY_SIZE(own_fault); i++)
-		sigdelset(&set, own_fault[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(taken); i++)
+		sigdelset(&set, taken[i]);
 	pthread_sigmask(SIG_BLOCK, &set, ret_before);
 }
 
@@ -112,4 +116,24 @@ void real_thread_join(struct os *os, void *arg)
 
 	pthread_join(thread->thread, NULL);
 	free(thread);
+}
+
+static void interrupt_taken(int number)
+{
+}
+
+/* A handler, though it does nothing, and without SA_RESTART: the call that waits ends. */
+void thread_interrupt_install(void)
+{
+	struct sigaction action = {.sa_handler = interrupt_taken};
+
+	sigemptyset(&action.sa_mask);
+	sigaction(INTERRUPT_SIGNAL, &action, NULL);
+}
+
+void real_thread_interrupt(struct os *os, void *arg)
+{
+	struct real_thread *thread = arg;
+
+	pthread_kill(thread->thread, INTERRUPT_SIGNAL);
 }

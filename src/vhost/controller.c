@@ -51,9 +51,13 @@ static int vhost_init(struct vhost *vhost, const struct vhost_options *options)
 	rc = placement_init(&vhost->placement, options->data_reactors, options->data_reactor_count);
 	if (rc)
 		goto free_dir;
-	rc = vhost->os->ops->event_create(vhost->os, &vhost->sigbus_fd);
+	rc = watchdog_init(&vhost->watchdog, options->control, options->data_reactors,
+		options->data_reactor_count);
 	if (rc)
 		goto fini_placement;
+	rc = vhost->os->ops->event_create(vhost->os, &vhost->sigbus_fd);
+	if (rc)
+		goto fini_watchdog;
 	rc = sigbus_install();
 	if (rc)
 		goto close_event;
@@ -64,6 +68,8 @@ static int vhost_init(struct vhost *vhost, const struct vhost_options *options)
 
 close_event:
 	vhost->os->ops->close(vhost->os, vhost->sigbus_fd);
+fini_watchdog:
+	watchdog_fini(&vhost->watchdog);
 fini_placement:
 	placement_fini(&vhost->placement);
 free_dir:
@@ -93,6 +99,7 @@ static void vhost_free(struct vhost *vhost)
 		reactor_unwatch(vhost->control, &vhost->sigbus_watch);
 	sigbus_uninstall();
 	vhost->os->ops->close(vhost->os, vhost->sigbus_fd);
+	watchdog_fini(&vhost->watchdog);
 	placement_fini(&vhost->placement);
 	free(vhost->socket_dir);
 	free(vhost);

@@ -6,6 +6,7 @@
 #ifndef VHOST_CONTROLLER_IMPL_H
 #define VHOST_CONTROLLER_IMPL_H
 
+#include "core/watchdog.h"
 #include "vhost/controller.h"
 #include "vhost/session_impl.h"
 
@@ -19,6 +20,8 @@ struct vhost {
 	unsigned next_vid;
 	int sigbus_fd; /* signalled by the handler of sigbus.c */
 	struct os_watch sigbus_watch;
+	struct watchdog watchdog; /* over the data reactors, while a front-end is connected */
+	unsigned sessions;
 	/* vhost_destroy */
 	struct flow flow;
 	bool destroying;

@@ -41,11 +41,19 @@ static void virtqueue_set_state(struct virtqueue *vq, enum virtqueue_state state
 static void virtqueue_signal(struct virtqueue *vq)
 {
 	struct os *os = vq->reactor->os;
+	int rc;
 
 	if (vq->call_fd < 0)
 		return;
-	if (os->ops->event_signal(os, vq->call_fd) < 0)
-		vq->call_fd = -1; /* the front-end closed its end: nobody listens */
+	rc = os->ops->event_signal(os, vq->call_fd);
+	if (likely(rc == 0))
+		return;
+	vq->call_fd = -1; /* or the front-end closed its end: nobody listens */
+	if (rc == -EINTR)
+		log_limited(&vq->log_limit, LOG_WARNING,
+			"%s: the front-end has made its call descriptor block: the guest is not "
+			"signalled there any more",
+			vq->name);
 }
 
 void virtqueue_set_broken(struct virtqueue *vq, const char *reason, uint64_t value)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Conformance checklist, items 18 to 28: when a ring runs, and how it stops. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -469,6 +470,38 @@ static void item_27(void **state)
 	server_stop(&server);
 }
 
+/* Both ends of a call descriptor are one open file: what we asked for can be taken back. */
+static void make_blocking_and_full(int fd)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	int flags = fcntl(fd, F_GETFL);
+
+	fe_eventfd_drain(fd);
+	assert_int_equal(write(fd, &most, sizeof(most)), sizeof(most));
+	assert_int_equal(fcntl(fd, F_SETFL, flags & ~O_NONBLOCK), 0);
+}
+
+static void call_descriptor_blocks(void **state)
+{
+	struct server server;
+	struct fe *fe;
+	struct fe_blk blks[3];
+	uint8_t data[3][512];
+
+	server_start(&server, FE_BUS_BLK);
+	fe = server_open(&server);
+	check_io(fe, 0, 1);
+	make_blocking_and_full(fe->ring[0]->call_fd);
+	init_reads(blks, data, 3);
+	for (unsigned i = 0; i < 3; i++) {
+		fe_ring_interrupts(fe->ring[0], true);
+		submit(fe, 0, &blks[i].io);
+		finish(fe, 0, &blks[i].io);
+	}
+	server_close(fe);
+	server_stop(&server);
+}
+
 static void item_28(void **state)
 {
 	static const enum fe_bus buses[] = {FE_BUS_BLK, FE_BUS_SCSI};
@@ -540,6 +573,8 @@ int main(void)
 		{"24.26 GET_VRING_BASE is answered for unconfigured rings and twice", item_26, NULL,
 			NULL, NULL},
 		{"24.27 a new call descriptor is signalled once", item_27, NULL, NULL, NULL},
+		{"19 a call descriptor that blocks does not stop the thread for long",
+			call_descriptor_blocks, NULL, NULL, NULL},
 		{"24.28 RESET_DEVICE keeps memory, at any time and repeatedly", item_28, NULL, NULL,
 			NULL},
 	};

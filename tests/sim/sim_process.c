@@ -229,6 +229,11 @@ static void process_thread_join(struct os *os, void *thread_arg)
 	free(thread);
 }
 
+/* Nothing of the simulation waits inside a call. */
+static void process_thread_interrupt(struct os *os, void *thread_arg)
+{
+}
+
 bool sim_thread_is_runnable(const struct sim_thread *thread)
 {
 	return !thread->ring || thread->deadline_ns <= thread->process->sim->now_ns ||
@@ -349,5 +354,6 @@ static const struct os_ops process_ops = {
 	.ring_wake = sim_ring_wake,
 	.thread_start = process_thread_start,
 	.thread_join = process_thread_join,
+	.thread_interrupt = process_thread_interrupt,
 	.work_queue = process_work_queue,
 };

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -76,6 +77,43 @@ static void a_thread_is_named_pinned_and_deaf_to_signals(void **state)
 	assert_false(sigismember(&observer.blocked, SIGSEGV));
 	pthread_sigmask(SIG_BLOCK, NULL, &mine);
 	assert_false(sigismember(&mine, SIGTERM));
+}
+
+struct blocked {
+	struct os *os;
+	int fd;
+	int rc;
+	atomic_bool ended;
+};
+
+static bool blocked_step(void *arg)
+{
+	struct blocked *blocked = arg;
+
+	blocked->rc = blocked->os->ops->event_signal(blocked->os, blocked->fd);
+	atomic_store(&blocked->ended, true);
+	return false;
+}
+
+static void a_thread_that_waits_in_a_call_is_interrupted(void **state)
+{
+	const uint64_t most = UINT64_MAX - 1;
+	struct fixture *f = *state;
+	struct blocked blocked = {.os = f->os, .fd = eventfd(UINT32_MAX, EFD_CLOEXEC)};
+	struct os_thread_options options = {
+		.name = "blocked", .cpu = -1, .step = blocked_step, .arg = &blocked};
+	void *thread;
+
+	assert_int_equal(write(blocked.fd, &(uint64_t){most - UINT32_MAX}, 8), 8);
+	assert_int_equal(f->os->ops->thread_start(f->os, &options, &thread), 0);
+	/* One that comes before the call is lost: nobody but a watchdog may rely on it. */
+	for (unsigned i = 0; i < 5000 && !atomic_load(&blocked.ended); i++) {
+		f->os->ops->thread_interrupt(f->os, thread);
+		usleep(1000);
+	}
+	f->os->ops->thread_join(f->os, thread);
+	assert_int_equal(blocked.rc, -EINTR);
+	close(blocked.fd);
 }
 
 static void a_cpu_that_is_not_there_is_refused(void **state)
@@ -271,6 +309,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(a_thread_is_named_pinned_and_deaf_to_signals),
+		FIXTURE_TEST(a_thread_that_waits_in_a_call_is_interrupted),
 		FIXTURE_TEST(a_cpu_that_is_not_there_is_refused),
 		FIXTURE_TEST(work_runs_elsewhere_and_side_by_side),
 		FIXTURE_TEST(more_work_than_workers_is_all_done),
