@@ -164,24 +164,31 @@ int size_parse(const char *text, uint64_t *ret_bytes)
 void size_format(uint64_t bytes, char *buf, size_t size)
 {
 	static const char units[] = "KMGTPE";
+	unsigned i = ARRAY_SIZE(units) - 1; /* units[i - 1] is the unit; 0: bytes */
+	uint64_t unit, whole, rest, tenths;
 
-	for (unsigned i = ARRAY_SIZE(units) - 1; i-- > 0;) {
-		uint64_t unit = UINT64_C(1) << ((i + 1) * 10);
-		uint64_t tenths;
-
-		if (bytes < unit)
-			continue;
-		if (bytes % unit == 0) {
-			snprintf(buf, size, "%" PRIu64 "%c", bytes / unit, units[i]);
-			return;
+	while (i && bytes < UINT64_C(1) << i * 10)
+		i--;
+	unit = UINT64_C(1) << i * 10;
+	whole = bytes / unit;
+	rest = bytes % unit;
+	/* Up to 2^60 * 10 + 2^59. */
+	tenths = (rest * 10 + unit / 2) / unit;
+	if (rest && tenths * unit != rest * 10) {
+		if (tenths == 10) {
+			tenths = 0;
+			whole++;
 		}
-		/* One decimal only where it is exact. */
-		tenths = bytes % unit * 10;
-		if (bytes % unit <= UINT64_MAX / 10 && tenths % unit == 0) {
-			snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "%c", bytes / unit,
-				tenths / unit, units[i]);
-			return;
+		if (whole == 1024 && i < ARRAY_SIZE(units) - 1) {
+			whole = 1;
+			i++;
 		}
+		snprintf(buf, size, "~%" PRIu64 ".%" PRIu64 "%c", whole, tenths, units[i - 1]);
+	} else if (rest) {
+		snprintf(buf, size, "%" PRIu64 ".%" PRIu64 "%c", whole, tenths, units[i - 1]);
+	} else if (i) {
+		snprintf(buf, size, "%" PRIu64 "%c", whole, units[i - 1]);
+	} else {
+		snprintf(buf, size, "%" PRIu64, bytes);
 	}
-	snprintf(buf, size, "%" PRIu64, bytes);
 }

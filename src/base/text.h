@@ -36,7 +36,8 @@ void cpu_set_format(const struct cpu_set *set, char *buf, size_t size);
  * -EINVAL when malformed, -ERANGE beyond 64 bits. */
 int size_parse(const char *text, uint64_t *ret_bytes) MUST_CHECK;
 
-/* The shortest exact form with one decimal at most: "512K", "10G", "1.5G", "1000". */
+/* In the largest unit it fills, with one decimal at most: "512K", "10G", "1.5G", "1000". What that
+ * cannot say exactly is rounded and says so: "~476.8G". */
 void size_format(uint64_t bytes, char *buf, size_t size);
 
 #endif

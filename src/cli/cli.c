@@ -45,6 +45,14 @@ int cli_main(int argc, char **argv)
 		printf("sluice %s\n", SLUICE_VERSION);
 		return CLI_OK;
 	}
+	for (int i = 1; i < argc; i++) {
+		if (!cli_text_is_utf8(argv[i])) {
+			cli_error("argument %d is not UTF-8, and JSON carries nothing else: rename "
+				  "what it names",
+				i);
+			return CLI_USAGE;
+		}
+	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return commands[i].run(argc - 1, argv + 1);

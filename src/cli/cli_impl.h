@@ -67,23 +67,34 @@ struct model {
 bool model_load(struct client *client, struct model *model);
 void model_free(struct model *model);
 
-/* Borrowed; NULL: there is none. */
+/* Borrowed; NULL: there is none. By name, alias or UUID. */
 const json_t *model_bdev(const struct model *model, const char *name);
-/* The one over that file (absolute path). */
+/* The one over that file (absolute path, or a link to what is there). */
 const json_t *model_bdev_of_file(const struct model *model, const char *filename);
-/* Where a disk is attached: objects with bus, controller, socket, connected, target. A new
- * reference. */
-json_t *places_of_bdev(const struct model *model, const char *name);
 const json_t *model_controller(const struct model *model, const char *name);
+
+/* What a word on the command line means: a block device by its name, or a file, whose absolute path
+ * is in *ret_file (to be freed; NULL: no file was meant or it does not exist) and whose block
+ * device in *ret_bdev, if it has one. file_is_open: only a file that has one can be meant. False
+ * after a sentence on stderr: it may be two things. */
+bool disk_word_find(const struct model *model, const char *word, bool file_is_open,
+	const json_t **ret_bdev, char **ret_file);
 
 /* A text member, "" when absent. */
 const char *json_member_text(const json_t *object, const char *name);
+const char *bdev_filename(const json_t *bdev);
+bool bdev_is_read_only(const json_t *bdev);
 /* Of a controller: its SCSI targets (array), or NULL when it is a block controller. */
 const json_t *controller_targets(const json_t *controller);
 /* Of a block controller: the device's name, "" after its removal. */
 const char *controller_bdev(const json_t *controller);
 bool controller_is_connected(const json_t *controller);
-const char *bdev_filename(const json_t *bdev);
+bool controller_is_empty(const json_t *controller); /* no disk on it */
+
+/* A place is where a disk is attached, or could be: an object with bus, controller, socket,
+ * connected, of a SCSI controller also target, of a disk also readonly. New references. */
+json_t *places_of_bdev(const struct model *model, const json_t *bdev);
+json_t *place_of_controller(const json_t *controller, const json_t *target);
 
 /* ---- output.c ---------------------------------------------------------------------------- */
 
@@ -91,6 +102,9 @@ const char *bdev_filename(const json_t *bdev);
 void cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 void json_print(const json_t *value); /* indented, with a newline */
+/* JSON can carry no other. */
+bool cli_text_is_utf8(const char *text);
+void shell_print(const char *word); /* quoted for a shell */
 
 /* Rows of text; on a terminal in columns under the head, elsewhere one tab between cells. */
 void table_print(const char *const *head, unsigned columns, const json_t *rows);

@@ -127,37 +127,12 @@ static void attach_name_bdev(struct attach *attach)
 
 static void attach_take_bdev(struct attach *attach, const json_t *bdev)
 {
-	const json_t *specific = json_object_get(bdev, "driver_specific");
-
 	snprintf(attach->bdev, sizeof(attach->bdev), "%s", json_member_text(bdev, "name"));
-	attach->bdev_readonly =
-		json_is_true(json_object_get(json_object_get(specific, "aio"), "readonly"));
+	attach->bdev_readonly = bdev_is_read_only(bdev);
 }
 
 static bool attach_open_file(struct attach *attach)
 {
-	const json_t *open_already;
-
-	if (attach->size_bytes && !attach_make_file(attach))
-		return false;
-	attach->file = realpath(attach->disk, NULL);
-	if (!attach->file) {
-		cli_error("there is neither a block device nor a file %s: give --size to make the "
-			  "file, or see sluice disk list",
-			attach->disk);
-		return false;
-	}
-	open_already = model_bdev_of_file(&attach->model, attach->file);
-	if (open_already && attach->made_file) {
-		cli_error("a file %s that has been removed is still open as disk %s: detach that "
-			  "first",
-			attach->file, json_member_text(open_already, "name"));
-		return false;
-	}
-	if (open_already) {
-		attach_take_bdev(attach, open_already);
-		return true;
-	}
 	attach_name_bdev(attach);
 	attach->bdev_readonly = attach->readonly;
 	attach->made_bdev = attach_call(attach, "bdev_aio_create",
@@ -167,17 +142,41 @@ static bool attach_open_file(struct attach *attach)
 	return attach->made_bdev;
 }
 
-static bool attach_find_bdev(struct attach *attach)
+static bool attach_check_word(const struct attach *attach, const json_t *bdev)
 {
-	const json_t *bdev = model_bdev(&attach->model, attach->disk);
-
-	if (!bdev)
-		return attach_open_file(attach);
-	if (attach->size_bytes) {
-		cli_error(
-			"%s is a block device that exists already: leave out --size", attach->disk);
+	if (bdev && !attach->file && attach->size_bytes) {
+		cli_error("%s is a block device that exists already: leave out --size, or say ./%s "
+			  "for a file",
+			attach->disk, attach->disk);
 		return false;
 	}
+	if (bdev && attach->made_file) {
+		cli_error("a file %s that has been removed is still open as disk %s: detach that "
+			  "first",
+			attach->file, json_member_text(bdev, "name"));
+		return false;
+	}
+	if (!bdev && !attach->file) {
+		cli_error("there is neither a block device nor a file %s: give --size to make the "
+			  "file, or see sluice disk list",
+			attach->disk);
+		return false;
+	}
+	return true;
+}
+
+static bool attach_find_bdev(struct attach *attach)
+{
+	const json_t *bdev;
+
+	if (attach->size_bytes && !model_bdev(&attach->model, attach->disk) &&
+		!attach_make_file(attach))
+		return false;
+	if (!disk_word_find(&attach->model, attach->disk, false, &bdev, &attach->file) ||
+		!attach_check_word(attach, bdev))
+		return false;
+	if (!bdev)
+		return attach_open_file(attach);
 	attach_take_bdev(attach, bdev);
 	return true;
 }
@@ -185,7 +184,8 @@ static bool attach_find_bdev(struct attach *attach)
 /* Two machines that write one disk, unaware of each other, destroy what is on it. */
 static bool attach_check_sharing(const struct attach *attach)
 {
-	json_t *places = places_of_bdev(&attach->model, attach->bdev);
+	const json_t *bdev = model_bdev(&attach->model, attach->bdev);
+	json_t *places = bdev ? places_of_bdev(&attach->model, bdev) : json_array();
 	const char *controller = json_member_text(json_array_get(places, 0), "controller");
 	bool ok = json_array_size(places) == 0 || attach->shared || attach->readonly ||
 		  attach->bdev_readonly;
@@ -315,7 +315,6 @@ static json_t *qemu_arguments(const struct attach *attach, const char *socket)
 static void attach_print(const struct attach *attach, const char *socket, const json_t *arguments)
 {
 	size_t i;
-	json_t *argument;
 
 	if (attach->scsi)
 		printf("%s is target %d of the SCSI controller %s.\n", attach->bdev, attach->target,
@@ -329,9 +328,11 @@ static void attach_print(const struct attach *attach, const char *socket, const 
 	}
 	printf("Give QEMU these arguments (2G is the size of the machine's memory, as in -m "
 	       "2G):\n");
-	json_array_foreach(arguments, i, argument)
-		printf(i % 2 ? " '%s'%s" : "\n  %s", json_string_value(argument),
-			i % 2 && i + 1 < json_array_size(arguments) ? " \\" : "");
+	for (i = 0; i + 1 < json_array_size(arguments); i += 2) {
+		printf("%s\n  %s ", i ? " \\" : "",
+			json_string_value(json_array_get(arguments, i)));
+		shell_print(json_string_value(json_array_get(arguments, i + 1)));
+	}
 	printf("\n");
 }
 

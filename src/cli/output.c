@@ -26,6 +26,26 @@ void json_print(const json_t *value)
 	printf("\n");
 }
 
+bool cli_text_is_utf8(const char *text)
+{
+	json_t *string = json_string(text);
+
+	json_decref(string);
+	return string != NULL;
+}
+
+void shell_print(const char *word)
+{
+	putchar('\'');
+	for (; *word; word++) {
+		if (*word == '\'')
+			printf("'\\''"); /* ends the quotes, a quote, begins them again */
+		else
+			putchar(*word);
+	}
+	putchar('\'');
+}
+
 /* Characters, not bytes: what follows the first byte of one has its two high bits 10. */
 static unsigned text_width(const char *text)
 {

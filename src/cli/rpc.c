@@ -41,6 +41,27 @@ static int rpc_call(const struct client_options *options, const char *method, js
 	return result ? CLI_OK : CLI_FAILED;
 }
 
+/* NULL after a sentence on stderr. */
+static json_t *params_read(const char *text)
+{
+	json_error_t error;
+	json_t *params = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+
+	if (json_is_object(params))
+		return params;
+	if (params)
+		cli_error(
+			"the parameters are an object, such as '{\"name\":\"n0\"}', not %s", text);
+	else if (json_error_code(&error) == json_error_duplicate_key)
+		cli_error("a parameter comes twice (%s): say it once", error.text);
+	else
+		cli_error("the parameters are not JSON (%s at character %d): put them in single "
+			  "quotes",
+			error.text, error.position);
+	json_decref(params);
+	return NULL;
+}
+
 int cli_rpc(int argc, char **argv)
 {
 	static char program[] = "sluice rpc";
@@ -50,7 +71,6 @@ int cli_rpc(int argc, char **argv)
 	};
 	struct client_options client = {0};
 	json_t *params = NULL;
-	json_error_t error;
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */
@@ -67,13 +87,9 @@ int cli_rpc(int argc, char **argv)
 		return CLI_USAGE;
 	}
 	if (argc - optind == 2) {
-		params = json_loads(argv[optind + 1], 0, &error);
-		if (!params) {
-			cli_error("the parameters are not JSON (%s at character %d): put them in "
-				  "single quotes",
-				error.text, error.position);
+		params = params_read(argv[optind + 1]);
+		if (!params)
 			return CLI_USAGE;
-		}
 	}
 	return rpc_call(&client, argv[optind], params);
 }

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from .executable import binary
+from .patience import wait_until
 
 
 class Shell:
@@ -58,10 +59,11 @@ def test_a_disk_is_made_attached_listed_and_detached(shell):
     assert image.stat().st_size == 64 << 20 and image.stat().st_blocks == 0
     assert json.loads(shell.good("disk", "list", "--json")) == [{
         "name": "vm1", "size_bytes": 64 << 20, "kind": "AIO disk", "file": str(image),
+        "readonly": False,
         "attached": [{"bus": "scsi", "controller": "vm1.scsi", "socket": str(socket),
-                      "connected": False, "target": 0}]}]
+                      "connected": False, "target": 0, "readonly": False}]}]
     assert shell.good("disk", "list") == \
-        f"vm1\t64M\tAIO disk\tscsi\tvm1.scsi:0\tnone\t{socket}\n"
+        f"vm1\t64M\tAIO disk\trw\tscsi\tvm1.scsi:0\tnone\t{socket}\n"
     shell.good("disk", "detach", "vm1")
     assert shell.state() == ([], [], ["vm1.img"])
 
@@ -123,6 +125,113 @@ def test_output_that_cannot_be_written_is_a_failure(shell):
     assert done.returncode == 1 and "could not be written" in done.stderr
 
 
+def test_a_word_that_means_a_disk_and_a_file_is_not_guessed_at(shell):
+    shell.good("rpc", "bdev_null_create", '{"name":"data","num_blocks":8,"block_size":512}')
+    (shell.place / "data").write_bytes(bytes(4096))
+    before = shell.state()
+    text = shell.bad(1, "disk", "attach", "data")
+    uuid = shell.daemon.call("bdev_get_bdevs")[0]["uuid"]
+    assert "./data" in text and uuid in text
+    assert shell.state() == before
+    assert json.loads(shell.good("disk", "attach", "--json", "./data"))["disk"] == "data-2"
+    assert json.loads(shell.good("disk", "attach", "--json", uuid))["disk"] == "data"
+    assert "./data" in shell.bad(1, "disk", "detach", "data")
+    shell.good("disk", "detach", "./data")
+    shell.good("disk", "detach", "data")  # the file is no disk any more
+    assert shell.daemon.call("vhost_get_controllers") == []
+
+
+def test_a_link_to_an_attached_file_is_that_disk(shell):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    (shell.place / "soft.img").symlink_to("vm1.img")
+    os.link(shell.place / "vm1.img", shell.place / "hard.img")
+    for link in ("soft.img", "hard.img"):
+        assert "vm1 is on controller vm1.scsi already" in shell.bad(1, "disk", "attach", link)
+    shell.good("disk", "detach", "hard.img")
+    assert shell.daemon.call("bdev_get_bdevs") == []
+
+
+def test_a_disk_is_detached_by_its_file_after_the_file_is_gone(shell):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    (shell.place / "vm1.img").unlink()
+    shell.good("disk", "detach", "vm1.img")
+    assert shell.daemon.call("bdev_get_bdevs") == []
+
+
+def test_printed_arguments_are_what_a_shell_makes_of_them(shell):
+    name = "it's, \"5$\" & `a` \\ b"
+    told = json.loads(shell.good("disk", "attach", "--json", "--size", "1M", "--controller", name,
+                                 "x.img"))
+    shell.good("disk", "detach", "x")
+    text = shell.good("disk", "attach", "--controller", name, "x.img")
+    command = text[text.index("  -object"):]
+    done = subprocess.run(["sh", "-c", "printf '%s\\n' " + command], capture_output=True, text=True,
+                          check=True)
+    assert done.stdout.splitlines() == told["qemu"]
+    assert f"path={told['socket']}".replace(",", ",,") in told["qemu"][5]
+
+
+@pytest.fixture
+def machine(shell):
+    """Connects as a machine does that has started."""
+    connections = []
+
+    def connect(controller):
+        connections.append(sockets.socket(sockets.AF_UNIX))
+        connections[-1].connect(str(shell.daemon.vhost_dir / controller))
+        wait_until(lambda: shell.daemon.call("vhost_get_controllers", name=controller)[0]
+                   ["sessions"], 5, "connected")
+        return connections[-1]
+
+    yield connect
+    for connection in connections:
+        connection.close()
+
+
+@pytest.mark.parametrize("bus", ["scsi", "blk"])
+def test_a_disk_of_a_connected_machine_is_taken_away_only_by_force(shell, machine, bus):
+    shell.good("disk", "attach", "--bus", bus, "--size", "1M", "vm1.img")
+    machine(f"vm1.{bus}")
+    before = shell.state()
+    text = shell.bad(1, "disk", "detach", "vm1")
+    assert f"a machine is connected to vm1.{bus}" in text and "--force" in text
+    assert shell.state() == before
+    shell.good("disk", "detach", "--force", "vm1")
+    assert shell.daemon.call("bdev_get_bdevs") == []
+
+
+def test_a_controller_that_lost_its_disk_is_listed_used_again_and_deleted(shell, machine):
+    shell.good("disk", "attach", "--controller", "vm", "--size", "1M", "a.img")
+    connection = machine("vm")
+    assert "sluice disk detach vm " in shell.good("disk", "detach", "--force", "a")
+    socket = shell.daemon.vhost_dir / "vm"
+    assert shell.good("disk", "list") == f"-\t-\t-\t-\tscsi\tvm\tconnected\t{socket}\n"
+    assert "sees the disk now" in shell.good("disk", "attach", "--controller", "vm", "a.img")
+    assert "is a controller with a disk" in shell.bad(1, "disk", "detach", "vm")
+    shell.good("disk", "detach", "--force", "a")
+    assert "--force" in shell.bad(1, "disk", "detach", "vm")
+    connection.close()
+    wait_until(lambda: "connected" not in shell.good("disk", "list"), 5, "gone")
+    shell.good("disk", "detach", "vm")
+    assert shell.daemon.call("vhost_get_controllers") == []
+
+
+def test_names_that_json_cannot_carry_are_refused(shell):
+    before = shell.state()
+    for arguments in (["disk", "attach", "--size", "1M", b"caf\xe9.img"],
+                      ["disk", "attach", "--size", "1M", "--controller", b"caf\xe9", "x.img"],
+                      ["disk", "detach", b"caf\xe9"], ["rpc", b"caf\xe9"]):
+        assert "is not UTF-8" in shell.bad(2, *arguments)
+    assert shell.state() == before
+    odd = shell.place / os.fsdecode(b"caf\xe9")
+    odd.mkdir()
+    (odd / "x.img").write_bytes(bytes(4096))
+    done = subprocess.run([binary(), "disk", "attach", "x.img"], capture_output=True, text=True,
+                          check=False, timeout=20, env=shell.environment, cwd=odd)
+    assert done.returncode == 1 and "is not UTF-8" in done.stderr
+    assert shell.state() == before
+
+
 def test_files_of_one_name_in_two_places_are_two_disks(shell):
     for directory in ("one", "two"):
         (shell.place / directory).mkdir()
@@ -146,6 +255,16 @@ def test_readonly_reaches_the_device_and_the_controller(shell):
     controller, = shell.daemon.call("vhost_get_controllers")
     assert bdev["driver_specific"]["aio"]["readonly"] is True
     assert controller["backend_specific"]["block"]["readonly"] is True
+    listed, = json.loads(shell.good("disk", "list", "--json"))
+    assert listed["readonly"] is True and listed["attached"][0]["readonly"] is True
+
+
+def test_a_list_tells_which_machine_may_write(shell):
+    shell.good("disk", "attach", "--size", "1M", "rw.img")
+    shell.good("disk", "attach", "--bus", "blk", "--readonly", "rw.img")
+    rows = [line.split("\t") for line in shell.good("disk", "list").splitlines()]
+    assert {(row[5], row[3]) for row in rows} == {("rw.blk", "ro"), ("rw.scsi:0", "rw")}
+
 
 
 @pytest.mark.parametrize("arguments, text", [
@@ -171,6 +290,12 @@ def test_an_attach_that_fails_says_why_and_leaves_nothing(shell, arguments, text
     assert shell.state() == before
 
 
+def test_what_is_wrong_with_parameters_is_said(shell):
+    assert "are an object" in shell.bad(2, "rpc", "bdev_get_bdevs", "5")
+    assert "comes twice" in shell.bad(2, "rpc", "bdev_get_bdevs", '{"name":"a","name":"b"}')
+    assert "are not JSON" in shell.bad(2, "rpc", "bdev_get_bdevs", "{name:a}")
+
+
 @pytest.mark.parametrize("arguments", [
     ["disk"],
     ["disk", "move"],
@@ -189,6 +314,10 @@ def test_an_attach_that_fails_says_why_and_leaves_nothing(shell, arguments, text
     ["rpc"],
     ["rpc", "a", "{}", "c"],
     ["rpc", "a", "{x"],
+    ["rpc", "a", "5"],
+    ["rpc", "a", "[5]"],
+    ["rpc", "a", "null"],
+    ["rpc", "a", '{"x":1,"x":2}'],
     ["rpc", "--timeout", "0", "a"],
     ["rpc", "--timeout", "soon", "a"],
     ["disk", "list", "--timeout", "1s"],
@@ -303,6 +432,7 @@ def test_a_list_on_a_terminal_is_a_table(shell):
                 lines.append(line.decode().rstrip("\r\n"))
         except OSError:  # how a terminal says that it is closed
             pass
-    assert lines[0].split() == ["DISK", "SIZE", "KIND", "BUS", "CONTROLLER", "MACHINE", "SOCKET"]
+    assert lines[0].split() == ["DISK", "SIZE", "KIND", "ACCESS", "BUS", "CONTROLLER", "MACHINE",
+                                "SOCKET"]
     assert lines[0].index("SIZE") == lines[1].index("1M")
     assert lines[0].index("SOCKET") == lines[1].index("/")
