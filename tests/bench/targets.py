@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The targets that the bench drives: how each is started, given a disk, and stopped.
+"""The targets that the bench drives: how each is started, given its disks, and stopped.
 
-Only one runs at a time, pinned to one core, and each run starts a fresh process, so that nothing
-of one peer is left when the next is measured. A target says in `describe` what it was started as.
+Only one runs at a time, pinned to its cores, and each start is a fresh process, so that nothing of
+one peer is left when the next is measured. One start serves all setups of a group; those that are
+not being measured have listening sockets and nothing else. A target says in `describe` what it was
+started as.
+
+Sluice and SPDK are set up by the same calls of the same JSON-RPC; that they can be is a promise of
+ours which this keeps honest.
 """
+import dataclasses
 import json
 import os
 import shutil
@@ -12,11 +18,33 @@ import subprocess
 import time
 
 NULL_BYTES = 4 << 30
-START_SECONDS = 10
+MALLOC_BYTES = 256 << 20
+START_SECONDS = 20
+BLOCK_SIZES = {"zram": 4096}    # what the device itself has; 512 elsewhere
 
 
 class TargetError(Exception):
     """A target could not be started or configured; the text says what to do."""
+
+
+class NotOffered(TargetError):
+    """The target does not have what a cell needs: no failure, the cell is left out for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What a target has to serve. `path` is the file or device of disks that need one."""
+
+    bus: str
+    disk: str                   # null, malloc, file, zram
+    path: str = None
+    guests: int = 1             # with a controller and a disk each
+    packed: bool = False
+    queues: int = 1             # of a guest; only the storage daemon has to be told
+
+    @property
+    def label(self):
+        return f"{self.bus}{'-packed' if self.packed else ''}-{self.disk}-{self.guests}"
 
 
 def wait_for(condition, process, what, log):
@@ -38,37 +66,10 @@ def tail(path):
         return "(no log)"
 
 
-def pinned(core, argv):
-    return argv if core is None else ["taskset", "-c", str(core)] + argv
-
-
-class Target:
-    """One started process. `socket` is where its disk is served, `rpc` its JSON-RPC socket."""
-
-    rpc = None
-
-    def __init__(self, folder, core):
-        self.folder = folder
-        self.core = core
-        self.process = None
-        self.socket = None
-        self.log = os.path.join(folder, f"{self.name}.log")
-
-    def spawn(self, argv):
-        with open(self.log, "w", encoding="utf-8") as log:
-            self.process = subprocess.Popen(pinned(self.core, argv), stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=log)
-
-    def stop(self):
-        if self.process is None:
-            return
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process = None
+def pinned(cores, argv):
+    """On these cores, and before ordinary programs of the machine where that is permitted."""
+    first = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
+    return first + (["taskset", "-c", ",".join(map(str, cores))] if cores else []) + argv
 
 
 def call(path, method, **params):
@@ -78,7 +79,7 @@ def call(path, method, **params):
         request["params"] = params
     answer = b""
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(20)
         sock.connect(path)
         sock.sendall(json.dumps(request).encode())
         while True:
@@ -96,31 +97,63 @@ def call(path, method, **params):
     return reply["result"]
 
 
-class Sluice(Target):
-    name = "sluice"
-    buses = ("blk", "scsi")
+class Target:
+    """One started process; `rpc` is its JSON-RPC socket."""
 
-    def __init__(self, folder, core, build, poll):
-        super().__init__(folder, core)
-        self.program = os.path.join(build, "sluice")
-        self.poll = poll
-        self.describe = f"sluice serve --poll {poll}"
+    name = None
+    buses = ("blk", "scsi")
+    rpc = None
+
+    def __init__(self, folder, cores):
+        self.folder = folder
+        self.cores = cores
+        self.process = None
+        self.sockets = []
+        self.log = os.path.join(folder, f"{self.name}.log")
 
     def missing(self):
-        return None if os.access(self.program, os.X_OK) else f"{self.program} is not built"
+        """Why it cannot be measured here, or None."""
+        return None
 
-    def start(self, bus, device, path):
-        state = os.path.join(self.folder, "state")
-        shutil.rmtree(state, ignore_errors=True)
-        os.makedirs(state)
-        self.rpc = os.path.join(self.folder, "rpc.sock")
-        if os.path.exists(self.rpc):
-            os.unlink(self.rpc)
-        mask = 1 << (self.core or 0)
-        self.spawn([self.program, "serve", "--rpc-socket", self.rpc, "--vhost-dir", self.folder,
-                    "--state-dir", state, "-m", hex(mask), "--poll", self.poll])
-        wait_for(self.answers, self.process, self.name, self.log)
-        self.configure(bus, device, path)
+    def can(self, setup):
+        """Whether it serves such a thing at all."""
+        return setup.bus in self.buses
+
+    def spawn(self, argv):
+        with open(self.log, "w", encoding="utf-8") as log:
+            self.process = subprocess.Popen(pinned(self.cores, argv), stdin=subprocess.DEVNULL,
+                                            stdout=log, stderr=log)
+
+    def start(self, setups):
+        raise NotImplementedError
+
+    def stop(self):
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+        for path in self.sockets:
+            if os.path.exists(path):
+                os.unlink(path)
+        self.sockets = []
+
+    def pattern(self, setup):
+        """The sockets of a setup for vhost-bench: %u is the guest's number."""
+        return os.path.join(self.folder, f"{self.name}-{setup.label}-%u")
+
+    def socket(self, setup, guest=0):
+        path = self.pattern(setup).replace("%u", str(guest))
+        self.sockets.append(path)
+        return path
+
+
+class RpcTarget(Target):
+    """A daemon that is given its disks by SPDK's JSON-RPC."""
 
     def answers(self):
         try:
@@ -128,19 +161,71 @@ class Sluice(Target):
         except (OSError, TargetError):
             return False
 
-    def configure(self, bus, device, path):
-        if device == "null":
-            call(self.rpc, "bdev_null_create", name="disk", num_blocks=NULL_BYTES // 512,
+    def fresh_rpc(self):
+        self.rpc = os.path.join(self.folder, f"{self.name}.rpc")
+        if os.path.exists(self.rpc):
+            os.unlink(self.rpc)
+
+    def configure(self, setups):
+        disks = set()
+        for setup in setups:
+            for guest in range(setup.guests):
+                disk = f"{setup.disk}{guest}"
+                if disk not in disks:
+                    self.create_disk(setup, disk)
+                    disks.add(disk)
+                name = os.path.basename(self.socket(setup, guest))
+                self.create_controller(setup, name, disk)
+
+    def create_disk(self, setup, name):
+        if setup.disk == "null":
+            call(self.rpc, "bdev_null_create", name=name, num_blocks=NULL_BYTES // 512,
+                 block_size=512)
+        elif setup.disk == "malloc":
+            call(self.rpc, "bdev_malloc_create", name=name, num_blocks=MALLOC_BYTES // 512,
                  block_size=512)
         else:
-            call(self.rpc, "bdev_aio_create", name="disk", filename=path, block_size=512)
-        if bus == "blk":
-            call(self.rpc, "vhost_create_blk_controller", ctrlr="bench", dev_name="disk")
+            call(self.rpc, "bdev_uring_create", name=name, filename=setup.path,
+                 block_size=BLOCK_SIZES.get(setup.disk, 512))
+
+    def create_controller(self, setup, name, disk):
+        if setup.bus == "blk":
+            call(self.rpc, "vhost_create_blk_controller", ctrlr=name, dev_name=disk,
+                 **self.ring_params(setup))
         else:
-            call(self.rpc, "vhost_create_scsi_controller", ctrlr="bench")
-            call(self.rpc, "vhost_scsi_controller_add_target", ctrlr="bench", scsi_target_num=0,
-                 bdev_name="disk")
-        self.socket = os.path.join(self.folder, "bench")
+            call(self.rpc, "vhost_create_scsi_controller", ctrlr=name)
+            call(self.rpc, "vhost_scsi_controller_add_target", ctrlr=name, scsi_target_num=0,
+                 bdev_name=disk)
+
+    def ring_params(self, setup):
+        """How packed rings are asked for, where they must be."""
+        return {"packed_ring": True} if setup.packed else {}
+
+
+class Sluice(RpcTarget):
+    def __init__(self, folder, cores, build, poll="adaptive", name="sluice"):
+        self.name = name
+        super().__init__(folder, cores)
+        self.program = os.path.join(build, "sluice")
+        self.poll = poll
+        self.describe = f"sluice serve --poll {poll}"
+
+    def missing(self):
+        return None if os.access(self.program, os.X_OK) else f"{self.program} is not built"
+
+    def ring_params(self, setup):
+        return {}                   # packed rings are there for whoever negotiates them
+
+    def start(self, setups):
+        state = os.path.join(self.folder, "state")
+        shutil.rmtree(state, ignore_errors=True)
+        os.makedirs(state)
+        self.fresh_rpc()
+        mask = sum(1 << core for core in self.cores or (0,))
+        self.spawn([self.program, "serve", "--rpc-socket", self.rpc, "--vhost-dir", self.folder,
+                    "--state-dir", state, "-m", hex(mask), "--poll", self.poll])
+        wait_for(self.answers, self.process, self.name, self.log)
+        self.configure(setups)
 
 
 class StorageDaemon(Target):
@@ -149,8 +234,8 @@ class StorageDaemon(Target):
     name = "qemu-storage-daemon"
     buses = ("blk",)
 
-    def __init__(self, folder, core):
-        super().__init__(folder, core)
+    def __init__(self, folder, cores):
+        super().__init__(folder, cores)
         self.program = shutil.which(self.name) or self.name
         self.describe = "qemu-storage-daemon with an iothread, null-co or file with io_uring"
 
@@ -159,22 +244,30 @@ class StorageDaemon(Target):
             return None
         return f"{self.name} is not installed (Debian package qemu-system-common)"
 
-    def start(self, bus, device, path):
-        self.socket = os.path.join(self.folder, "qsd.sock")
+    def can(self, setup):
+        return setup.bus == "blk" and setup.disk != "malloc" and not setup.packed
+
+    def start(self, setups):
         ready = os.path.join(self.folder, "qsd.pid")
-        for stale in (self.socket, ready):
-            if os.path.exists(stale):
-                os.unlink(stale)
-        if device == "null":
-            # Like Sluice's null: what is read is not touched.
-            disk = f"driver=null-co,read-zeroes=off,size={NULL_BYTES},node-name=disk"
-        else:
-            disk = ("driver=file,aio=io_uring,cache.direct=on,auto-read-only=off,"
-                    f"filename={path},node-name=disk")
+        if os.path.exists(ready):
+            os.unlink(ready)
+        argv = [self.program, "--pidfile", ready, "--object", "iothread,id=worker"]
+        for setup in setups:
+            for guest in range(setup.guests):
+                node = f"{setup.label}-{guest}"
+                argv += ["--blockdev", self.blockdev(setup, node), "--export",
+                         f"type=vhost-user-blk,id=export-{node},node-name={node},writable=on,"
+                         f"iothread=worker,num-queues={setup.queues},addr.type=unix,"
+                         f"addr.path={self.socket(setup, guest)}"]
         # Its pid file is written when everything on the command line is there.
-        self.spawn([self.program, "--pidfile", ready, "--object", "iothread,id=worker",
-                    "--blockdev", disk, "--export",
-                    "type=vhost-user-blk,id=bench,node-name=disk,writable=on,iothread=worker,"
-                    f"num-queues=1,addr.type=unix,addr.path={self.socket}"])
-        wait_for(lambda: os.path.exists(ready) and os.path.exists(self.socket), self.process,
-                 self.name, self.log)
+        self.spawn(argv)
+        wait_for(lambda: os.path.exists(ready), self.process, self.name, self.log)
+
+    @staticmethod
+    def blockdev(setup, name):
+        if setup.disk == "null":
+            # Like the others' null: what is read is not touched.
+            return f"driver=null-co,read-zeroes=off,size={NULL_BYTES},node-name={name}"
+        driver = "host_device" if setup.disk == "zram" else "file"
+        return (f"driver={driver},aio=io_uring,cache.direct=on,auto-read-only=off,"
+                f"filename={setup.path},node-name={name}")

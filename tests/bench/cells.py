@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What is measured: the cells of the matrix, in groups that are started together.
+
+A cell is one figure's worth of work: a setup of the target and the options of the load. A group is
+what one start of a target serves. Both say nothing about targets; a group may name the few that it
+is about. The cells of a section differ in what its plot has on its axes.
+"""
+import dataclasses
+
+from targets import Setup
+
+DEPTHS = (1, 32, 128)
+EVERYONE = ("sluice", "spdk", "qemu-storage-daemon")
+KIB = 1024
+IDLE_PER_GUEST = 50          # every target offers as many queues
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    section: str
+    setup: Setup
+    rw: str = "randread"
+    block_size: int = 4 * KIB
+    depth: int = 32
+    guests: int = 1
+    queues: int = 1
+    interarrival_us: float = 0
+    load: tuple = ()            # further options of vhost-bench
+
+    @property
+    def coordinates(self):
+        """What tells it from the others, in the result and in the history."""
+        return {"section": self.section, "bus": self.setup.bus, "disk": self.setup.disk,
+                "rings": "packed" if self.setup.packed else "split", "rw": self.rw,
+                "block_size": self.block_size, "depth": self.depth, "guests": self.guests,
+                "queues": self.queues, "interarrival_us": self.interarrival_us}
+
+    def arguments(self):
+        argv = ["--bus", self.setup.bus, "--rw", self.rw, "--block-size", str(self.block_size),
+                "--depth", str(self.depth), "--guests", str(self.guests),
+                "--queues", str(self.queues)]
+        if self.setup.packed:
+            argv.append("--packed")
+        if self.interarrival_us:
+            argv += ["--interarrival-us", str(self.interarrival_us)]
+        return argv + list(self.load)
+
+
+@dataclasses.dataclass
+class Group:
+    title: str
+    cells: list
+    peers: tuple = EVERYONE
+    rounds: int = None          # None: as the bench was told
+    seconds: float = None
+
+    @property
+    def setups(self):
+        return list(dict.fromkeys(cell.setup for cell in self.cells))
+
+
+def requests(options):
+    """4 KiB requests on memory and nothing: what a request costs."""
+    cells = []
+    for disk in ("null", "malloc"):
+        for bus in options.bus:
+            for packed in (False, True):
+                setup = Setup(bus, disk, packed=packed)
+                modes = ("randread",) if packed or options.quick else ("randread", "randwrite")
+                depths = (32,) if packed and options.quick else options.depth
+                cells += [Cell("requests", setup, rw, depth=depth)
+                          for rw in modes for depth in depths]
+    return Group("4 KiB requests: null and memory", cells)
+
+
+def storage(options, paths):
+    """4 KiB requests on what the kernel serves."""
+    cells = []
+    depths = (32,) if options.quick else options.depth
+    buses = options.bus[:1] if options.quick else options.bus
+    for disk, path in paths.items():
+        for bus in buses:
+            setup = Setup(bus, disk, path)
+            # Reads first: zram stores what the load writes in less space than what it was given.
+            cells += [Cell("storage", setup, rw, depth=depth)
+                      for rw in ("randread", "randwrite") for depth in depths]
+    return Group("4 KiB requests: storage of the kernel", cells)
+
+
+def large(options, paths):
+    """Sequential: the memory's or the device's speed."""
+    cells = []
+    disks = {"malloc": None, **{d: p for d, p in paths.items() if d == "file"}}
+    for disk, path in disks.items():
+        for bus in options.bus[:1] if options.quick else options.bus:
+            setup = Setup(bus, disk, path)
+            cells += [Cell("large", setup, rw, size * KIB, depth)
+                      for size, depth in ((128, 16), (1024, 4)) for rw in ("read", "write")]
+    return Group("large sequential requests", cells)
+
+
+def guests(options):
+    """One data thread, more and more guests; the depth of each keeps all of them hot."""
+    counts = (1, 16, 64) if options.quick else (1, 2, 4, 8, 16, 32, 48, 64, 128, 256)
+    cells = []
+    for bus in options.bus[:1] if options.quick else options.bus:
+        setup = Setup(bus, "null", guests=max(counts))
+        cells += [Cell("guests", setup, depth=8, guests=count) for count in counts]
+    return Group("guests on one data thread", cells, ("sluice", "spdk"))
+
+
+def queues(options):
+    counts = (1, 16) if options.quick else (1, 2, 4, 8, 16, 32, 64)
+    setup = Setup(options.bus[0], "null", queues=max(counts))
+    cells = [Cell("queues", setup, depth=8, queues=count) for count in counts]
+    return Group("queues of one guest", cells)
+
+
+def idle_queues(options):
+    """A busy queue beside idle ones: of the same guest and of others."""
+    setup = Setup(options.bus[0], "null", guests=1 + 1000 // IDLE_PER_GUEST)
+    counts = (0, 1000) if options.quick else (0, 10, 100, 500, 1000)
+    cells = [Cell("idle queues", setup, depth=32, load=beside(count)) for count in counts]
+    return Group("idle queues beside a busy one", cells, ("sluice",))
+
+
+def beside(count):
+    """Roles: the busy queue, and idle ones on as few guests as hold them."""
+    if not count:
+        return ()
+    per_guest = min(count, IDLE_PER_GUEST)
+    return ("--role", "busy", "--guests", "1", "--role", "idle", "--guests",
+            str(count // per_guest), "--queues", "0", "--idle-queues", str(per_guest))
+
+
+def window(options):
+    """The adaptive window: regular arrivals at one queue, against polling without end."""
+    distances = (5, 50, 500, 5000) if options.quick else (
+        2, 3, 5, 10, 20, 30, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000, 20000,
+        50000)
+    setup = Setup(options.bus[0], "null")
+    cells = [Cell("window", setup, depth=8, interarrival_us=us) for us in distances]
+    return Group("arrivals by the clock", cells, ("sluice", "sluice-always"), rounds=1,
+                 seconds=0.5 if options.quick else 1.0)
+
+
+def fairness(options):
+    """A depth-1 reader alone, and beside a neighbour that writes 1 MiB at full depth."""
+    setup = Setup(options.bus[0], "malloc", guests=2)
+    alone = Cell("fairness", setup, depth=1)
+    beside_writer = Cell("fairness", setup, depth=1, guests=2, load=(
+        "--role", "reader", "--guests", "1", "--role", "writer", "--guests", "1", "--rw", "write",
+        "--block-size", str(1024 * KIB), "--depth", "16"))
+    return Group("a neighbour's 1 MiB writes", [alone, beside_writer], ("sluice", "spdk"))
+
+
+def drain(options):
+    """Two full rings of one disk, emptied by one data thread and by two."""
+    setup = Setup(options.bus[0], "null", queues=2)
+    cells = [Cell("drain", setup, depth=4096, queues=2, load=("--drain",))]
+    return Group("draining two full rings", cells, ("sluice", "sluice-2"))

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Runs groups of cells. Targets take turns, a round each, so that a noisy minute of the machine
+falls on all of them. What is shown is the median and how far the runs lie apart.
+
+Two figures for the CPU of a request, never to be mixed:
+  cpu   run time of all threads of the target's process, by the kernel's count
+  busy  what the target's own reactors count as work (framework_get_reactors): for a target that
+        polls without end, `cpu` is only the time that passed
+Busy time is time: what interrupts a reactor is counted as its work. On a machine that is not quiet
+the best run is nearer to the truth than the median; both are kept.
+"""
+import json
+import os
+import statistics
+import subprocess
+
+import targets
+from cells import Cell
+
+# Of one run's report: name here, where it is there, and whether more is better.
+FIGURES = {
+    "iops": (("iops",), True),
+    "bytes_per_second": (("bytes_per_second",), True),
+    "latency_avg_ns": (("latency_ns", "avg"), False),
+    "latency_p50_ns": (("latency_ns", "p50"), False),
+    "latency_p99_ns": (("latency_ns", "p99"), False),
+    "latency_p999_ns": (("latency_ns", "p99.9"), False),
+    "cpu_ns_per_request": (("target", "threads_ns_per_request"), False),
+    "cpu_cores": (("target", "cores"), False),
+    "busy_ns_per_request": (("target", "busy_ns_per_request"), False),
+    "busy_share": (("target", "busy_share"), False),
+    "least_share": (("roles", 0, "share", "least"), True),
+    "neighbour_bytes_per_second": (("roles", 1, "bytes_per_second"), True),
+    "requests_per_batch": (("requests_per_batch",), True),
+    "drain_ns": (("drain", "median_ns"), False),
+}
+
+
+def dig(report, path):
+    for key in path:
+        try:
+            report = report[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return report
+
+
+def precondition(options, core, target, setup):
+    """Writes all of a RAM disk: memory that was never written is not there yet, and reading it
+    shows the speed of one page of zeroes."""
+    written = 0
+    while written < targets.MALLOC_BYTES * setup.guests:
+        cell = Cell("fill", setup, "write", 1 << 20, 4, guests=setup.guests)
+        written += run_load(options, core, target, cell, 0.2)["requests"] << 20
+
+
+def run_load(options, core, target, cell, seconds):
+    argv = [os.path.join(options.build, "tests/bench/vhost-bench"),
+            "--socket", target.pattern(cell.setup), *cell.arguments(), "--seconds", str(seconds),
+            "--warmup", str(options.warmup), "--target-pid", str(target.process.pid)]
+    if target.rpc:
+        argv += ["--rpc", target.rpc]
+    # Options of the command line before the first role: they are of all roles.
+    at = argv.index("--role") if "--role" in argv else len(argv)
+    argv[at:at] = options.load
+    done = subprocess.run(targets.pinned(core, argv), capture_output=True, text=True,
+                          timeout=seconds + options.warmup + 60, check=False)
+    if not done.stdout:
+        why = done.stderr.strip() or f"vhost-bench: exit {done.returncode}"
+        kind = targets.NotOffered if "the target has no" in why else targets.TargetError
+        raise kind(why)
+    report = json.loads(done.stdout)
+    if report["errors"]:
+        raise targets.TargetError(f"{report['errors']} requests failed, the first with status "
+                                  f"{report['first_error']:#x}")
+    return report
+
+
+def summarise(cell):
+    """Medians over the runs, the best, and their distance as a share of the median."""
+    cell.update(median={}, best={}, spread={})
+    for name, (_, more_is_better) in FIGURES.items():
+        values = [run[name] for run in cell["runs"] if name in run]
+        if not values:
+            continue
+        median = statistics.median(values)
+        cell["median"][name] = median
+        cell["best"][name] = max(values) if more_is_better else min(values)
+        cell["spread"][name] = (max(values) - min(values)) / median if median else 0.0
+
+
+class Results:
+    """The cells of a group for each of its targets."""
+
+    def __init__(self, group, peers):
+        self.by_peer = {peer.name: [(cell, {**cell.coordinates, "target": peer.name, "runs": []})
+                                    for cell in group.cells if peer.can(cell.setup)]
+                        for peer in peers}
+
+    def open_cells(self, peer):
+        return [(cell, result) for cell, result in self.by_peer[peer.name]
+                if not {"error", "left_out"} & set(result)]
+
+    def rows(self):
+        """In the order of the group's cells, targets beside one another."""
+        rows = {}
+        for pairs in self.by_peer.values():
+            for cell, result in pairs:
+                rows.setdefault(cell, []).append(result)
+        return [result for cell in rows for result in rows[cell]]
+
+
+def measure_cell(options, core, peer, cell, result, seconds):
+    try:
+        report = run_load(options, core, peer, cell, seconds)
+    except targets.NotOffered as reason:
+        result["left_out"] = str(reason)
+        return
+    except subprocess.TimeoutExpired:
+        result["error"] = "vhost-bench did not come to an end"
+        return
+    except targets.TargetError as error:
+        result["error"] = str(error)
+        if peer.process.poll() is not None:
+            raise targets.TargetError(f"{peer.name} has ended: {targets.tail(peer.log)}") from None
+        return
+    figures = {name: dig(report, path) for name, (path, _) in FIGURES.items()}
+    result["runs"].append({name: value for name, value in figures.items() if value is not None})
+    for fact in ("event_idx", "inflight"):
+        result[fact] = report["options"][fact]
+
+
+def measure_round(options, load_core, peer, group, results):
+    """One turn of one target: every cell of the group once."""
+    mine = results.open_cells(peer)
+    if not mine:
+        return
+    try:
+        peer.start(list(dict.fromkeys(cell.setup for cell, _ in mine)))
+        # All setups of a target share its RAM disks.
+        for setup in [cell.setup for cell, _ in mine if cell.setup.disk == "malloc"][:1]:
+            precondition(options, load_core, peer, setup)
+        for cell, result in mine:
+            measure_cell(options, load_core, peer, cell, result,
+                         group.seconds or options.seconds)
+    except (targets.TargetError, OSError) as error:
+        for _, result in mine:
+            if not result["runs"]:
+                result.setdefault("error", str(error))
+    finally:
+        peer.stop()
+
+
+def measure_group(options, load_core, peers, group, before_round=None):
+    """All cells of a group on all its targets. Returns the results."""
+    able = [peer for peer in peers if peer.name in group.peers]
+    results = Results(group, able)
+    for _ in range(group.rounds or options.rounds):
+        for peer in able:
+            if before_round:
+                before_round()
+            measure_round(options, load_core, peer, group, results)
+    rows = results.rows()
+    for result in rows:
+        summarise(result)
+    return rows

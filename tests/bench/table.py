@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The cells as lines on a terminal."""
+
+HEADER = (f"{'bus':5}{'disk':7}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':9}{'target':20}"
+          f"{'IOPS':>12}{'+-%':>5}{'p50 us':>9}{'p99 us':>9}{'cpu ns':>8}{'busy ns':>8}"
+          f"{'best':>7}{'busy %':>8}")
+
+
+def size(count):
+    return f"{count >> 20}M" if count >= 1 << 20 else f"{count >> 10}K"
+
+
+def variable(row):
+    """What a section varies besides depth."""
+    if row["interarrival_us"]:
+        return f"{row['interarrival_us']:g} us"
+    if row["queues"] > 1:
+        return f"{row['queues']} q"
+    return f"{row['guests']} vm" if row["guests"] > 1 else ""
+
+
+def line(row):
+    head = (f"{row['bus']:5}{row['disk']:7}{row['rings']:7}{row['rw']:10}"
+            f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):9}{row['target']:20}")
+    if row.get("left_out"):
+        return f"{head}  left out: {row['left_out']}"
+    if not row["runs"]:
+        return f"{head}  failed: {row.get('error')}"
+    median, best = row["median"], row["best"]
+
+    def figure(name, scale, width, digits, of=median):
+        if name not in of:
+            return f"{'-':>{width}}"
+        return f"{of[name] * scale:{width},.{digits}f}"
+
+    return (head + figure("iops", 1, 12, 0) + f"{row['spread'].get('iops', 0) * 50:5.0f}"
+            + figure("latency_p50_ns", 1e-3, 9, 1) + figure("latency_p99_ns", 1e-3, 9, 1)
+            + figure("cpu_ns_per_request", 1, 8, 0) + figure("busy_ns_per_request", 1, 8, 0)
+            + figure("busy_ns_per_request", 1, 7, 0, best) + figure("busy_share", 100, 8, 0))
