@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * vhost_get_controllers, virtio_blk_get_transports, scsi_get_devices.
- *
- * Interrupt coalescing cannot be set yet: delay_base_us and iops_threshold are those of a
- * controller that has none.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "control/control_impl.h"
-
-#define IOPS_THRESHOLD_DEFAULT 60000
 
 static json_t *cpumask_describe(const struct control *control, const struct cpu_set *cpus)
 {
@@ -80,8 +75,8 @@ static void controller_append(struct vhost_controller *controller, void *arg)
 	vhost_controller_get_info(controller, info);
 	json_object_set_new(described, "ctrlr", json_string(info->name));
 	json_object_set_new(described, "cpumask", cpumask_describe(call->control, info->cpus));
-	json_object_set_new(described, "delay_base_us", json_integer(0));
-	json_object_set_new(described, "iops_threshold", json_integer(IOPS_THRESHOLD_DEFAULT));
+	json_object_set_new(described, "delay_base_us", json_integer(info->delay_base_us));
+	json_object_set_new(described, "iops_threshold", json_integer(info->iops_threshold));
 	json_object_set_new(described, "socket", json_string(info->socket_path));
 	json_object_set_new(described, "sessions", sessions_describe(info));
 	json_object_set_new(described, "backend_specific", backend_describe(info));

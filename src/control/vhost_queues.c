@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * vhost_controller_set_queue_placement and vhost_get_queues: which data thread serves which queue.
- * Both are ours; SPDK places whole controllers.
+ * What is set for the queues of a controller: vhost_controller_set_coalescing, and which data
+ * thread serves which queue: vhost_controller_set_queue_placement and vhost_get_queues. The latter
+ * two are ours; SPDK places whole controllers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -54,6 +55,36 @@ static void vhost_controller_set_queue_placement(
 	call->request = request;
 	vhost_controller_place_queue(
 		controller, wanted->queue, wanted->cpu, &call->reason, queue_placed, call);
+}
+
+/* ---- coalescing ---------------------------------------------------------------------------- */
+
+struct coalescing_params {
+	const char *ctrlr;
+	uint32_t delay_base_us;
+	uint32_t iops_threshold;
+};
+
+static const struct rpc_param coalescing_table[] = {
+	{PARAM(RPC_STRING, coalescing_params, ctrlr), .flags = RPC_REQUIRED},
+	{PARAM(RPC_U32, coalescing_params, delay_base_us), .flags = RPC_REQUIRED},
+	{PARAM(RPC_U32, coalescing_params, iops_threshold), .flags = RPC_REQUIRED},
+	{0},
+};
+
+static void vhost_controller_set_coalescing_method(
+	struct rpc_request *request, const void *params, void *context)
+{
+	const struct coalescing_params *wanted = params;
+	struct vhost_controller *controller =
+		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
+	struct reason reason = {0};
+
+	if (controller)
+		vhost_answer(request,
+			vhost_controller_set_coalescing(
+				controller, wanted->delay_base_us, wanted->iops_threshold, &reason),
+			&reason);
 }
 
 /* ---- listing ------------------------------------------------------------------------------- */
@@ -111,6 +142,9 @@ static void vhost_get_queues(struct rpc_request *request, const void *params, vo
 const struct rpc_method vhost_queue_methods[] = {
 	{"vhost_controller_set_queue_placement", RPC_RUNTIME, vhost_controller_set_queue_placement,
 		place_table, sizeof(struct place_params), .decode_error = VHOST_DECODE_ERROR},
+	{"vhost_controller_set_coalescing", RPC_RUNTIME, vhost_controller_set_coalescing_method,
+		coalescing_table, sizeof(struct coalescing_params),
+		.decode_error = VHOST_DECODE_ERROR},
 	{"vhost_get_queues", RPC_RUNTIME, vhost_get_queues, queues_table,
 		sizeof(struct queues_params), .decode_error = VHOST_DECODE_ERROR},
 	{0},

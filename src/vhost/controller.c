@@ -227,6 +227,7 @@ static int controller_alloc(struct vhost *vhost, enum vhost_kind kind, const cha
 	controller->vhost = vhost;
 	controller->kind = kind;
 	controller->listen_fd = -1;
+	controller->coalescing.iops_threshold = VHOST_IOPS_THRESHOLD_DEFAULT;
 	controller->has_cpus = cpus != NULL;
 	if (cpus)
 		controller->cpus = *cpus;
@@ -386,6 +387,8 @@ void vhost_controller_get_info(
 	ret_info->kind = controller->kind;
 	ret_info->socket_path = controller->socket_path;
 	ret_info->cpus = controller->has_cpus ? &controller->cpus : NULL;
+	ret_info->delay_base_us = controller->coalescing.delay_base_us;
+	ret_info->iops_threshold = controller->coalescing.iops_threshold;
 	ret_info->connected = s != NULL;
 	if (s) {
 		ret_info->session.vid = s->options.vid;

@@ -86,6 +86,12 @@ struct vhost_queue_info {
 	uint64_t moves; /* in this connection */
 };
 
+/* Interrupt coalescing of all its queues, now and later; delay_base_us 0: none. -EINVAL: a
+ * threshold below 100, a delay above 4 s. */
+#define VHOST_IOPS_THRESHOLD_DEFAULT 60000
+int vhost_controller_set_coalescing(struct vhost_controller *controller, uint32_t delay_base_us,
+	uint32_t iops_threshold, struct reason *reason) MUST_CHECK;
+
 /* Queues that a front-end has set up, and those placed by hand. */
 void vhost_controller_for_each_queue(struct vhost_controller *controller,
 	void (*fn)(const struct vhost_queue_info *info, void *arg), void *arg);
@@ -120,6 +126,8 @@ struct vhost_controller_info {
 	enum vhost_kind kind;
 	const char *socket_path;
 	const struct cpu_set *cpus; /* NULL: all */
+	uint32_t delay_base_us;
+	uint32_t iops_threshold;
 	bool read_only; /* blk */
 	const char *bdev_name; /* blk; NULL after hot removal */
 	bool delayed; /* scsi, not started */

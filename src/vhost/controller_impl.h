@@ -38,6 +38,7 @@ struct vhost_controller {
 	struct cpu_set cpus;
 	bool has_cpus;
 	struct reactor *pins[VHOST_QUEUES_MAX]; /* queues placed by hand */
+	struct session_coalescing coalescing;
 	struct vhost_device *device;
 	struct log_limit log_limit; /* of lines that front-ends cause */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the queues of a controller are served, by hand. Control reactor.
+ * What is set for the queues of a controller: where they are served, how often they signal. Control
+ * reactor.
  *
  * What was chosen is kept with the controller, so that it holds for queues that are not there yet
  * and for the next front-end. A queue that cannot be moved keeps the place and the choice it had.
@@ -12,8 +13,10 @@
 #include "base/alloc.h"
 #include "vhost/controller_impl.h"
 
-/* How long requests in flight may take to end; the queue's others wait meanwhile. */
+/* How long it may take until the guest is not changing its queues and requests in flight have
+ * ended; the queue's others wait meanwhile. */
 #define PLACE_LIMIT_NS (2 * SEC_NS)
+#define PLACE_RETRY_NS (5 * MSEC_NS)
 
 struct place_op {
 	struct vhost_controller *controller;
@@ -22,21 +25,22 @@ struct place_op {
 	bool pinned; /* over pin_before */
 	struct reactor *pin_before;
 	struct reason *reason;
-	struct deferred answer; /* where nothing has to be waited for */
+	uint64_t deadline_ns;
+	struct timer retry;
+	struct deferred answer; /* a refusal, told later */
 	int rc;
 	done_fn done;
 	void *arg;
 };
 
-static void place_done(void *arg, int rc)
+static void place_end(struct place_op *op, int rc)
 {
-	struct place_op *op = arg;
 	struct vhost_controller *controller = op->controller;
 	struct connection_waiter waiter = controller->idle;
 
-	if (rc && op->pinned)
+	if (rc && op->pinned && controller->pins[op->queue] == op->pin)
 		controller->pins[op->queue] = op->pin_before;
-	op->done(op->arg, rc == -ECANCELED ? -EBUSY : rc);
+	op->done(op->arg, rc);
 	free(op);
 	if (--controller->busy == 0 && waiter.done) {
 		controller->idle.done = NULL;
@@ -48,7 +52,7 @@ static void place_answer(struct deferred *deferred)
 {
 	struct place_op *op = container_of(deferred, struct place_op, answer);
 
-	place_done(op, op->rc);
+	place_end(op, op->rc);
 }
 
 static int place_find(struct place_op *op, int cpu)
@@ -71,15 +75,42 @@ static int place_find(struct place_op *op, int cpu)
 		controller->name, cpu);
 }
 
-/* 0: place_done will be called. -EALREADY: there is nothing to move. */
+static void place_moved(void *arg, int rc);
+
+/* 0: place_moved will be called. -EALREADY: there is nothing to move. */
 static int place_move(struct place_op *op)
 {
+	uint64_t now_ns = reactor_now(op->controller->vhost->control);
 	struct vhost_session *s = op->controller->session;
 	struct ring *ring = s ? &s->rings[op->queue] : NULL;
 
 	if (!op->pin || !ring || !ring->vq || (ring->reactor == op->pin && !ring->relocation))
 		return -EALREADY;
-	return ring_relocate(ring, op->pin, PLACE_LIMIT_NS, op->reason, place_done, op);
+	if (now_ns >= op->deadline_ns)
+		return -EBUSY;
+	return ring_relocate(ring, op->pin, op->deadline_ns - now_ns, op->reason, place_moved, op);
+}
+
+/* Tries once; the session may have ended meanwhile, and another one come. */
+static void place_try(struct timer *timer)
+{
+	struct place_op *op = container_of(timer, struct place_op, retry);
+	int rc = place_move(op);
+
+	if (rc)
+		place_moved(op, rc == -EALREADY ? 0 : rc);
+}
+
+static void place_moved(void *arg, int rc)
+{
+	struct place_op *op = arg;
+	struct reactor *control = op->controller->vhost->control;
+
+	if ((rc == -EBUSY || rc == -ECANCELED) && reactor_now(control) < op->deadline_ns) {
+		timer_start(control, &op->retry, PLACE_RETRY_NS);
+		return;
+	}
+	place_end(op, rc == -ECANCELED ? -EBUSY : rc);
 }
 
 void vhost_controller_place_queue(struct vhost_controller *controller, unsigned queue, int cpu,
@@ -90,6 +121,8 @@ void vhost_controller_place_queue(struct vhost_controller *controller, unsigned 
 	op->controller = controller;
 	op->queue = queue;
 	op->reason = reason;
+	op->retry.fired = place_try;
+	op->deadline_ns = reactor_now(controller->vhost->control) + PLACE_LIMIT_NS;
 	op->done = done;
 	op->arg = arg;
 	controller->busy++;
@@ -98,14 +131,38 @@ void vhost_controller_place_queue(struct vhost_controller *controller, unsigned 
 		op->pinned = true;
 		op->pin_before = controller->pins[queue];
 		controller->pins[queue] = op->pin;
-		op->rc = place_move(op);
-		if (!op->rc)
-			return;
-		if (op->rc == -EALREADY)
-			op->rc = 0;
+		timer_start(controller->vhost->control, &op->retry, 0);
+		return;
 	}
 	op->answer.run = place_answer;
 	reactor_defer(controller->vhost->control, DEFER_COMPLETE, &op->answer);
+}
+
+/* ---- coalescing -------------------------------------------------------------------------- */
+
+#define IOPS_THRESHOLD_MIN 100 /* one request in each sample (coalesce.c) */
+
+int vhost_controller_set_coalescing(struct vhost_controller *controller, uint32_t delay_base_us,
+	uint32_t iops_threshold, struct reason *reason)
+{
+	struct vhost_session *s = controller->session;
+
+	/* Clients know the limit as 32 bits of clock ticks; ours are nanoseconds. */
+	if (delay_base_us * USEC_NS > UINT32_MAX)
+		return reason_set(reason, -EINVAL,
+			"a delay of %u us is too long: at most %u us are possible", delay_base_us,
+			(unsigned)(UINT32_MAX / USEC_NS));
+	if (iops_threshold < IOPS_THRESHOLD_MIN)
+		return reason_set(reason, -EINVAL,
+			"a threshold of %u requests a second is too low: at least %u are needed",
+			iops_threshold, IOPS_THRESHOLD_MIN);
+	controller->coalescing.delay_base_us = delay_base_us;
+	controller->coalescing.iops_threshold = iops_threshold;
+	for (unsigned i = 0; s && i < s->ring_count; i++) {
+		if (s->rings[i].vq)
+			virtqueue_set_coalescing(s->rings[i].vq, delay_base_us, iops_threshold);
+	}
+	return 0;
 }
 
 /* ---- listing ----------------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 		.placement = &vhost->placement,
 		.cpus = controller->has_cpus ? &controller->cpus : NULL,
 		.pins = controller->pins,
+		.coalescing = &controller->coalescing,
 		.device = controller->device,
 		.limits =
 			{

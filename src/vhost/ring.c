@@ -201,6 +201,8 @@ static int ring_create_vq(struct ring *ring)
 		.err_fd = ring->err_fd,
 		.name = name,
 		.device = ring->context,
+		.delay_base_us = s->options.coalescing->delay_base_us,
+		.iops_threshold = s->options.coalescing->iops_threshold,
 	};
 
 	snprintf(name, sizeof(name), "%s queue %u", s->device->name, ring->index);

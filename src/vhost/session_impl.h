@@ -82,12 +82,18 @@ struct session_limits {
 	uint64_t memory_bytes; /* sum of all regions */
 };
 
+struct session_coalescing {
+	uint32_t delay_base_us; /* 0: none */
+	uint32_t iops_threshold;
+};
+
 struct session_options {
 	struct os *os;
 	struct reactor *control;
 	struct placement *placement;
 	const struct cpu_set *cpus; /* borrowed; NULL: all */
 	struct reactor *const *pins; /* borrowed: of each queue, NULL: any */
+	const struct session_coalescing *coalescing; /* borrowed */
 	struct vhost_device *device;
 	struct session_limits limits;
 	struct log_limit *log_limit; /* of the controller: connecting again does not reset it */

@@ -38,11 +38,13 @@ static void virtqueue_set_state(struct virtqueue *vq, enum virtqueue_state state
 	vq->state = state;
 }
 
-static void virtqueue_signal(struct virtqueue *vq)
+void virtqueue_signal(struct virtqueue *vq)
 {
 	struct os *os = vq->reactor->os;
 	int rc;
 
+	if (unlikely(timer_is_started(&vq->coalesce.late)))
+		coalesce_forget(vq);
 	if (vq->call_fd < 0)
 		return;
 	rc = os->ops->event_signal(os, vq->call_fd);
@@ -193,6 +195,7 @@ static void virtqueue_unwatch(struct virtqueue *vq)
 
 static void virtqueue_drained(struct virtqueue *vq)
 {
+	coalesce_flush(vq);
 	if (vq->poller.state != POLLER_STOPPED)
 		poller_stop(&vq->poller);
 	switch (vq->draining_for) {
@@ -223,7 +226,8 @@ static void virtqueue_publish(struct deferred *deferred)
 
 		if (wanted || unlikely(vq->first_decision)) {
 			vq->first_decision = false;
-			virtqueue_signal(vq);
+			if (likely(!coalesce_is_on(vq)) || !coalesce_delays(vq))
+				virtqueue_signal(vq);
 		}
 		poller_expect_work(&vq->poller);
 	}
@@ -363,6 +367,7 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->kick.ready = virtqueue_kicked;
 	vq->call_fd = config->call_fd;
 	vq->err_fd = config->err_fd;
+	virtqueue_set_coalescing(vq, config->delay_base_us, config->iops_threshold);
 	snprintf(vq->name, sizeof(vq->name), "%s", config->name);
 	vq->ring = config->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED) ? &packed_ops : &split_ops;
 	vq->ring->set_areas(vq, config->descriptors, config->driver_area, config->device_area);
@@ -424,6 +429,7 @@ free_vq:
 void virtqueue_destroy(struct virtqueue *vq)
 {
 	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
+	invariant(!timer_is_started(&vq->coalesce.late));
 	vq->ring->destroy(vq);
 	free(vq->inflight.recovered);
 	free(vq->inflight.batch);
@@ -586,6 +592,7 @@ static void virtqueue_freeze_run(struct message *message)
 	struct virtqueue *vq = virtqueue_of_message(message);
 
 	vq->frozen = true;
+	coalesce_forget(vq);
 	vq->call_fd = -1;
 	vq->err_fd = -1;
 	if (vq->repeat_asked) /* answered there */

@@ -100,6 +100,8 @@ struct virtqueue_config {
 	int call_fd; /* borrowed until stop or set_call; -1: never signal */
 	int err_fd; /* borrowed until stop or set_err; -1: none */
 	const char *name; /* "vm1.blk0 queue 2", copied; for log lines */
+	uint32_t delay_base_us; /* virtqueue_set_coalescing */
+	uint32_t iops_threshold;
 	void *device; /* the device's context of this queue, opaque here */
 };
 
@@ -154,6 +156,10 @@ void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, voi
 void virtqueue_set_kick(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_call(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg);
+/* Any thread. Signals are delayed above that rate of requests (coalesce.c); delay_base_us 0: never.
+ * The threshold is not 0. */
+void virtqueue_set_coalescing(
+	struct virtqueue *vq, uint32_t delay_base_us, uint32_t iops_threshold);
 /* Any thread: a snapshot, values of slightly different moments. */
 void virtqueue_get_info(const struct virtqueue *vq, struct virtqueue_info *ret_info);
 

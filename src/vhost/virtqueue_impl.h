@@ -133,6 +133,16 @@ struct vq_inflight {
 	unsigned recovered_next; /* those before it have been popped */
 };
 
+/* coalesce.c */
+struct vq_coalesce {
+	_Atomic uint64_t setting; /* any thread's: delay_base_us << 32 | iops_threshold; 0: none */
+	uint64_t delay_ns; /* after each signal, by the last sample */
+	uint64_t next_ns; /* no signal before */
+	uint64_t sampled_ns;
+	uint64_t sampled_requests;
+	struct timer late; /* a signal waits for next_ns */
+};
+
 struct virtqueue {
 	struct poller poller;
 	struct reactor *reactor;
@@ -172,6 +182,7 @@ struct virtqueue {
 	struct os_watch kick;
 	uint32_t base; /* of the last stop, or as configured */
 	enum virtqueue_op_kind draining_for;
+	struct vq_coalesce coalesce;
 	struct virtqueue_op op[VQ_OP_KINDS];
 	struct log_limit log_limit;
 	char name[64];
@@ -217,6 +228,22 @@ static inline struct vq_request *virtqueue_request(struct virtqueue *vq, uint16_
 
 /* inflight_split.c */
 int split_recover(struct virtqueue *vq, struct reason *reason);
+
+void virtqueue_signal(struct virtqueue *vq);
+
+/* ---- coalesce.c --------------------------------------------------------------------------- */
+
+/* The driver wants a signal. True: it will get it later. */
+bool coalesce_delays(struct virtqueue *vq);
+/* Sends a signal that waits; before the queue leaves its reactor. */
+void coalesce_flush(struct virtqueue *vq);
+/* A signal that waits is not needed any more. */
+void coalesce_forget(struct virtqueue *vq);
+
+static inline bool coalesce_is_on(const struct virtqueue *vq)
+{
+	return atomic_load_explicit(&vq->coalesce.setting, memory_order_relaxed) != 0;
+}
 
 /* ---- chain.c ------------------------------------------------------------------------------ */
 

@@ -90,6 +90,13 @@ static uint64_t now_ms(void)
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+static void set_coalescing(struct server *server, void *arg)
+{
+	assert_int_equal(
+		vhost_controller_set_coalescing(server->controller, *(uint32_t *)arg, 100, NULL),
+		0);
+}
+
 /* ---- under load -------------------------------------------------------------------------- */
 
 struct driver {
@@ -120,7 +127,8 @@ static void start_driver(struct driver *driver, struct fe *fe, unsigned ring, un
 
 /* Two queues, both moved to and fro until their drivers have ended. (Of scsi only one is driven:
  * the helper knows but one place on the disk.) */
-static void move_under_load(enum fe_bus bus, bool notified, bool event_idx, unsigned requests)
+static void move_under_load(
+	enum fe_bus bus, bool notified, bool event_idx, uint32_t delay_base_us, unsigned requests)
 {
 	unsigned first = bus == FE_BUS_BLK ? 0 : REQUEST;
 	unsigned count = bus == FE_BUS_BLK ? 2 : 1;
@@ -137,6 +145,7 @@ static void move_under_load(enum fe_bus bus, bool notified, bool event_idx, unsi
 	if (!event_idx)
 		options.features &= ~FE_F_EVENT_IDX;
 	fe = server_open_with(&server, &options);
+	server_call(&server, set_coalescing, &delay_base_us);
 	check_io(fe, first, 1);
 	for (unsigned i = 0; i < count; i++)
 		start_driver(&drivers[i], fe, first + i, requests);
@@ -160,23 +169,29 @@ static void move_under_load(enum fe_bus bus, bool notified, bool event_idx, unsi
 
 static void blk_polled(void **state)
 {
-	move_under_load(FE_BUS_BLK, false, true, 20000);
+	move_under_load(FE_BUS_BLK, false, true, 0, 20000);
 }
 
 static void blk_notified(void **state)
 {
-	move_under_load(FE_BUS_BLK, true, true, 20000);
-	move_under_load(FE_BUS_BLK, true, false, 10000);
+	move_under_load(FE_BUS_BLK, true, true, 0, 20000);
+	move_under_load(FE_BUS_BLK, true, false, 0, 10000);
+}
+
+static void blk_coalesced(void **state)
+{
+	move_under_load(FE_BUS_BLK, true, true, 3, 10000);
+	move_under_load(FE_BUS_BLK, true, false, 3, 10000);
 }
 
 static void scsi_polled(void **state)
 {
-	move_under_load(FE_BUS_SCSI, false, true, 4000);
+	move_under_load(FE_BUS_SCSI, false, true, 0, 4000);
 }
 
 static void scsi_notified(void **state)
 {
-	move_under_load(FE_BUS_SCSI, true, true, 4000);
+	move_under_load(FE_BUS_SCSI, true, true, 0, 4000);
 }
 
 /* The control and the event queue move as well as any. */
@@ -419,6 +434,8 @@ int main(void)
 			NULL, NULL},
 		{"queues of a notified blk device move under load and lose no wake-up",
 			blk_notified, NULL, NULL, NULL},
+		{"queues whose signals are delayed move under load and lose no wake-up",
+			blk_coalesced, NULL, NULL, NULL},
 		{"queues of a polled scsi device move under load and lose nothing", scsi_polled,
 			NULL, NULL, NULL},
 		{"queues of a notified scsi device move under load and lose no wake-up",

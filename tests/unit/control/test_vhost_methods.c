@@ -244,6 +244,42 @@ static void queues_are_placed_and_listed_before_they_are_there(void **state)
 	world_end(world);
 }
 
+static void coalescing_is_set_and_refused_as_clients_expect(void **state)
+{
+	static const struct exchange exchanges[] = {
+		{"vhost_create_blk_controller", "{\"ctrlr\":\"b\",\"dev_name\":\"n0\"}",
+			TRUE_RESULT},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"b\",\"delay_base_us\":20,\"iops_threshold\":100}",
+			TRUE_RESULT},
+		{"vhost_get_controllers", NULL,
+			"\"result\":[{\"ctrlr\":\"b\",\"cpumask\":\"0x1\",\"delay_base_us\":20,"
+			"\"iops_threshold\":100,\"socket\":\"/vhost/b\",\"sessions\":[],"
+			"\"backend_specific\":{\"block\":{\"readonly\":false,\"bdev\":\"n0\","
+			"\"transport\":\"vhost_user_blk\"}}}]"},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"b\",\"delay_base_us\":20,\"iops_threshold\":99}", V_INVALID},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"b\",\"delay_base_us\":4294968,\"iops_threshold\":100}",
+			V_INVALID},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"b\",\"delay_base_us\":4294967,\"iops_threshold\":100}",
+			TRUE_RESULT},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"zz\",\"delay_base_us\":20,\"iops_threshold\":100}",
+			V_NO_DEVICE},
+		{"vhost_controller_set_coalescing", "{\"ctrlr\":\"b\",\"delay_base_us\":20}",
+			V_INVALID},
+		{"vhost_controller_set_coalescing",
+			"{\"ctrlr\":\"b\",\"delay_base_us\":-1,\"iops_threshold\":100}", V_INVALID},
+	};
+	struct world *world = world_start(false);
+
+	EXPECT(world, make_devices);
+	EXPECT(world, exchanges);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +289,7 @@ int main(void)
 		cmocka_unit_test(a_removed_device_disappears_from_its_controllers),
 		cmocka_unit_test(listings_and_transports_are_as_clients_expect),
 		cmocka_unit_test(queues_are_placed_and_listed_before_they_are_there),
+		cmocka_unit_test(coalescing_is_set_and_refused_as_clients_expect),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
