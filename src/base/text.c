@@ -106,6 +106,25 @@ void cpu_set_format(const struct cpu_set *set, char *buf, size_t size)
 		snprintf(buf, size, "0");
 }
 
+void cpu_set_format_list(const struct cpu_set *set, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	snprintf(buf, size, "none");
+	for (unsigned cpu = 0; cpu < CPUS_MAX && len < size; cpu++) {
+		unsigned last = cpu;
+
+		if (!cpu_set_has(set, cpu))
+			continue;
+		while (cpu_set_has(set, last + 1))
+			last++;
+		len += (size_t)snprintf(buf + len, size - len, "%s%u", len ? "," : "", cpu);
+		if (last > cpu && len < size)
+			len += (size_t)snprintf(buf + len, size - len, "-%u", last);
+		cpu = last;
+	}
+}
+
 static int size_unit_parse(const char *p, unsigned *ret_shift)
 {
 	static const char units[] = "KMGTPE";

@@ -32,6 +32,9 @@ int cpu_set_parse(const char *text, struct cpu_set *ret_set) MUST_CHECK;
 /* Lower-case hexadecimal without prefix ("3"); buf of at least CPUS_MAX / 4 + 1 bytes. */
 void cpu_set_format(const struct cpu_set *set, char *buf, size_t size);
 
+/* For people: "0,3-4,7"; "none" when empty. What does not fit is cut. */
+void cpu_set_format_list(const struct cpu_set *set, char *buf, size_t size);
+
 /* "512", "512K", "10G", "1.5T" (binary multiples, upper or lower case, "KiB" and "KB" accepted).
  * -EINVAL when malformed, -ERANGE beyond 64 bits. */
 int size_parse(const char *text, uint64_t *ret_bytes) MUST_CHECK;

@@ -131,15 +131,30 @@ static void attach_take_bdev(struct attach *attach, const json_t *bdev)
 	attach->bdev_readonly = bdev_is_read_only(bdev);
 }
 
+/* A file that the daemon may read and not write makes a device that is read-only. */
+static bool attach_check_access(struct attach *attach)
+{
+	json_t *list;
+
+	if (!attach_call(attach, "bdev_get_bdevs", json_pack("{s:s}", "name", attach->bdev), &list))
+		return false;
+	attach->bdev_readonly = bdev_is_read_only(json_array_get(list, 0));
+	json_decref(list);
+	if (attach->readonly || !attach->bdev_readonly)
+		return true;
+	cli_error("the daemon may not write %s: say --readonly, or let the daemon's user write it",
+		attach->disk);
+	return false;
+}
+
 static bool attach_open_file(struct attach *attach)
 {
 	attach_name_bdev(attach);
-	attach->bdev_readonly = attach->readonly;
 	attach->made_bdev = attach_call(attach, "bdev_aio_create",
 		json_pack("{s:s, s:s, s:b}", "name", attach->bdev, "filename", attach->file,
 			"readonly", (int)attach->readonly),
 		NULL);
-	return attach->made_bdev;
+	return attach->made_bdev && attach_check_access(attach);
 }
 
 static bool attach_check_word(const struct attach *attach, const json_t *bdev)

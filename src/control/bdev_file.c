@@ -45,6 +45,7 @@ struct file_call {
 	struct bdev *bdev;
 	struct reason reason;
 	int face;
+	bool relative; /* the name of the file */
 };
 
 static struct file_call *file_call_create(struct rpc_request *request, int face)
@@ -64,6 +65,12 @@ static void file_created(void *arg, int rc)
 {
 	struct file_call *call = arg;
 
+	if (rc == -ENOENT && call->relative) {
+		call->reason.text[0] = '\0';
+		reason_set(&call->reason, rc,
+			"there is no such file where the daemon was started: give an absolute "
+			"path");
+	}
 	if (rc && call->face == FILE_BDEV_URING)
 		rpc_request_fail_text(call->request, RPC_INTERNAL_ERROR,
 			"Unable to create URING bdev.", &call->reason);
@@ -89,6 +96,7 @@ static void file_create(
 
 	if (!call)
 		return;
+	call->relative = wanted->filename[0] != '/';
 	uuid_set(options.uuid, wanted->uuid);
 	file_bdev_create(control->options.registry, &options, &call->reason, &call->bdev,
 		file_created, call);

@@ -22,6 +22,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
@@ -254,6 +255,28 @@ static int serve_make_reactor(
 	return 0;
 }
 
+/* Which of them can be had only the attempt tells: cgroups and hot-plug have their say. */
+static int serve_refuse_cpu(struct serve *serve, unsigned cpu)
+{
+	struct cpu_set mine = {0};
+	char asked[128], usable[128];
+	cpu_set_t affinity;
+
+	CPU_ZERO(&affinity);
+	sched_getaffinity(0, sizeof(affinity), &affinity);
+	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+		if (CPU_ISSET(i, &affinity))
+			cpu_set_add(&mine, i);
+	}
+	cpu_set_format_list(&serve->options.cpus, asked, sizeof(asked));
+	cpu_set_format_list(&mine, usable, sizeof(usable));
+	serve->reason.text[0] = '\0';
+	return reason_set(&serve->reason, -EINVAL,
+		"--cores asks for CPUs %s and CPU %u is not there or not allowed, this process has "
+		"%s: a list is written [1-2] or 1,2, a single number is a hexadecimal mask",
+		asked, cpu, usable);
+}
+
 static int serve_make_reactors(struct serve *serve)
 {
 	const struct reactor_options control = {
@@ -274,6 +297,8 @@ static int serve_make_reactors(struct serve *serve)
 		rc = serve_make_reactor(serve, &data, &serve->data[serve->data_count]);
 		if (!rc)
 			serve->data_count++;
+		else if (rc == -EINVAL && serve->options.pinned)
+			rc = serve_refuse_cpu(serve, cpu);
 	}
 	return rc;
 }

@@ -410,6 +410,39 @@ def test_an_operation_may_take_long_unless_a_limit_is_given(shell):
     assert "(code -110)" in shell.bad(1, "rpc", "bdev_get_bdevs", wait)
 
 
+def test_a_relative_name_of_a_file_is_the_daemons_to_resolve(shell):
+    text = shell.bad(1, "rpc", "bdev_aio_create", '{"name":"x","filename":"no/x.img"}')
+    assert "where the daemon was started" in text and "absolute" in text
+
+
+def test_a_file_that_the_daemon_may_not_write_is_not_silently_read_only(lab):
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    place = lab.place / "users"
+    place.mkdir()
+    lab.place.chmod(0o755)
+    image = lab.empty("vm1", 1)
+    os.chown(place, 65534, 65534)
+    image.chmod(0o644)
+    environment = {**os.environ, "SLUICE_RPC_SOCKET": str(place / "rpc")}
+    user = {"user": 65534, "group": 65534, "extra_groups": []}
+    daemon = subprocess.Popen([binary(), "serve", "-r", str(place / "rpc"), "-S", str(place),
+                               "--state-dir", str(place / "state")], stderr=subprocess.DEVNULL,
+                              **user)
+
+    def attach(*arguments):
+        return subprocess.run([binary(), "disk", "attach", *arguments, str(image)], check=False,
+                              capture_output=True, text=True, timeout=20, env=environment)
+
+    try:
+        done = attach()
+        assert done.returncode == 1 and "--readonly" in done.stderr, done
+        assert attach("--readonly").returncode == 0  # and nothing was left of the first
+    finally:
+        daemon.terminate()
+        assert daemon.wait(10) == 0
+
+
 def test_rpc_prints_results_and_explains_errors(shell):
     assert json.loads(shell.good("rpc", "bdev_get_bdevs")) == []
     assert "zz" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')

@@ -183,6 +183,8 @@ def test_wrong_options_are_refused_with_a_sentence_and_exit_code_2(arguments, te
     (["--state-dir", "/proc/nowhere"], "/proc/nowhere"),
     (["-S", "/etc/passwd"], "cannot hold sockets"),
     (["--rpcs-allowed", "zz"], "zz"),
+    (["--cores", "[1000]"], "CPU 1000 is not there"),
+    (["--cores", "0x8" + "0" * 200], "hexadecimal mask"),
 ])
 def test_a_start_that_fails_says_why_and_leaves_nothing(place, arguments, text):
     done = run("serve", "-r", str(place / "rpc"), "-S", str(place), "--state-dir",

@@ -128,6 +128,25 @@ static void a_formatted_size_is_short_and_exact_or_says_that_it_is_not(void **st
 
 /* ---- CPU sets ---- */
 
+static void cpu_sets_are_written_as_people_read_them(void **state)
+{
+	static const struct {
+		const char *text, *list;
+	} cases[] = {{"99", "0,3-4,7"}, {"3", "0-1"}, {"[5]", "5"}, {"0-2,1023", "0-2,1023"}};
+	struct cpu_set set = {0};
+	char text[32];
+
+	cpu_set_format_list(&set, text, sizeof(text));
+	assert_string_equal(text, "none");
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(cpu_set_parse(cases[i].text, &set), 0);
+		cpu_set_format_list(&set, text, sizeof(text));
+		assert_string_equal(text, cases[i].list);
+	}
+	cpu_set_format_list(&set, text, 5);
+	assert_string_equal(text, "0-2,");
+}
+
 static void cpu_sets_are_read_as_masks_and_as_lists(void **state)
 {
 	static const struct {
@@ -324,6 +343,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_read_as_people_write_them),
 		cmocka_unit_test(a_malformed_or_impossible_size_is_refused_and_stores_nothing),
 		cmocka_unit_test(a_formatted_size_is_short_and_exact_or_says_that_it_is_not),
+		cmocka_unit_test(cpu_sets_are_written_as_people_read_them),
 		cmocka_unit_test(cpu_sets_are_read_as_masks_and_as_lists),
 		cmocka_unit_test(a_malformed_cpu_set_is_refused),
 		cmocka_unit_test(a_formatted_cpu_set_reads_back_as_the_same),
