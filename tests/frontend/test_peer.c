@@ -27,7 +27,7 @@
 #define WAIT_MS    5000
 
 struct peer {
-	char folder[64], image[96], socket[96];
+	char folder[64], image[96], socket[96], pidfile[96];
 	pid_t pid;
 };
 
@@ -45,7 +45,7 @@ static void exec_peer(void)
 		"addr.path=%s",
 		peer.socket);
 	execlp("qemu-storage-daemon", "qemu-storage-daemon", "--blockdev", disk, "--export", export,
-		(char *)NULL);
+		"--pidfile", peer.pidfile, (char *)NULL);
 	_exit(77);
 }
 
@@ -59,6 +59,7 @@ static int start_peer(void **state)
 		return -1;
 	snprintf(peer.image, sizeof(peer.image), "%s/disk", peer.folder);
 	snprintf(peer.socket, sizeof(peer.socket), "%s/sock", peer.folder);
+	snprintf(peer.pidfile, sizeof(peer.pidfile), "%s/pid", peer.folder);
 	fd = open(peer.image, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0 || ftruncate(fd, DISK_BYTES) < 0)
 		return -1;
@@ -67,7 +68,8 @@ static int start_peer(void **state)
 	if (peer.pid == 0)
 		exec_peer();
 	for (waited = 0; waited < WAIT_MS; waited += 5) {
-		if (stat(peer.socket, &status) == 0)
+		/* The socket is there before it listens; this file comes after that. */
+		if (stat(peer.pidfile, &status) == 0)
 			return 0;
 		usleep(5000);
 	}
@@ -82,6 +84,7 @@ static int stop_peer(void **state)
 	waitpid(peer.pid, &status, 0);
 	unlink(peer.socket);
 	unlink(peer.image);
+	unlink(peer.pidfile);
 	return rmdir(peer.folder);
 }
 
