@@ -75,20 +75,40 @@ static uint8_t response_code(uint8_t response)
 	}
 }
 
+/* In one piece and without sense data: written where it belongs. */
+static void request_write_response(struct virtio_scsi_resp_cmd *to, const struct scsi_task *task)
+{
+	to->sense_len = 0;
+	to->residual = scsi_task_residual(task);
+	to->status_qualifier = 0;
+	to->status = task->status;
+	to->response = response_code(task->response);
+	memset(to->sense, 0, sizeof(to->sense));
+}
+
+static void request_done_rarely(struct scsi_request *request, uint32_t moved)
+{
+	const struct scsi_task *task = &request->task;
+	struct virtio_scsi_resp_cmd response;
+
+	request_write_response(&response, task);
+	response.sense_len = task->sense_len;
+	memcpy(response.sense, task->sense, task->sense_len);
+	request_answer(request, &response, moved);
+}
+
 static void request_done(struct scsi_task *task)
 {
 	struct scsi_request *request = container_of(task, struct scsi_request, task);
-	struct virtio_scsi_resp_cmd response = {
-		.residual = scsi_task_residual(task),
-		.status = task->status,
-		.response = response_code(task->response),
-	};
+	uint32_t moved = task->in_bytes ? task->transferred : 0;
 
-	if (unlikely(task->sense_len)) {
-		response.sense_len = task->sense_len;
-		memcpy(response.sense, task->sense, task->sense_len);
+	if (unlikely(
+		    task->sense_len || !request->response || virtqueue_is_frozen(request->vq.vq))) {
+		request_done_rarely(request, moved);
+		return;
 	}
-	request_answer(request, &response, task->in_bytes ? task->transferred : 0);
+	request_write_response((void *)request->response, task);
+	virtqueue_push(&request->vq, (uint32_t)RESPONSE_BYTES + moved);
 }
 
 /* ---- taking one apart --------------------------------------------------------------------- */
