@@ -207,7 +207,8 @@ static void connection_send_step(struct deferred *step)
 	}
 	while (sent >= 0 && conn->tx_sent < conn->tx_size) {
 		sent = conn->os->ops->socket_send(conn->os, conn->fd, conn->tx + conn->tx_sent,
-			conn->tx_size - conn->tx_sent, NULL, 0);
+			conn->tx_size - conn->tx_sent, &conn->tx_fd,
+			conn->tx_fd >= 0 && conn->tx_sent == 0);
 		if (sent > 0)
 			conn->tx_sent += (size_t)sent;
 	}
@@ -225,7 +226,7 @@ static void connection_writable(struct os_watch *watch)
 }
 
 void connection_send(struct connection *conn, uint32_t request, uint32_t flags, const void *payload,
-	uint32_t size, done_fn done, void *arg)
+	uint32_t size, int fd, done_fn done, void *arg)
 {
 	struct vhost_user_header header = {.request = request, .flags = flags, .size = size};
 
@@ -235,6 +236,7 @@ void connection_send(struct connection *conn, uint32_t request, uint32_t flags, 
 		memcpy(conn->tx + sizeof(header), payload, size);
 	conn->tx_size = sizeof(header) + size;
 	conn->tx_sent = 0;
+	conn->tx_fd = fd;
 	conn->sender.done = done;
 	conn->sender.arg = arg;
 	reactor_defer(conn->reactor, DEFER_COMPLETE, &conn->send_step);

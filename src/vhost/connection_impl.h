@@ -42,6 +42,7 @@ struct connection {
 	uint8_t tx[sizeof(struct vhost_user_header) + VHOST_USER_PAYLOAD_MAX];
 	size_t tx_size;
 	size_t tx_sent;
+	int tx_fd; /* borrowed; -1: none */
 	struct os_watch writable;
 	struct deferred send_step;
 	struct connection_waiter sender;
@@ -57,9 +58,9 @@ void connection_receive(struct connection *conn, done_fn done, void *arg);
 /* Closes the descriptors of the received message that nobody kept. */
 void connection_discard(struct connection *conn);
 
-/* payload (at most VHOST_USER_PAYLOAD_MAX bytes) is copied. */
+/* payload (at most VHOST_USER_PAYLOAD_MAX bytes) is copied; fd (-1: none) is borrowed until done. */
 void connection_send(struct connection *conn, uint32_t request, uint32_t flags, const void *payload,
-	uint32_t size, done_fn done, void *arg);
+	uint32_t size, int fd, done_fn done, void *arg);
 
 /* At any time, also twice. Waits under way end with -ECONNRESET. */
 void connection_close(struct connection *conn);

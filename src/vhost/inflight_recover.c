@@ -11,17 +11,19 @@
 int virtqueue_recover(struct virtqueue *vq, struct reason *reason)
 {
 	invariant(vq->state == VQ_CREATED);
-	if (!vq->inflight.region)
-		return 0;
-	if (!vq->ring->recover)
-		return reason_set(reason, -EOPNOTSUPP,
-			"%s: requests of packed rings are not recorded yet", vq->name);
-	return vq->ring->recover(vq, reason);
+	/* (Requests of packed rings are not recorded yet.) */
+	return vq->inflight.region && vq->ring->recover ? vq->ring->recover(vq, reason) : 0;
 }
 
 unsigned virtqueue_recovered(const struct virtqueue *vq)
 {
 	return vq->inflight.recovered_count;
+}
+
+void virtqueue_hold(struct virtqueue *vq)
+{
+	invariant(vq->state == VQ_CREATED && vq->ops->handle);
+	vq->held = true;
 }
 
 /* Plain 64-bit order; equal counters, which we never write, by index. */

@@ -76,6 +76,15 @@ static bool split_is_left(const struct virtqueue *vq, unsigned head)
 	return __atomic_load_n(&vq->inflight.split->entries[head].inflight, __ATOMIC_RELAXED);
 }
 
+static bool split_has_records(const struct virtqueue *vq)
+{
+	for (unsigned head = 0; head < vq->inflight.desc_num; head++) {
+		if (split_is_left(vq, head))
+			return true;
+	}
+	return false;
+}
+
 static unsigned split_collect(const struct virtqueue *vq, struct inflight_mark *marks)
 {
 	unsigned count = 0;
@@ -106,6 +115,10 @@ static int split_region_check(
 		return reason_set(reason, -EPROTO,
 			"%s: the in-flight region was made for rings of %u entries, not %u",
 			vq->name, desc_num, vq->inflight.desc_num);
+	/* Where nothing is marked there is nothing to be wrong about: a driver may have begun anew
+	 * with the region of the one before it. */
+	if (!split_has_records(vq))
+		return 0;
 	if (done > vq->inflight.desc_num)
 		return reason_set(reason, -EPROTO,
 			"%s: the in-flight region is %u requests behind a ring of %u: it is not "
@@ -155,7 +168,8 @@ int split_recover(struct virtqueue *vq, struct reason *reason)
 	rc = split_region_check(vq, version, done, reason);
 	if (rc)
 		return rc;
-	split_walk_done(vq, done, true, NULL);
+	if (split_has_records(vq))
+		split_walk_done(vq, done, true, NULL);
 	inflight_step();
 	region->used_idx = used;
 	inflight_step();

@@ -9,7 +9,7 @@
  *			status asked for: not 0; else the connection is closed: there is no other
  *			way to tell
  *
- * Not here because we do not offer it yet: INFLIGHT_SHMFD, LOG_SHMFD, PAGEFAULT, DEVICE_STATE. The
+ * Not here because we do not offer it yet: LOG_SHMFD, PAGEFAULT, DEVICE_STATE. The
  * table has these messages' form; they are refused for want of the protocol feature, which no
  * front-end can have acknowledged.
  */
@@ -120,13 +120,15 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.size = 20,
 		.size_max = sizeof(struct vhost_user_inflight),
 		.own_reply = true,
-		.needs = PF(INFLIGHT_SHMFD)},
+		.needs = PF(INFLIGHT_SHMFD),
+		.run = message_get_inflight_fd_run},
 	[VHOST_USER_SET_INFLIGHT_FD] = {.name = "SET_INFLIGHT_FD",
 		.size = 20,
 		.size_max = sizeof(struct vhost_user_inflight),
 		.fds_min = 1,
 		.fds_max = 1,
-		.needs = PF(INFLIGHT_SHMFD)},
+		.needs = PF(INFLIGHT_SHMFD),
+		.run = message_set_inflight_fd_run},
 	[VHOST_USER_RESET_DEVICE] = {.name = "RESET_DEVICE",
 		.needs = PF(RESET_DEVICE),
 		.run = message_reset_device_run},

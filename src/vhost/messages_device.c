@@ -157,6 +157,7 @@ enum flow_result message_reset_device_run(struct flow *f)
 	session_stop_rings(s);
 	AWAIT(f, rings_settle(s, false, flow_resume, f));
 	session_forget_rings(s);
+	inflight_reset(s);
 	if (!s->ending)
 		s->device->ops->reset(s->device);
 	message_done(s, f->error);

@@ -20,6 +20,9 @@
  * A ring that runs is also moved to other reactors (ring_relocate.c), but not while rings settle:
  * whoever settles them has a hold.
  *
+ * With an in-flight region a virtqueue recovers from it, on a worker, between its creation and its
+ * start; when it may take what is new is told by recovery.c.
+ *
  * Freezing (the connection is gone) may overtake a move: the close awaits it before the virtqueue
  * is destroyed.
  */
@@ -204,9 +207,47 @@ static int ring_create_vq(struct ring *ring)
 		.delay_base_us = s->options.coalescing->delay_base_us,
 		.iops_threshold = s->options.coalescing->iops_threshold,
 	};
+	int rc = inflight_find_queue(s, ring->index, &s->reason, &config.inflight);
 
+	if (rc)
+		return rc;
+	if (config.inflight)
+		config.inflight_size = s->inflight.region->queue_size;
 	snprintf(name, sizeof(name), "%s queue %u", s->device->name, ring->index);
-	return virtqueue_create(ring->ops, &config, &s->reason, &ring->vq);
+	return virtqueue_create(ring->ops, &config, &s->reason, &ring->fresh);
+}
+
+static int ring_recover_job(struct worker_job *job)
+{
+	struct ring *ring = container_of(job, struct ring, recover_job);
+
+	return virtqueue_recover(ring->fresh, &ring->recover_reason);
+}
+
+/* Several rings may do this at the same time, so each has its own sentence. The front-end may be
+ * gone meanwhile: then the ring must not start. */
+static int ring_check_recovered(struct ring *ring, int rc)
+{
+	struct vhost_session *s = ring->session;
+
+	if (rc == 0)
+		return s->ending ? -ECANCELED : 0;
+	return ring->recover_reason.text[0]
+		       ? reason_set(&s->reason, rc, "%s", ring->recover_reason.text)
+		       : rc;
+}
+
+static void ring_destroy_fresh(struct ring *ring)
+{
+	virtqueue_destroy(ring->fresh);
+	ring->fresh = NULL;
+}
+
+static void ring_take_fresh(struct ring *ring)
+{
+	ring->vq = ring->fresh;
+	ring->fresh = NULL;
+	recovery_ring_opening(ring);
 }
 
 void ring_tell_started(struct ring *ring)
@@ -226,6 +267,7 @@ static void ring_destroy_vq(struct ring *ring)
 	ring->vq = NULL;
 	ring->paused = false;
 	ring->freeze = RING_LIVE;
+	recovery_ring_closed(ring);
 	placement_give(ring->session->options.placement, ring->reactor);
 }
 
@@ -255,10 +297,20 @@ static enum flow_result ring_move_run(struct flow *f)
 	flow_fail(f, ring_create_vq(ring));
 	if (flow_failed(f))
 		goto close_ring;
+	ring->recover_reason.text[0] = '\0';
+	if (ring->session->inflight.region)
+		AWAIT(f, worker_run(&ring->recover_job, ring->session->control, ring_recover_job,
+				 flow_resume, f));
+	flow_fail(f, ring_check_recovered(ring, f->rc));
+	if (flow_failed(f))
+		goto destroy_fresh;
+	ring_take_fresh(ring);
 	AWAIT(f, virtqueue_start(ring->vq, ring->reactor, flow_resume, f));
 	ring_tell_started(ring);
 	goto finish;
 
+destroy_fresh:
+	ring_destroy_fresh(ring);
 close_ring:
 	AWAIT(f, ring->device->ops->ring_close(
 			 ring->device, ring->index, ring->context, flow_resume, f));
@@ -349,6 +401,7 @@ static enum flow_result rings_settle_run(struct flow *f)
 	struct vhost_session *s = container_of(f, struct vhost_session, settle);
 
 	FLOW_BEGIN(f);
+	s->settling = true;
 	rings_find_goals(s);
 	if (rings_any_opening(s) && !s->claimed) {
 		AWAIT(f, s->device->ops->claim(s->device, &s->reason, flow_resume, f));
@@ -358,6 +411,11 @@ static enum flow_result rings_settle_run(struct flow *f)
 		rings_first_start(s);
 		s->has_run = true;
 	}
+	if (rings_any_opening(s) && s->inflight.region && !s->inflight.looked) {
+		AWAIT(f, inflight_look(s, flow_resume, f));
+		s->inflight.looked = true;
+		recovery_expect(s);
+	}
 	if (rings_find_goals(s) > 0) /* again: the connection may have ended meanwhile */
 		AWAIT(f, rings_move(s));
 	if (s->claimed && (s->ending || !rings_any_started(s))) {
@@ -365,6 +423,8 @@ static enum flow_result rings_settle_run(struct flow *f)
 		AWAIT(f, s->device->ops->release(s->device, flow_resume, f));
 	}
 finish:
+	s->settling = false;
+	recovery_advance(s);
 	s->settle_done(s->settle_arg, f->error);
 	FLOW_END(f);
 }

@@ -191,10 +191,11 @@ static int ring_check_relocation(const struct ring *ring, struct reason *reason)
 	const struct vhost_session *s = ring->session;
 
 	if (!ring->device->moves_held && !s->ending && !ring->relocation && ring->vq &&
-		!ring->paused)
+		!ring->paused && !ring->held)
 		return 0;
 	return reason_set(reason, -EBUSY,
-		"the guest is changing its queues, or queue %u is being moved already: try again",
+		"the guest is changing its queues, queue %u is being moved already, or requests of "
+		"before a restart are being repeated: try again",
 		ring->index);
 }
 

@@ -296,4 +296,5 @@ static void control_handle(struct vq_request *vq)
 const struct virtqueue_ops scsi_control_queue_ops = {
 	.request_size = sizeof(struct control_request),
 	.handle = control_handle,
+	.repeat_last = true,
 };

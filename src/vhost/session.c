@@ -82,6 +82,13 @@ static bool session_message_waits(const struct vhost_session *s)
 	return s->status == 0 && s->type->run;
 }
 
+static void session_close_reply_fd(struct vhost_session *s)
+{
+	if (s->reply_fd >= 0)
+		s->os->ops->close(s->os, s->reply_fd);
+	s->reply_fd = -1;
+}
+
 static void session_begin_message(struct vhost_session *s)
 {
 	s->reply_due = false;
@@ -102,6 +109,8 @@ static void session_end_message(struct vhost_session *s)
 		session_abort(s, "a message that cannot be refused in any other way");
 	else if (s->reply_due)
 		timer_start(s->control, &s->limit, s->options.limits.reply_ns);
+	if (s->ending || !s->reply_due)
+		session_close_reply_fd(s);
 }
 
 static enum flow_result session_run(struct flow *f)
@@ -129,8 +138,9 @@ static enum flow_result session_run(struct flow *f)
 		if (s->ending || !s->reply_due)
 			continue;
 		AWAIT(f, connection_send(&s->conn, s->conn.header.request, VHOST_USER_REPLY_FLAGS,
-				 s->reply_buf, s->reply_size, flow_resume, f));
+				 s->reply_buf, s->reply_size, s->reply_fd, flow_resume, f));
 		timer_stop(s->control, &s->limit);
+		session_close_reply_fd(s);
 		if (flow_failed(f))
 			session_lost(s, f->rc);
 	}
@@ -138,7 +148,9 @@ static enum flow_result session_run(struct flow *f)
 	vhost_device_hold_moves(s->device);
 	if (s->device->moves)
 		AWAIT(f, vhost_device_await_moves(s->device, &s->moves_waiter, flow_resume, f));
+	recovery_stop(s);
 	AWAIT(f, rings_settle(s, false, flow_resume, f));
+	AWAIT(f, inflight_forget(s, flow_resume, f));
 	vhost_device_release_moves(s->device);
 	s->device->ops->session_end(s->device);
 	s->device->session = NULL;
@@ -181,6 +193,10 @@ static void session_init(struct vhost_session *s, const struct session_options *
 	s->sigbus.event_fd = options->event_fd;
 	s->limit.fired = session_limit_fired;
 	s->change.os = options->os;
+	s->reply_fd = -1;
+	s->inflight.os = options->os;
+	s->inflight.reason = &s->reason;
+	recovery_init(s);
 	connection_init(&s->conn, s->os, s->control, options->fd);
 	backchannel_init(&s->back, s->os, s->control);
 }

@@ -7,6 +7,7 @@
  *	messages_device.c, messages_ring.c, messages_memory.c	what each message does
  *	ring.c		from what was told about a ring to a virtqueue that runs, and back
  *	ring_relocate.c	a ring that runs moves to another reactor
+ *	inflight.c, messages_inflight.c, recovery.c	what was in flight before a restart
  *	memory.c	tables of guest memory, their change while rings run
  *	memory_map.c	mapping and unmapping on workers
  *	backchannel.c	our requests to the front-end
@@ -21,6 +22,7 @@
 #include "vhost/backchannel_impl.h"
 #include "vhost/connection_impl.h"
 #include "vhost/device.h"
+#include "vhost/inflight_impl.h"
 #include "vhost/memory_impl.h"
 #include "vhost/placement_impl.h"
 #include "vhost/sigbus_impl.h"
@@ -58,6 +60,9 @@ struct ring {
 	struct reactor *reactor;
 	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;
 	struct connection_waiter frozen; /* who waits for RING_FROZEN */
+	enum ring_recovery recovery; /* recovery.c */
+	bool held; /* its virtqueue takes nothing new */
+	bool late; /* the others no longer wait for it */
 	struct relocation *relocation; /* to another reactor, under way */
 	uint64_t relocations;
 
@@ -65,6 +70,9 @@ struct ring {
 	struct flow flow;
 	enum ring_goal goal;
 	const struct virtqueue_ops *ops;
+	struct virtqueue *fresh; /* created, not started: not yet vq */
+	struct worker_job recover_job;
+	struct reason recover_reason;
 	void *descriptors;
 	void *driver_area;
 	void *device_area;
@@ -128,6 +136,11 @@ struct vhost_session {
 	struct sigbus_owner sigbus;
 	bool memory_switching; /* to change.table: no ring runs */
 
+	struct session_inflight inflight;
+	struct flow inflight_flow; /* inflight_set */
+	done_fn inflight_done;
+	void *inflight_arg;
+
 	/* the message at hand: one at a time */
 	const struct message_type *type;
 	int status;
@@ -135,6 +148,7 @@ struct vhost_session {
 	bool reply_due;
 	uint32_t reply_size; /* of reply_buf: the handler's own reply */
 	uint8_t reply_buf[VHOST_USER_PAYLOAD_MAX];
+	int reply_fd; /* goes with it; owned, -1: none */
 	struct flow message_flow; /* of a handler that waits */
 	done_fn message_done;
 	void *message_arg;
@@ -144,6 +158,7 @@ struct vhost_session {
 
 	/* rings_settle */
 	struct flow settle;
+	bool settling; /* rings are moving */
 	bool settle_may_open;
 	unsigned settle_pending;
 	int settle_rc;
@@ -245,6 +260,11 @@ int message_set_vring_fd(struct vhost_session *s); /* KICK, CALL, ERR */
 enum flow_result message_set_vring_fd_run(struct flow *f);
 int message_set_vring_enable(struct vhost_session *s);
 enum flow_result message_set_vring_enable_run(struct flow *f);
+
+/* ---- messages_inflight.c ----------------------------------------------------------------- */
+
+enum flow_result message_get_inflight_fd_run(struct flow *f);
+enum flow_result message_set_inflight_fd_run(struct flow *f);
 
 /* ---- messages_memory.c ------------------------------------------------------------------- */
 

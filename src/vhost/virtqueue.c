@@ -359,7 +359,6 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->size = config->size;
 	vq->chain_max = config->size > VQ_SEGMENTS_MAX ? config->size : VQ_SEGMENTS_MAX;
 	vq->base = config->base;
-	vq->held = config->hold;
 	vq->memory = config->memory;
 	vq->device = config->device;
 	vq->kick.fd = config->kick_fd;

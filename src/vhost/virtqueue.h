@@ -23,12 +23,12 @@
  * with one store to the used index and at most one signal in the DEFER_PUBLISH phase.
  *
  * With a queue region (config.inflight) requests in flight are recorded there, reference section
- * 11. virtqueue_recover, between create and start, finds what a back-end before us left behind;
- * these requests are popped before anything new is fetched, in the order in which they were
- * fetched first, and are told by vq_request.recovered. A queue that is created with hold pops
- * nothing at all until virtqueue_repeat (then what was recovered) and virtqueue_release (then
- * everything). Stop repeats what is left, unless the queue is frozen or broken: the base that it
- * answers counts it as done.
+ * 11. virtqueue_recover, between create and start, finds what a back-end before us left behind. A
+ * queue that has such requests, or that virtqueue_hold was called for, starts held: it pops nothing
+ * until virtqueue_repeat, then what was recovered, in the order in which it was fetched first and
+ * told by vq_request.recovered, and nothing new until virtqueue_release. Stop repeats what is left,
+ * unless the queue is frozen or broken: the base that it answers counts it as done. A queue without
+ * handle is never held: its device pops what was recovered first.
  *
  * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and
  * completions are dropped: no used entry, no signal, not a byte of guest memory. A device asks
@@ -79,6 +79,8 @@ struct virtqueue_ops {
 	/* Every popped request; ends in virtqueue_push, at once or later. NULL: the queue is not
 	 * polled, the device pops when it has something to say (the SCSI event queue). */
 	void (*handle)(struct vq_request *request);
+	/* What is recovered is repeated after that of all other rings of the front-end. */
+	bool repeat_last;
 	/* Space for a request was allocated (zeroed); set what never changes. Optional. */
 	void (*request_init)(struct vq_request *request);
 };
@@ -95,7 +97,6 @@ struct virtqueue_config {
 	 * entries; borrowed until stop. NULL: nothing is recorded. */
 	void *inflight;
 	uint16_t inflight_size;
-	bool hold;
 	int kick_fd; /* borrowed until stop; -1: polled */
 	int call_fd; /* borrowed until stop or set_call; -1: never signal */
 	int err_fd; /* borrowed until stop or set_err; -1: none */
@@ -126,6 +127,8 @@ void virtqueue_destroy(struct virtqueue *vq);
 int virtqueue_recover(struct virtqueue *vq, struct reason *reason) MUST_CHECK;
 /* How many requests it found. Before start. */
 unsigned virtqueue_recovered(const struct virtqueue *vq);
+/* Before start: it starts held. */
+void virtqueue_hold(struct virtqueue *vq);
 
 /* Runs on that reactor from now on; looks at the ring once without a kick. */
 void virtqueue_start(struct virtqueue *vq, struct reactor *reactor, done_fn done, void *arg);

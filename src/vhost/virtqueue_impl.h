@@ -166,7 +166,7 @@ struct virtqueue {
 	bool indirect;
 	_Atomic bool broken;
 	bool frozen;
-	bool held; /* takes nothing new: by config.hold, or recovered requests are left */
+	bool held; /* takes nothing new: by virtqueue_hold, or recovered requests are left */
 	bool repeating; /* recovered requests may be popped */
 	bool repeat_asked; /* VQ_OP_REPEAT waits for an answer */
 	bool dry; /* the last pop wanted memory that was not there yet */
