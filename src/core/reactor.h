@@ -188,6 +188,17 @@ static inline void reactor_submit_io(struct reactor *reactor, struct os_io *io)
 	reactor->os->ops->ring_submit(reactor->ring, io);
 }
 
+/* Own thread. A file that this reactor does much I/O on (os/os.h: ring_file_keep). */
+static inline void reactor_keep_file(struct reactor *reactor, int fd)
+{
+	reactor->os->ops->ring_file_keep(reactor->ring, fd);
+}
+
+static inline void reactor_drop_file(struct reactor *reactor, int fd)
+{
+	reactor->os->ops->ring_file_drop(reactor->ring, fd);
+}
+
 static inline void reactor_watch(struct reactor *reactor, struct os_watch *watch)
 {
 	reactor->os->ops->ring_watch(reactor->ring, watch);

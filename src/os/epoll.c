@@ -287,6 +287,11 @@ static unsigned epoll_enter(struct os_ring *ring, uint64_t timeout_ns)
 	return called + offload_reap(&ring->offload);
 }
 
+/* A blocking call looks its descriptor up in any case. */
+static void epoll_file_keep_nothing(struct os_ring *ring, int fd)
+{
+}
+
 void epoll_fill_table(struct os_ops *ops)
 {
 	ops->ring_create = epoll_create_ring;
@@ -295,4 +300,6 @@ void epoll_fill_table(struct os_ops *ops)
 	ops->ring_watch = epoll_watch;
 	ops->ring_unwatch = epoll_unwatch;
 	ops->ring_enter = epoll_enter;
+	ops->ring_file_keep = epoll_file_keep_nothing;
+	ops->ring_file_drop = epoll_file_keep_nothing;
 }

@@ -229,6 +229,11 @@ struct os_ops {
 	/* Submits all, waits up to timeout_ns (0: not at all) unless something is there, calls done
 	 * and ready of what is. Returns how many were called. */
 	unsigned (*ring_enter)(struct os_ring *ring, uint64_t timeout_ns);
+	/* This ring will do much I/O on the file: it may hold on to it to make that cheap. A hint,
+	 * own thread; dropped when none of its operations is under way in this ring any more, and
+	 * before it is closed. The file stays open until then, with its locks. */
+	void (*ring_file_keep)(struct os_ring *ring, int fd);
+	void (*ring_file_drop)(struct os_ring *ring, int fd);
 	/* Operations submitted and not done. Watches do not count; what was watched or unwatched
 	 * reaches the kernel with the next enter, so every turn enters. */
 	unsigned (*ring_pending)(const struct os_ring *ring);

@@ -16,6 +16,7 @@
  *	ring.c         what both engines share: waking, counting
  *	uring.c        engine "io_uring": ring, submission, completion
  *	uring_watch.c  its watches
+ *	uring_file.c   its registered files
  *	epoll.c        engine "epoll": the ring without io_uring
  *
  * Two pools: workers run os_works, io_workers run os_ios that cannot be had asynchronously. They

@@ -17,8 +17,10 @@
  * Flags of the kernel's ring are tried from the newest kernel's set downwards; the first level
  * that was taken is remembered for all later rings. Needed at least: EXT_ARG and NODROP (5.11).
  *
- * Left out for now: registered files and buffers, a registered ring descriptor (has to be given
- * back by the thread that registered it), rings with polled completion.
+ * Files that do much I/O are registered (uring_file.c).
+ *
+ * Left out for now: registered buffers, a registered ring descriptor (has to be given back by the
+ * thread that registered it), rings with polled completion.
  */
 #include "os/uring_impl.h"
 
@@ -136,6 +138,7 @@ static void uring_destroy(struct os_ring *ring)
 	io_uring_queue_exit(&uring->uring);
 	os_ring_fini(ring);
 	watch_table_fini(&uring->watches);
+	file_table_fini(&uring->files);
 	free(uring);
 }
 
@@ -155,7 +158,7 @@ static void sqe_set_transfer(struct io_uring_sqe *sqe, const struct os_io *io)
 		sqe->rw_flags = RWF_DSYNC;
 }
 
-static void sqe_set_io(struct io_uring_sqe *sqe, struct os_io *io)
+static void sqe_set_io(const struct uring *uring, struct io_uring_sqe *sqe, struct os_io *io)
 {
 	switch ((enum os_io_op)io->op) {
 	case OS_IO_READV:
@@ -172,6 +175,9 @@ static void sqe_set_io(struct io_uring_sqe *sqe, struct os_io *io)
 			(unsigned)blocking_io_fallocate_mode(io), io->offset);
 		break;
 	}
+	/* The index in the kernel's table is the descriptor. */
+	if (likely(file_table_has(&uring->files, io->fd)))
+		sqe->flags |= IOSQE_FIXED_FILE;
 	sqe->user_data = (uintptr_t)io | URING_IO;
 }
 
@@ -185,7 +191,7 @@ static bool uring_queue_io(struct uring *uring, struct os_io *io)
 	sqe = io_uring_get_sqe(&uring->uring);
 	if (!sqe)
 		return false;
-	sqe_set_io(sqe, io);
+	sqe_set_io(uring, sqe, io);
 	uring->in_kernel++;
 	return true;
 }
@@ -342,4 +348,6 @@ void uring_fill_table(struct os_ops *ops)
 	ops->ring_watch = uring_watch;
 	ops->ring_unwatch = uring_unwatch;
 	ops->ring_enter = uring_enter;
+	ops->ring_file_keep = uring_file_keep;
+	ops->ring_file_drop = uring_file_drop;
 }

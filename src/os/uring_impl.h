@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Engine "io_uring", shared by uring.c and uring_watch.c.
+ * Engine "io_uring", shared by uring.c, uring_watch.c and uring_file.c.
  *
  * user_data says what a completion is about: the low three bits are a tag, the rest is the address
  * of the os_io, or index and generation of a watch slot. A watch itself may be gone by the time
@@ -50,10 +50,23 @@ struct watch_table {
 	uint32_t todo_last;
 };
 
+/* Registered files: which descriptors the kernel's table has, each at its own index. */
+struct file_table {
+	uint64_t *bits;
+	unsigned size; /* descriptors; 0: no table yet, or refused */
+	bool refused;
+};
+
+static inline bool file_table_has(const struct file_table *table, int fd)
+{
+	return (unsigned)fd < table->size && (table->bits[fd / 64] >> (fd % 64) & 1);
+}
+
 struct uring {
 	struct os_ring ring;
 	struct io_uring uring;
 	struct watch_table watches;
+	struct file_table files;
 	struct os_io_list overflow; /* found the queue full or too many in the kernel */
 	unsigned in_kernel; /* os_ios in the submission queue or in the kernel */
 	unsigned in_kernel_max;
@@ -73,6 +86,10 @@ void watch_table_fini(struct watch_table *table);
 bool watch_table_fill(struct uring *uring);
 /* Returns 1 when it called ready. */
 unsigned watch_complete(struct uring *uring, uint64_t user_data, int32_t res);
+
+void file_table_fini(struct file_table *table);
+void uring_file_keep(struct os_ring *ring, int fd);
+void uring_file_drop(struct os_ring *ring, int fd);
 
 void uring_watch(struct os_ring *ring, struct os_watch *watch);
 void uring_unwatch(struct os_ring *ring, struct os_watch *watch);

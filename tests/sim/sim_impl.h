@@ -175,6 +175,13 @@ struct os_ring {
 	unsigned ended_count;
 	struct list armed;
 	bool woken;
+	struct list kept; /* sim_kept_file */
+};
+
+struct sim_kept_file {
+	struct list link;
+	int fd;
+	struct sim_open *open;
 };
 
 bool sim_ring_has_work(const struct os_ring *ring);
@@ -319,5 +326,8 @@ void sim_ring_unwatch(struct os_ring *ring, struct os_watch *watch);
 unsigned sim_ring_enter(struct os_ring *ring, uint64_t timeout_ns);
 unsigned sim_ring_pending(const struct os_ring *ring);
 void sim_ring_wake(struct os_ring *ring);
+void sim_ring_file_keep(struct os_ring *ring, int fd);
+void sim_ring_file_drop(struct os_ring *ring, int fd);
+struct sim_kept_file *sim_ring_kept_file(const struct os_ring *ring, int fd);
 
 #endif

@@ -183,6 +183,12 @@ static void process_close(struct os *os, int fd)
 					fd);
 		}
 	}
+	list_for_each_entry (ring, &process->rings, link) {
+		if (sim_ring_kept_file(ring, fd))
+			sim_complain(process->sim,
+				"%s closed descriptor %d, which a ring still keeps", process->name,
+				fd);
+	}
 	sim_trace(process->sim, "close", (uint64_t)fd, 0);
 	process->fds[fd - FIRST_FD] = NULL;
 	sim_open_put(open);
@@ -352,6 +358,8 @@ static const struct os_ops process_ops = {
 	.ring_enter = sim_ring_enter,
 	.ring_pending = sim_ring_pending,
 	.ring_wake = sim_ring_wake,
+	.ring_file_keep = sim_ring_file_keep,
+	.ring_file_drop = sim_ring_file_drop,
 	.thread_start = process_thread_start,
 	.thread_join = process_thread_join,
 	.thread_interrupt = process_thread_interrupt,

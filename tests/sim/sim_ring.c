@@ -31,16 +31,78 @@ int sim_ring_create(struct os *os, const struct os_ring_options *options, struct
 	ring->queued_tail = &ring->queued;
 	ring->ended_tail = &ring->ended;
 	list_init(&ring->armed);
+	list_init(&ring->kept);
 	list_add_tail(&process->rings, &ring->link);
 	*ret_ring = ring;
 	return 0;
 }
+
+/* ---- kept files ---- */
+
+struct sim_kept_file *sim_ring_kept_file(const struct os_ring *ring, int fd)
+{
+	struct sim_kept_file *kept;
+
+	list_for_each_entry (kept, &ring->kept, link) {
+		if (kept->fd == fd)
+			return kept;
+	}
+	return NULL;
+}
+
+static void kept_file_free(struct sim_kept_file *kept)
+{
+	list_remove(&kept->link);
+	sim_open_put(kept->open);
+	free(kept);
+}
+
+void sim_ring_file_keep(struct os_ring *ring, int fd)
+{
+	struct sim_open *open = sim_fd_open(ring->process, fd);
+	struct sim_kept_file *kept;
+
+	if (ring->process->dead)
+		return;
+	if (!open || sim_ring_kept_file(ring, fd)) {
+		sim_complain(
+			ring->process->sim, "descriptor %d is kept but not open, or twice", fd);
+		return;
+	}
+	kept = sim_alloc(sizeof(*kept));
+	kept->fd = fd;
+	kept->open = sim_open_get(open);
+	list_add_tail(&ring->kept, &kept->link);
+}
+
+void sim_ring_file_drop(struct os_ring *ring, int fd)
+{
+	struct sim *sim = ring->process->sim;
+	struct sim_kept_file *kept;
+	struct sim_io *sio;
+
+	if (ring->process->dead)
+		return;
+	kept = sim_ring_kept_file(ring, fd);
+	if (!kept) {
+		sim_complain(sim, "descriptor %d is dropped but not kept", fd);
+		return;
+	}
+	list_for_each_entry (sio, &sim->in_flight, link) {
+		if (sio->ring == ring && sio->open == kept->open)
+			sim_complain(sim, "descriptor %d is dropped with I/O under way", fd);
+	}
+	kept_file_free(kept);
+}
+
+/* ---- rings ---- */
 
 void sim_ring_destroy(struct os_ring *ring)
 {
 	struct sim *sim = ring->process->sim;
 	struct sim_io *sio, *next;
 	struct os_watch *watch, *next_watch;
+	struct sim_kept_file *kept, *next_kept;
 	struct sim_thread *thread;
 
 	if (!ring->process->dead && sim_ring_pending(ring))
@@ -56,6 +118,12 @@ void sim_ring_destroy(struct os_ring *ring)
 				sim, "a ring was destroyed that watches descriptor %d", watch->fd);
 		watch->armed = false;
 		list_remove(&watch->link);
+	}
+	list_for_each_entry_safe (kept, next_kept, &ring->kept, link) {
+		if (!ring->process->dead)
+			sim_complain(
+				sim, "a ring was destroyed that keeps descriptor %d", kept->fd);
+		kept_file_free(kept);
 	}
 	list_for_each_entry (thread, &ring->process->threads, link) {
 		if (thread->ring == ring)

@@ -312,6 +312,30 @@ static void a_blocking_call_on_a_thread_is_complained_about(void **state)
 	assert_int_equal(sim_destroy(sim), 0);
 }
 
+static void a_kept_file_must_be_dropped_before_it_is_closed(void **state)
+{
+	const struct os_ring_options options = {.entries = 8};
+	struct sim *sim = sim_create(1);
+	struct os *os = sim_os(sim);
+	struct os_ring *ring;
+	int fd;
+
+	sim_file_create(sim, "/disk", 4096);
+	assert_int_equal(os->ops->ring_create(os, &options, &ring), 0);
+	assert_int_equal(os->ops->file_open(os, "/disk", OS_OPEN_WRITE, 0, &fd), 0);
+	os->ops->ring_file_keep(ring, fd);
+	os->ops->ring_file_keep(ring, fd);
+	assert_non_null(strstr(sim_complaint(sim), "twice"));
+	os->ops->close(os, fd);
+	assert_non_null(strstr(sim_complaint(sim), "still keeps"));
+	os->ops->ring_file_drop(ring, fd);
+	os->ops->ring_file_drop(ring, fd);
+	assert_non_null(strstr(sim_complaint(sim), "not kept"));
+	sim_forgive(sim);
+	os->ops->ring_destroy(ring);
+	assert_int_equal(sim_destroy(sim), 0);
+}
+
 static void mappings_of_one_memfd_alias(void **state)
 {
 	struct sim *sim = sim_create(1);
@@ -344,6 +368,7 @@ int main(void)
 		cmocka_unit_test(the_nth_call_of_a_kind_fails_as_ordered),
 		cmocka_unit_test(what_is_left_behind_is_complained_about),
 		cmocka_unit_test(a_blocking_call_on_a_thread_is_complained_about),
+		cmocka_unit_test(a_kept_file_must_be_dropped_before_it_is_closed),
 		cmocka_unit_test(mappings_of_one_memfd_alias),
 	};
 

@@ -64,6 +64,15 @@ static int entry_remove(const char *path, const struct stat *st, int type, struc
 	return remove(path);
 }
 
+int fixture_setup_keeping(void **state)
+{
+	int rc = fixture_setup(state);
+
+	if (rc == 0)
+		((struct fixture *)*state)->keep = true;
+	return rc;
+}
+
 int fixture_teardown(void **state)
 {
 	struct fixture *fixture = *state;

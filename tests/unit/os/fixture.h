@@ -27,13 +27,17 @@ struct fixture {
 	struct os_ring *ring;
 	char directory[64];
 	char path[128]; /* of the last fixture_path */
+	bool keep; /* the ring keeps the files of the test's operations */
 };
 
 /* cmocka's setup and teardown of each test. */
 int fixture_setup(void **state);
+int fixture_setup_keeping(void **state);
 int fixture_teardown(void **state);
 
 #define FIXTURE_TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+#define KEEPING_TEST(fn)                                                                           \
+	cmocka_unit_test_setup_teardown(fn, fixture_setup_keeping, fixture_teardown)
 
 /* Reads the arguments of main; what it returns ends the program when it is not 0. */
 int fixture_main(int argc, char **argv);

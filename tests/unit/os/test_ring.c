@@ -6,6 +6,7 @@
 #include "loop_device.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,10 +47,14 @@ static int64_t op_run(
 	struct op op;
 
 	op_init(&op, code, fd, buf, len, offset, &count);
+	if (f->keep && fd >= 0)
+		f->os->ops->ring_file_keep(f->ring, fd);
 	f->os->ops->ring_submit(f->ring, &op.io);
 	assert_int_equal(count, 0);
 	fixture_enter_until(f, &count, 1);
 	assert_int_equal(count, 1);
+	if (f->keep && fd >= 0)
+		f->os->ops->ring_file_drop(f->ring, fd);
 	assert_int_equal(f->os->ops->ring_pending(f->ring), 0);
 	return op.io.result;
 }
@@ -73,6 +78,54 @@ static void what_was_written_is_read_back(void **state)
 	assert_int_equal(op_run(f, OS_IO_WRITEV, fd, text, sizeof(text), 10000), sizeof(text));
 	assert_int_equal(op_run(f, OS_IO_READV, fd, buf, sizeof(buf), 10000), sizeof(buf));
 	assert_string_equal(buf, text);
+	f->os->ops->close(f->os, fd);
+}
+
+/* The rule is to drop first; breaking it shows whether the ring has the file for itself. */
+static void a_kept_file_needs_no_descriptor_until_it_is_dropped(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_file(f, "file", 0);
+	char text[] = "kept", buf[sizeof(text)] = {0};
+
+	if (!fixture_uses_io_uring()) {
+		f->os->ops->close(f->os, fd);
+		skip(); /* a blocking call needs its descriptor */
+	}
+	f->os->ops->ring_file_keep(f->ring, fd);
+	f->os->ops->close(f->os, fd);
+	assert_int_equal(op_run(f, OS_IO_WRITEV, fd, text, sizeof(text), 0), sizeof(text));
+	assert_int_equal(op_run(f, OS_IO_FDATASYNC, fd, NULL, 0, 0), 0);
+	assert_int_equal(op_run(f, OS_IO_READV, fd, buf, sizeof(buf), 0), sizeof(buf));
+	assert_string_equal(buf, text);
+	f->os->ops->ring_file_drop(f->ring, fd);
+	assert_int_equal(op_run(f, OS_IO_READV, fd, buf, sizeof(buf), 0), -EBADF);
+	/* The number belongs to another file now. */
+	assert_int_equal(fixture_file(f, "other", 0), fd);
+	f->os->ops->ring_file_keep(f->ring, fd);
+	assert_int_equal(op_run(f, OS_IO_READV, fd, buf, sizeof(buf), 0), 0);
+	f->os->ops->ring_file_drop(f->ring, fd);
+	f->os->ops->close(f->os, fd);
+}
+
+/* Neither must what is beyond its table. */
+static void what_cannot_be_kept_works_all_the_same(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_file(f, "file", 0);
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, 20000);
+	char text[] = "high";
+
+	if (high >= 0) {
+		f->os->ops->ring_file_keep(f->ring, high);
+		assert_int_equal(
+			op_run(f, OS_IO_WRITEV, high, text, sizeof(text), 0), sizeof(text));
+		f->os->ops->ring_file_drop(f->ring, high);
+		f->os->ops->close(f->os, high);
+	}
+	f->os->ops->ring_file_keep(f->ring, -1);
+	assert_int_equal(op_run(f, OS_IO_READV, -1, text, sizeof(text), 0), -EBADF);
+	f->os->ops->ring_file_drop(f->ring, -1);
 	f->os->ops->close(f->os, fd);
 }
 
@@ -441,6 +494,16 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(what_was_written_is_read_back),
+		FIXTURE_TEST(a_kept_file_needs_no_descriptor_until_it_is_dropped),
+		FIXTURE_TEST(what_cannot_be_kept_works_all_the_same),
+		KEEPING_TEST(what_was_written_is_read_back),
+		KEEPING_TEST(a_read_over_the_end_is_short),
+		KEEPING_TEST(errors_arrive_as_what_they_are),
+		KEEPING_TEST(a_file_at_its_limit_takes_a_part_and_then_efbig),
+		KEEPING_TEST(a_full_file_system_is_enospc),
+		KEEPING_TEST(a_punched_hole_reads_as_zeroes_and_frees_space),
+		KEEPING_TEST(a_zeroed_range_reads_as_zeroes_and_keeps_the_size),
+		KEEPING_TEST(block_devices_discard_and_zero),
 		FIXTURE_TEST(several_pieces_are_one_transfer),
 		FIXTURE_TEST(direct_writes_reach_the_file),
 		FIXTURE_TEST(a_read_over_the_end_is_short),
