@@ -26,6 +26,7 @@
 
 #define MALLOC_SHORT_BYTES (32 * KIB) /* the longest of the short ones */
 #define MALLOC_TURN_BYTES  (512 * KIB) /* of short ones in a turn: 25 to 50 us */
+#define MALLOC_PIECE_BYTES (64 * KIB) /* of a long one, between two looks at the time */
 #define MALLOC_PAGE        (4 * KIB)
 #define MALLOC_HUGE_PAGE   (2 * MIB)
 #define MALLOC_UNMAP_PIECE (2 * MIB) /* pages given back in one call */
@@ -141,12 +142,15 @@ static void malloc_run_short(struct malloc_channel *channel, struct poll_result 
 	while (channel->short_ios.head && channel->short_bytes < MALLOC_TURN_BYTES) {
 		struct bdev_io *io = malloc_list_take(&channel->short_ios);
 		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
+		unsigned units = (unsigned)(io->length / KIB);
 
 		malloc_copy(io, store, io->length, channel->short_ios.head);
 		channel->short_bytes += io->length;
 		result->bytes += io->length;
 		result->requests++;
 		bdev_io_complete(io, 0);
+		if (unlikely(!reactor_has_time(channel->poller.reactor, units)))
+			break;
 	}
 }
 
@@ -155,7 +159,8 @@ static void malloc_batch_run(struct deferred *deferred)
 	struct malloc_channel *channel = container_of(deferred, struct malloc_channel, batch);
 	struct poll_result result = {0};
 
-	malloc_run_short(channel, &result);
+	if (likely(reactor_has_time(channel->poller.reactor, 0)))
+		malloc_run_short(channel, &result);
 	if (unlikely(channel->short_ios.head))
 		poller_wake(&channel->poller);
 }
@@ -171,12 +176,17 @@ static struct poll_result malloc_poll(struct poller *poller, struct poll_budget 
 		struct bdev_io *io = list->head;
 		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
 
-		result.bytes += malloc_advance(io, store, budget.bytes - result.bytes);
+		uint64_t bytes = u64_min(budget.bytes - result.bytes, MALLOC_PIECE_BYTES);
+		uint64_t done = malloc_advance(io, store, bytes);
+
+		result.bytes += done;
 		result.requests++;
-		if (malloc_io_of(io)->progress < io->length)
-			continue;
-		malloc_list_take(list);
-		bdev_io_complete(io, 0);
+		if (malloc_io_of(io)->progress == io->length) {
+			malloc_list_take(list);
+			bdev_io_complete(io, 0);
+		}
+		if (!reactor_has_time(poller->reactor, (unsigned)(done / KIB)))
+			break;
 	}
 	result.more = list->head || channel->short_ios.head;
 	return result;

@@ -7,10 +7,19 @@
  * request is in debt and is passed over until its quantum of later turns has paid for it, unless
  * nobody else is hot. Credit is not saved up: a queue that was empty starts level.
  *
- * Window: gap_ns is a moving average of the time from one piece of work, or from the end of one, to
- * the next: the time that polling would have to bridge. While it is short, a
- * queue stays hot for a few gaps after its last work; when it is long, polling until the next
- * request would burn more than the wake-up costs, and the queue goes cold at once.
+ * Time: what a request costs is known only afterwards, and most of it may fall behind the polls:
+ * in a backend's batch, in the kernel, in signals to guests. So the budget of a turn, and the time
+ * that its polls may take, are scaled down when turns last too long and back up when they are
+ * short (reactor->turn_scale). Within a round the clock is read now and then; when the time of the
+ * polls is over the round ends, and the next turn goes on where it stopped: whoever was polled
+ * stands at the end of the list.
+ *
+ * Window: gaps run from one piece of work, or from the end of one, to the next. A wake-up costs the
+ * CPU some microseconds and the guest's request somewhat more; it is valued at POLLER_WORTH_NS of
+ * polling. Bridging a gap saves that and costs the gap; behind the last of a burst the whole window
+ * is polled in vain. Where the first is worth more than the second the window is several times the
+ * usual gap, so that of random arrivals, too, nearly all find the queue hot. Gaps longer than any
+ * window say nothing about the others.
  */
 #include "core/poller.h"
 
@@ -20,10 +29,12 @@
 #define POLLER_TURN_BYTES    (1 * MIB)
 #define POLLER_MIN_BYTES     (32 * KIB)
 
-#define POLLER_GAP_WORTH_NS  (50 * USEC_NS) /* longer gaps are slept through */
-#define POLLER_WINDOW_MIN_NS (2 * USEC_NS)
-#define POLLER_WINDOW_MAX_NS (200 * USEC_NS)
-#define POLLER_WINDOW_GAPS   4
+#define POLLER_WORTH_NS      (56 * USEC_NS)
+#define POLLER_WINDOW_MIN_NS (2 * USEC_NS) /* none: a last look behind each piece of work */
+#define POLLER_WINDOW_HOT_NS (10 * USEC_NS) /* the least that is worth it */
+#define POLLER_WINDOW_GAPS   6
+#define POLLER_WINDOW_MAX_NS (320 * USEC_NS)
+#define POLLER_SHARE_ALL     1024
 
 void poller_start(struct reactor *reactor, struct poller *poller, const struct poller_ops *ops)
 {
@@ -31,8 +42,8 @@ void poller_start(struct reactor *reactor, struct poller *poller, const struct p
 	poller->reactor = reactor;
 	poller->state = POLLER_HOT;
 	poller->last_work_ns = reactor->now_ns;
-	poller->gap_ns = POLLER_GAP_WORTH_NS / 2;
-	poller->window_ns = POLLER_GAP_WORTH_NS;
+	poller->gaps = (struct poller_gaps){.usual_ns = POLLER_WORTH_NS / 2};
+	poller->window_ns = POLLER_WORTH_NS;
 	poller->deficit_bytes = 0;
 	list_add_tail(&reactor->hot, &poller->link);
 	reactor->hot_count++;
@@ -70,7 +81,7 @@ void poller_expect_work(struct poller *poller)
 	if (poller->state == POLLER_STOPPED)
 		return;
 	poller->last_work_ns = reactor->now_ns;
-	if (poller->state == POLLER_COLD && poller->gap_ns <= POLLER_GAP_WORTH_NS &&
+	if (poller->state == POLLER_COLD && poller->window_ns > POLLER_WINDOW_MIN_NS &&
 		reactor->poll_mode == POLL_ADAPTIVE)
 		poller_wake(poller);
 }
@@ -86,20 +97,37 @@ static void poller_go_cold(struct reactor *reactor, struct poller *poller)
 	poller->state = POLLER_COLD;
 }
 
+static void gap_average(uint32_t *average, uint64_t value)
+{
+	*average = (uint32_t)(*average + (value >> 4) - (*average >> 4));
+}
+
+static uint64_t poller_find_window(const struct poller_gaps *gaps)
+{
+	uint64_t window_ns =
+		u64_min(u64_max(gaps->usual_ns * POLLER_WINDOW_GAPS, POLLER_WINDOW_HOT_NS),
+			POLLER_WINDOW_MAX_NS);
+
+	if (gaps->usual_ns < POLLER_WORTH_NS &&
+		(POLLER_SHARE_ALL - gaps->long_share) * (POLLER_WORTH_NS - gaps->usual_ns) >
+			gaps->long_share * window_ns)
+		return window_ns;
+	return POLLER_WINDOW_MIN_NS;
+}
+
 static void poller_found_work(struct poller *poller, uint64_t now_ns)
 {
+	struct poller_gaps *gaps = &poller->gaps;
 	uint64_t gap_ns = now_ns - poller->last_work_ns;
 
 	poller->last_work_ns = now_ns;
-	/* A pause far beyond what is worth waiting for says no more than "long". */
-	gap_ns = u64_min(gap_ns, 8 * POLLER_GAP_WORTH_NS);
-	poller->gap_ns = (poller->gap_ns * 7 + gap_ns) / 8;
-	if (poller->gap_ns > POLLER_GAP_WORTH_NS)
-		poller->window_ns = POLLER_WINDOW_MIN_NS;
-	else
-		poller->window_ns = u64_min(
-			u64_max(poller->gap_ns * POLLER_WINDOW_GAPS, POLLER_WINDOW_MIN_NS * 5),
-			POLLER_WINDOW_MAX_NS);
+	if (gap_ns <= POLLER_WINDOW_MAX_NS) {
+		gap_average(&gaps->usual_ns, gap_ns);
+		gap_average(&gaps->long_share, 0);
+	} else {
+		gap_average(&gaps->long_share, POLLER_SHARE_ALL);
+	}
+	poller->window_ns = poller_find_window(gaps);
 }
 
 static bool poller_window_is_over(const struct reactor *reactor, const struct poller *poller)
@@ -115,23 +143,24 @@ static bool poller_window_is_over(const struct reactor *reactor, const struct po
 	return reactor->now_ns - poller->last_work_ns > poller->window_ns;
 }
 
-static void poller_poll_one(
-	struct reactor *reactor, struct poller *poller, unsigned requests, uint64_t quantum)
+/* Returns what the visit counts for until the next look at the clock (reactor_has_time). */
+static unsigned poller_poll_one(struct reactor *reactor, struct poller *poller)
 {
+	int64_t quantum = (int64_t)reactor->visit_bytes;
 	struct poll_result result;
 
-	poller->deficit_bytes += (int64_t)quantum;
-	if (poller->deficit_bytes > (int64_t)quantum || reactor->hot_count == 1)
-		poller->deficit_bytes = (int64_t)quantum;
+	poller->deficit_bytes += quantum;
+	if (poller->deficit_bytes > quantum || reactor->hot_count == 1)
+		poller->deficit_bytes = quantum;
 	if (poller->deficit_bytes <= 0)
-		return;
+		return 1;
 	result = poller->ops->poll(poller, (struct poll_budget){
-						   .requests = requests,
+						   .requests = reactor->visit_requests,
 						   .bytes = (uint64_t)poller->deficit_bytes,
 					   });
 	reactor->work_done += result.requests;
 	if (poller->state != POLLER_HOT)
-		return; /* it has stopped itself */
+		return 1; /* it has stopped itself */
 	if (result.requests) {
 		poller->deficit_bytes -= (int64_t)result.bytes;
 		poller_found_work(poller, reactor->now_ns);
@@ -140,26 +169,52 @@ static void poller_poll_one(
 		if (!result.more && poller_window_is_over(reactor, poller))
 			poller_go_cold(reactor, poller);
 	}
+	return 1 + result.requests;
+}
+
+/* The share of each when so many are hot; kept until one of both changes. */
+static void poller_divide_turn(struct reactor *reactor, unsigned count)
+{
+	uint64_t scale = reactor->turn_scale;
+	uint64_t requests = POLLER_TURN_REQUESTS * scale / REACTOR_SCALE_FULL / count;
+	uint64_t bytes = POLLER_TURN_BYTES * scale / REACTOR_SCALE_FULL / count;
+
+	reactor->visit_requests =
+		(unsigned)u64_min(u64_max(requests, POLLER_MIN_REQUESTS), POLLER_MAX_REQUESTS);
+	reactor->visit_bytes = u64_max(bytes, POLLER_MIN_BYTES);
+	reactor->divided_count = count;
+	reactor->divided_scale = reactor->turn_scale;
+}
+
+/* May the round go on? What was taken must still be worked off, for which there is more time. */
+static bool poller_has_time(struct reactor *reactor)
+{
+	uint64_t most_ns = REACTOR_TURN_NS * 3 / 4 * reactor->turn_scale / REACTOR_SCALE_FULL;
+	bool has_time = reactor_look_at_clock(reactor, most_ns);
+
+	reactor->turn_is_over = false;
+	return has_time;
 }
 
 void poller_poll_all(struct reactor *reactor)
 {
 	unsigned count = reactor->hot_count;
-	unsigned requests;
-	uint64_t quantum;
 
 	if (count == 0)
 		return;
-	requests = (unsigned)u64_min(
-		u64_max(POLLER_TURN_REQUESTS / count, POLLER_MIN_REQUESTS), POLLER_MAX_REQUESTS);
-	quantum = u64_max(POLLER_TURN_BYTES / count, POLLER_MIN_BYTES);
+	if (unlikely(count != reactor->divided_count ||
+		     reactor->turn_scale != reactor->divided_scale))
+		poller_divide_turn(reactor, count);
 	/* Always the first, which then stands last: a poll may stop any poller or wake others. */
 	for (unsigned i = 0; i < count && !list_is_empty(&reactor->hot); i++) {
 		struct poller *poller = list_first_entry(&reactor->hot, struct poller, link);
 
+		if (unlikely(reactor->units >= REACTOR_LOOK_UNITS || reactor->turn_is_over) &&
+			!poller_has_time(reactor))
+			return;
 		list_remove(&poller->link);
 		list_add_tail(&reactor->hot, &poller->link);
-		poller_poll_one(reactor, poller, requests, quantum);
+		reactor->units += poller_poll_one(reactor, poller);
 	}
 
 	/* Who is first in a turn gets the shortest wait: take turns. */

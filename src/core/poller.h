@@ -9,12 +9,13 @@
  *    +-------------------------------------------nothing per turn ----------------+
  *                       poller_wake (its descriptor became ready)
  *
- * The window adapts: it is kept near the gap between two pieces of work while that gap is short
- * enough for polling to pay, and shrinks to nothing for a queue whose work comes rarely.
+ * The window adapts to the gaps between pieces of work: a queue stays hot for several times the
+ * usual gap where that pays, and goes cold at once where it does not.
  *
- * Fairness: deficit round robin over requests and bytes. Each turn a poller may take the budget it
+ * Fairness: deficit round robin over requests and bytes. Each visit a poller may take the budget it
  * is given and reports what it took; what it did not use is carried over only while it has a
- * backlog.
+ * backlog. A turn ends its round early when its time is used up; the next one goes on with those
+ * that were not visited.
  */
 #ifndef CORE_POLLER_H
 #define CORE_POLLER_H
@@ -46,6 +47,12 @@ struct poller_ops {
 
 enum poller_state { POLLER_STOPPED, POLLER_HOT, POLLER_COLD };
 
+/* Of the time that polling would have to bridge: moving averages over some sixteen gaps. */
+struct poller_gaps {
+	uint32_t usual_ns; /* of those that a window can bridge */
+	uint32_t long_share; /* of the others: POLLER_SHARE_ALL is all */
+};
+
 struct poller {
 	struct list link;
 	const struct poller_ops *ops;
@@ -53,7 +60,7 @@ struct poller {
 	enum poller_state state;
 	uint64_t last_work_ns; /* something was taken, or was given back */
 	uint64_t window_ns;
-	uint64_t gap_ns; /* moving average of the time between pieces of work */
+	struct poller_gaps gaps;
 	int64_t deficit_bytes;
 };
 
@@ -64,7 +71,7 @@ void poller_poll_all(struct reactor *reactor);
 void poller_start(struct reactor *reactor, struct poller *poller, const struct poller_ops *ops);
 void poller_stop(struct poller *poller);
 /* Its own requests have just ended: whoever waited for them may well send the next at once, so the
- * window begins anew, and a cold poller whose gaps are short goes hot. */
+ * window begins anew, and a cold poller that has one goes hot. */
 void poller_expect_work(struct poller *poller);
 /* From the ready callback of the poller's descriptor, or when work is known to be there. */
 void poller_wake(struct poller *poller);

@@ -8,6 +8,9 @@
  * that flips asleep back pays for the wake. A reactor counts as asleep until its next turn begins,
  * since under a simulated os it is the step's return that puts it to sleep.
  *
+ * Length: a turn that took longer than REACTOR_TURN_NS cuts the share of the next ones by an
+ * eighth, one that took less than half of that gives a sixty-fourth back.
+ *
  * Accounting: a turn in which something was called counts as busy from its clock reading to that
  * of the next, sleep excluded; all else is idle.
  */
@@ -23,6 +26,8 @@
 #include "core/slab.h"
 
 #define REACTOR_RING_ENTRIES 512
+
+#define REACTOR_SCALE_MIN 4
 
 /* Rounds through the deferred phases before the rest waits for the next turn. */
 #define REACTOR_DEFER_ROUNDS 64
@@ -46,6 +51,7 @@ static void reactor_init(
 	reactor->os = os;
 	reactor->poll_mode = options->poll_mode;
 	reactor->cpu = options->cpu;
+	reactor->turn_scale = REACTOR_SCALE_FULL;
 	reactor->now_ns = os->ops->now_ns(os);
 	snprintf(reactor->name, sizeof(reactor->name), "%s", options->name);
 	for (unsigned phase = 0; phase < DEFER_PHASES; phase++)
@@ -213,18 +219,37 @@ static bool reactor_may_sleep(struct reactor *reactor)
 	       reactor->poll_mode != POLL_ALWAYS && !reactor_is_ending(reactor);
 }
 
+bool reactor_look_at_clock(struct reactor *reactor, uint64_t most_ns)
+{
+	reactor->units = 0;
+	reactor->turn_is_over = reactor->os->ops->now_ns(reactor->os) - reactor->now_ns >= most_ns;
+	return !reactor->turn_is_over;
+}
+
+/* After a turn that did something. */
+static void reactor_scale_turn(struct reactor *reactor, uint64_t spent_ns)
+{
+	if (spent_ns > reactor->stats.longest_turn_ns)
+		reactor->stats.longest_turn_ns = spent_ns;
+	if (spent_ns > REACTOR_TURN_NS)
+		reactor->turn_scale = (unsigned)u64_max(
+			reactor->turn_scale - (reactor->turn_scale + 7) / 8, REACTOR_SCALE_MIN);
+	else if (spent_ns < REACTOR_TURN_NS / 2 && reactor->turn_scale < REACTOR_SCALE_FULL)
+		reactor->turn_scale++;
+}
+
 /* Closes a stretch of time and starts the next with a fresh clock reading. */
 static void reactor_account(struct reactor *reactor)
 {
 	uint64_t now_ns = reactor->os->ops->now_ns(reactor->os);
 	uint64_t spent_ns = now_ns - reactor->now_ns;
 
-	if (reactor->work_done)
+	if (reactor->work_done) {
 		reactor->stats.busy_ns += spent_ns;
-	else
+		reactor_scale_turn(reactor, spent_ns);
+	} else {
 		reactor->stats.idle_ns += spent_ns;
-	if (reactor->work_done && spent_ns > reactor->stats.longest_turn_ns)
-		reactor->stats.longest_turn_ns = spent_ns;
+	}
 	reactor->now_ns = now_ns;
 	reactor->work_done = 0;
 }

@@ -12,6 +12,11 @@
  *      deferred and no message, and then until the next timer at most
  *   6. run what step 5 has deferred
  *
+ * A turn shall last REACTOR_TURN_NS at most, since whoever sends a request may have to wait for the
+ * rest of one turn and for all of the next. Nothing is interrupted: polls, and backends that have
+ * much to do in step 4, ask whether there is time left (reactor_has_time) and leave the rest to the
+ * next turn; and after turns that were too long a turn's share of work gets smaller (turn_scale).
+ *
  * Life: create -> start (its thread runs turns) -> stop (joins) -> destroy. Under a simulated os
  * the thread is a step of the simulation.
  */
@@ -68,6 +73,10 @@ enum poll_mode {
 	POLL_NEVER, /* every poller goes cold as soon as it is empty */
 };
 
+#define REACTOR_TURN_NS    (50 * USEC_NS)
+#define REACTOR_SCALE_FULL 64 /* of turn_scale */
+#define REACTOR_LOOK_UNITS 64 /* requests or KiB */
+
 struct reactor_options {
 	const char *name;
 	int cpu; /* -1: not pinned */
@@ -100,6 +109,13 @@ struct reactor {
 	struct list cold;
 	unsigned hot_count;
 	unsigned cold_count;
+	unsigned units; /* done since the last look at the clock */
+	bool turn_is_over; /* what it said, for the rest of the turn */
+	unsigned turn_scale; /* of the full share of work of a turn, up to REACTOR_SCALE_FULL */
+	unsigned visit_requests; /* share of one poller, for ... */
+	uint64_t visit_bytes;
+	unsigned divided_count; /* ... so many of them ... */
+	unsigned divided_scale; /* ... and that scale */
 	enum poll_mode poll_mode;
 	struct timer *timers; /* heap: the first to fire */
 	unsigned work_done; /* in this turn: callbacks, messages, requests */
@@ -165,6 +181,22 @@ static inline uint64_t reactor_now(struct reactor *reactor)
 	if (unlikely(reactor->overslept))
 		reactor_wake_up(reactor);
 	return reactor->now_ns;
+}
+
+/* Looks at the clock; false from then on when this turn has lasted long enough. */
+bool reactor_look_at_clock(struct reactor *reactor, uint64_t most_ns);
+
+/*
+ * Own thread, within a turn: so much has been done, in KiB moved or requests handled; may more be?
+ * Reads the clock once in REACTOR_LOOK_UNITS. For work that could take long in step 4: when it says
+ * no, leave the rest to a poller, which does a little before it asks.
+ */
+static inline bool reactor_has_time(struct reactor *reactor, unsigned units)
+{
+	reactor->units += units;
+	if (likely(reactor->units < REACTOR_LOOK_UNITS))
+		return !reactor->turn_is_over;
+	return reactor_look_at_clock(reactor, REACTOR_TURN_NS);
 }
 
 /* Own thread. */

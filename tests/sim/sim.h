@@ -88,6 +88,8 @@ void sim_run_for(struct sim *sim, uint64_t ns);
 bool sim_step(struct sim *sim);
 
 uint64_t sim_now(const struct sim *sim);
+/* From a step: what it does just now takes so long. */
+void sim_spend(struct os *os, uint64_t ns);
 /* For decisions of the test that should depend on the seed as well: 0 .. below - 1. */
 uint64_t sim_random(struct sim *sim, uint64_t below);
 /* Of everything that happened until now: equal for equal seeds. */

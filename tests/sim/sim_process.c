@@ -312,6 +312,11 @@ void sim_job_finish(struct sim_process *process)
 	sim->thread = outer;
 }
 
+void sim_spend(struct os *os, uint64_t ns)
+{
+	sim_process_of(os)->sim->now_ns += ns;
+}
+
 /* ---- the table ---- */
 
 static uint64_t process_now_ns(struct os *os)

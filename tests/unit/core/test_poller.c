@@ -21,6 +21,10 @@ struct queue {
 	bool endless; /* always has a backlog */
 	bool stop_after_work;
 	unsigned late; /* see queue_sleep */
+	uint64_t request_ns; /* simulated: what one takes in the poll ... */
+	uint64_t batch_ns; /* ... and what one takes in the batch behind the polls */
+	struct deferred batch;
+	unsigned batched;
 	struct queue *victim; /* stopped from inside this one's poll */
 	/* written by the producer as well */
 	atomic_uint produced;
@@ -86,6 +90,26 @@ static void bench_account(struct queue *queue, struct poll_result result)
 		atomic_store(&bench->done, true);
 }
 
+static void queue_batch(struct deferred *deferred)
+{
+	struct queue *queue = container_of(deferred, struct queue, batch);
+
+	sim_spend(queue->bench->host.os, queue->batched * queue->batch_ns);
+	queue->batched = 0;
+}
+
+/* Work takes time. */
+static void queue_spend(struct queue *queue, unsigned requests)
+{
+	if (queue->request_ns)
+		sim_spend(queue->bench->host.os, requests * queue->request_ns);
+	if (!queue->batch_ns || !requests)
+		return;
+	queue->batched += requests;
+	queue->batch.run = queue_batch;
+	reactor_defer(queue->bench->reactor, DEFER_SUBMIT, &queue->batch);
+}
+
 static struct poll_result queue_poll(struct poller *poller, struct poll_budget budget)
 {
 	struct queue *queue = container_of(poller, struct queue, poller);
@@ -113,6 +137,7 @@ static struct poll_result queue_poll(struct poller *poller, struct poll_budget b
 	if (queue->endless)
 		queue->consumed += result.requests;
 	atomic_fetch_add(&queue->seen, result.requests);
+	queue_spend(queue, result.requests);
 	if (queue->stop_after_work && queue->consumed)
 		poller_stop(poller);
 	if (queue->victim && queue->victim->poller.state != POLLER_STOPPED)
@@ -474,6 +499,126 @@ static void a_backlog_does_not_starve_a_queue_with_little_work(void **state)
 	}
 }
 
+static void bench_forget_longest_turn(void *arg)
+{
+	struct bench *bench = arg;
+
+	bench->reactor->stats.longest_turn_ns = 0;
+}
+
+/* Full backlogs; the first turns, which do not know yet what a request costs, do not count. */
+static uint64_t longest_turn(struct bench *bench)
+{
+	struct reactor_stats stats;
+
+	for (unsigned i = 0; i < bench->count; i++)
+		bench->queues[i].endless = true;
+	host_call(&bench->host, bench->reactor, bench_go, bench);
+	host_sleep(&bench->host, 4 * MSEC_NS);
+	host_call(&bench->host, bench->reactor, bench_forget_longest_turn, bench);
+	host_sleep(&bench->host, 40 * MSEC_NS);
+	reactor_get_stats(bench->reactor, &stats);
+	atomic_store(&bench->done, true);
+	bench_end(bench);
+	return stats.longest_turn_ns;
+}
+
+static void assert_equal_shares(const struct bench *bench)
+{
+	unsigned least = UINT32_MAX, most = 0;
+
+	for (unsigned i = 0; i < bench->count; i++) {
+		least = (unsigned)u64_min(least, bench->queues[i].consumed);
+		most = (unsigned)u64_max(most, bench->queues[i].consumed);
+	}
+	assert_true(least > 0 && most - least <= most / 10 + 64);
+}
+
+static void a_turn_ends_when_its_time_is_up_and_the_next_goes_on_there(void **state)
+{
+	if (!host_is_simulated())
+		skip();
+	HOST_FOR_EACH_SEED(seed, 5)
+	{
+		static struct bench bench;
+
+		bench_start(&bench, seed, QUEUES, POLL_ADAPTIVE);
+		for (unsigned i = 0; i < QUEUES; i++)
+			bench.queues[i].request_ns = 1 * USEC_NS;
+		assert_in_range(longest_turn(&bench), 10 * USEC_NS, 100 * USEC_NS);
+		assert_equal_shares(&bench);
+	}
+}
+
+static void a_turn_gets_smaller_when_what_it_took_is_slow_to_work_off(void **state)
+{
+	if (!host_is_simulated())
+		skip();
+	HOST_FOR_EACH_SEED(seed, 5)
+	{
+		static struct bench bench;
+
+		bench_start(&bench, seed, QUEUES, POLL_ADAPTIVE);
+		for (unsigned i = 0; i < QUEUES; i++) {
+			bench.queues[i].request_ns = 50;
+			bench.queues[i].batch_ns = 1500;
+		}
+		assert_in_range(longest_turn(&bench), 10 * USEC_NS, 130 * USEC_NS);
+		assert_equal_shares(&bench);
+
+		/* A single one, too. */
+		bench_start(&bench, seed, 1, POLL_ADAPTIVE);
+		bench.queues[0].batch_ns = 1500;
+		assert_in_range(longest_turn(&bench), 10 * USEC_NS, 100 * USEC_NS);
+	}
+}
+
+static void a_turn_is_full_again_when_work_is_quick(void **state)
+{
+	if (!host_is_simulated())
+		skip();
+	HOST_FOR_EACH_SEED(seed, 5)
+	{
+		static struct bench bench;
+
+		bench_start(&bench, seed, 4, POLL_ADAPTIVE);
+		for (unsigned i = 0; i < 4; i++) {
+			bench.queues[i].endless = true;
+			bench.queues[i].request_ns = 2 * USEC_NS;
+		}
+		host_call(&bench.host, bench.reactor, bench_go, &bench);
+		host_sleep(&bench.host, 4 * MSEC_NS);
+		assert_true(bench.reactor->turn_scale < REACTOR_SCALE_FULL);
+		for (unsigned i = 0; i < 4; i++)
+			bench.queues[i].request_ns = 20;
+		host_sleep(&bench.host, 4 * MSEC_NS);
+		assert_int_equal(bench.reactor->turn_scale, REACTOR_SCALE_FULL);
+		atomic_store(&bench.done, true);
+		bench_end(&bench);
+	}
+}
+
+static void work_behind_the_polls_is_told_when_the_time_is_up(void **state)
+{
+	if (!host_is_simulated())
+		skip();
+	static struct bench bench;
+
+	bench_start(&bench, 1, 0, POLL_ADAPTIVE);
+	struct reactor *reactor = bench.reactor;
+
+	reactor->units = 0;
+	reactor->turn_is_over = false;
+	reactor->now_ns = bench.host.os->ops->now_ns(bench.host.os);
+	assert_true(reactor_has_time(reactor, REACTOR_LOOK_UNITS));
+	sim_spend(bench.host.os, REACTOR_TURN_NS);
+	/* It looks at the clock only after some work. */
+	assert_true(reactor_has_time(reactor, 1));
+	assert_false(reactor_has_time(reactor, REACTOR_LOOK_UNITS));
+	assert_false(reactor_has_time(reactor, 0));
+	bench_end(&bench);
+}
+
 /* ---- stopping inside poll ---- */
 
 static void a_poller_may_stop_itself_or_another_while_it_is_polled(void **state)
@@ -512,6 +657,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(equal_backlogs_get_equal_shares),
 		cmocka_unit_test(large_requests_do_not_take_more_bytes_than_small_ones),
 		cmocka_unit_test(a_turn_is_bounded_and_nobody_waits_long),
+		cmocka_unit_test(a_turn_ends_when_its_time_is_up_and_the_next_goes_on_there),
+		cmocka_unit_test(a_turn_gets_smaller_when_what_it_took_is_slow_to_work_off),
+		cmocka_unit_test(a_turn_is_full_again_when_work_is_quick),
+		cmocka_unit_test(work_behind_the_polls_is_told_when_the_time_is_up),
 		cmocka_unit_test(a_backlog_does_not_starve_a_queue_with_little_work),
 		cmocka_unit_test(a_poller_may_stop_itself_or_another_while_it_is_polled),
 		/* its times are exact only in the simulation */
