@@ -310,6 +310,8 @@ static int serve_start(struct serve *serve)
 
 	if (!rc)
 		rc = serve_make_directories(serve);
+	if (!rc)
+		os_real_sockets_open(serve->os, serve->options.vhost_dir);
 	if (!rc && serve->options.pid_file)
 		rc = serve_write_pid(serve);
 	if (!rc)
@@ -342,8 +344,10 @@ static void serve_stop(struct serve *serve)
 		reactor_destroy(serve->control);
 	if (serve->os && serve->options.pid_file)
 		serve->os->ops->file_unlink(serve->os, serve->options.pid_file);
-	if (serve->os)
+	if (serve->os) {
+		os_real_sockets_close(serve->os);
 		os_real_destroy(serve->os);
+	}
 }
 
 /* Every guest brings descriptors for its memory and two for each of its queues. */

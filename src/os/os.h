@@ -269,4 +269,10 @@ void os_real_destroy(struct os *os);
 /* "io_uring" or "epoll", for logs and RPC. */
 const char *os_real_engine(const struct os *os);
 
+/* The process makes its sockets in that directory: what a process that was killed has left there is
+ * removed, unless another one that lives uses the directory too, and socket_listen keeps record for
+ * the next. One directory at a time. Closed: after all sockets were removed. Both block. */
+void os_real_sockets_open(struct os *os, const char *directory);
+void os_real_sockets_close(struct os *os);
+
 #endif

@@ -110,6 +110,7 @@ int os_real_create(const struct os_real_options *options, struct reason *reason,
 	signal_ignore(SIGXFSZ);
 	thread_interrupt_install();
 	real->ops = real_ops;
+	real->sockets.record_fd = -1;
 	engine_choose(real, options->io_uring);
 	real->os.ops = &real->ops;
 	*ret_os = &real->os;

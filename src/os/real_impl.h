@@ -7,6 +7,7 @@
  *	real_info.c    what a file or block device is: sizes, alignments, discard
  *	real_lock.c    flock() and who holds it
  *	real_listen.c  listening and connecting sockets
+ *	real_sockets.c	what is left in the directory of sockets
  *	real_socket.c  bytes and descriptors through a socket
  *	real_event.c   eventfds and what is used in their place
  *	real_thread.c  threads of reactors
@@ -44,12 +45,27 @@ struct os_real {
 	struct pool *workers;
 	struct pool *io_workers;
 	_Atomic unsigned uring_level; /* flags the kernel takes, see uring.c */
+	struct {
+		int record_fd; /* -1: none */
+		size_t record_limit; /* bytes */
+		char *directory; /* and which that is: */
+		dev_t device;
+		ino_t inode;
+	} sockets; /* real_sockets.c */
 };
 
 static inline struct os_real *os_real_of(struct os *os)
 {
 	return container_of(os, struct os_real, os);
 }
+
+/* ---- sockets and their directory: real_listen.c, real_sockets.c -------------------------- */
+
+/* A descriptor that has the directory's lock for as long as it is open, or -1. Others than us may
+ * hold such a lock: it is waited for 200 ms. */
+int directory_lock(const char *directory);
+/* Directory locked: a socket of that name is about to appear. */
+void sockets_record(struct os_real *real, int directory, const char *name);
 
 /* ---- pools: real_worker.c -------------------------------------------------------------- */
 

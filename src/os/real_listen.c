@@ -97,21 +97,20 @@ static int path_check(struct os *os, const char *path, struct reason *reason)
 		"another process listens on %s: stop it or choose another path", path);
 }
 
-/* The lock goes with the descriptor. Others than us may lock a directory for longer: then we do
- * without, since nothing but a start at the very same moment is at stake. */
-static int directory_lock(const char *path)
+int directory_lock(const char *directory)
 {
 	const struct timespec pause = {.tv_nsec = 1000000};
-	char copy[PATH_MAX];
-	int fd;
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	snprintf(copy, sizeof(copy), "%s", path);
-	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -1;
-	for (int i = 0; i < DIRECTORY_TRIES && flock(fd, LOCK_EX | LOCK_NB) < 0; i++)
+	for (int i = 0; i < DIRECTORY_TRIES; i++) {
+		if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+			return fd;
 		nanosleep(&pause, NULL);
-	return fd;
+	}
+	close(fd);
+	return -1;
 }
 
 static int socket_bind(int fd, const char *path, unsigned mode)
@@ -157,6 +156,7 @@ int real_socket_listen(
 	struct os *os, const char *path, unsigned mode, struct reason *reason, int *ret_fd)
 {
 	CLEANUP_FD int directory = -1;
+	char copy[PATH_MAX];
 	struct sockaddr_un address;
 	int fd;
 	int rc = address_set(&address, path);
@@ -168,13 +168,17 @@ int real_socket_listen(
 			sizeof(address.sun_path) - 1, strlen(path), path);
 	if (rc)
 		return reason_set(reason, rc, "the socket path is empty: give one");
-	directory = directory_lock(path);
+	/* Without the lock all the same: only a start at the very same moment is at stake. */
+	snprintf(copy, sizeof(copy), "%s", path);
+	directory = directory_lock(dirname(copy));
 	rc = path_check(os, path, reason);
 	if (rc)
 		return rc;
 	fd = socket_create();
 	if (fd < 0)
 		return reason_set(reason, fd, "cannot create a socket: %s", strerror(-fd));
+	snprintf(copy, sizeof(copy), "%s", path);
+	sockets_record(os_real_of(os), directory, basename(copy));
 	rc = socket_place(fd, path, mode);
 	if (rc) {
 		close(fd);

@@ -117,6 +117,20 @@ def test_the_same_command_attaches_the_same_file_after_a_restart(shell):
     assert "has another size" in shell.bad(1, "disk", "attach", "--size", "2M", "vm1.img")
 
 
+def test_a_killed_daemon_leaves_no_sockets_for_long(shell):
+    directory = shell.daemon.vhost_dir
+    for name in ("a.img", "b.img"):
+        shell.good("disk", "attach", "--size", "1M", name)
+    with sockets.socket(sockets.AF_UNIX) as other:  # of a program that is no more
+        other.bind(str(directory / "other"))
+    shell.daemon.kill()
+    assert (directory / "a.scsi").is_socket() and (directory / "b.scsi").is_socket()
+    shell.daemon.start()
+    assert [p.name for p in directory.glob("[!.]*")] == ["other"]
+    (directory / "other").unlink()
+    shell.good("disk", "attach", "a.img")
+
+
 def test_output_that_cannot_be_written_is_a_failure(shell):
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run([binary(), "disk", "list", "--json"], stdout=full, text=True,
