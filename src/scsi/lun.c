@@ -137,6 +137,13 @@ void scsi_lun_raise_others(struct scsi_lun *lun, const struct scsi_attachment *e
 	}
 }
 
+void scsi_attention_restart(struct scsi_attachment *attachment)
+{
+	atomic_fetch_and_explicit(
+		&attachment->attention, ~SCSI_ATTENTION_CONDITIONS, memory_order_relaxed);
+	scsi_attention_raise(attachment, SCSI_UA_POWER_ON);
+}
+
 bool scsi_attention_take(
 	struct scsi_attachment *attachment, enum scsi_unit_attention *ret_attention)
 {

@@ -146,6 +146,10 @@ static inline void scsi_attention_raise(
 		&attachment->attention, UINT32_C(1) << attention, memory_order_release);
 }
 
+/* A new initiator: forgets what was raised for the one before it, and raises power on. No command
+ * runs. */
+void scsi_attention_restart(struct scsi_attachment *attachment);
+
 /* All attachments of the unit but that one (NULL: all). */
 void scsi_lun_raise_others(struct scsi_lun *lun, const struct scsi_attachment *except,
 	enum scsi_unit_attention attention);

@@ -5,6 +5,9 @@
  * A LUN below 256 is told with addressing method 00, others with method 01 (flat space). The
  * well-known unit of the controller lists all targets: then an entry is the eight bytes by which a
  * command addresses the unit (VIRTIO 1.2 section 5.6.6.1).
+ *
+ * Who has asked knows: the unit attention "reported LUNs data has changed" ends on all units that
+ * the answer is about. Not when a LUN that does not exist was asked: then SPC-4 keeps it.
  */
 #include "base/endian.h"
 #include "scsi/buffer.h"
@@ -58,6 +61,16 @@ static void list_target(struct lun_list *list, const struct scsi_task *task, uns
 	}
 }
 
+static void clear_luns_changed(const struct scsi_task *task)
+{
+	for (unsigned i = 0; i < task->target_count; i++) {
+		const struct scsi_target_view *view = task->targets[i];
+
+		for (unsigned lun = 0; view && lun < view->lun_count; lun++)
+			scsi_attention_clear(view->luns[lun]->attachment, SCSI_UA_LUNS_CHANGED);
+	}
+}
+
 enum scsi_run scsi_run_report_luns(struct scsi_task *task)
 {
 	size_t allocation_length = be32_get(task->cdb + 6);
@@ -88,7 +101,7 @@ enum scsi_run scsi_run_report_luns(struct scsi_task *task)
 			list_target(&list, task, i);
 	}
 	list_flush(&list);
-	if (task->channel)
-		scsi_attention_clear(task->channel->attachment, SCSI_UA_LUNS_CHANGED);
+	if (task->channel || task->well_known)
+		clear_luns_changed(task);
 	return scsi_reply_end(&list.reply);
 }

@@ -75,13 +75,26 @@ void scsi_target_destroy(struct scsi_target *target)
 	free(target);
 }
 
+unsigned scsi_target_seek(const struct scsi_target *target, unsigned number)
+{
+	unsigned low = 0, high = target->lun_count;
+
+	while (low < high) {
+		unsigned middle = low + (high - low) / 2;
+
+		if (target->luns[middle]->number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 int scsi_target_add_lun(struct scsi_target *target, struct scsi_attachment *attachment)
 {
+	unsigned at = scsi_target_seek(target, attachment->number);
 	struct scsi_attachment **luns;
-	unsigned at = 0;
 
-	while (at < target->lun_count && target->luns[at]->number < attachment->number)
-		at++;
 	if (at < target->lun_count && target->luns[at]->number == attachment->number)
 		return -EEXIST;
 	luns = realloc(target->luns, (target->lun_count + 1) * sizeof(*luns));
@@ -96,11 +109,9 @@ int scsi_target_add_lun(struct scsi_target *target, struct scsi_attachment *atta
 
 void scsi_target_remove_lun(struct scsi_target *target, struct scsi_attachment *attachment)
 {
-	unsigned at = 0;
+	unsigned at = scsi_target_seek(target, attachment->number);
 
-	while (at < target->lun_count && target->luns[at] != attachment)
-		at++;
-	invariant(at < target->lun_count);
+	invariant(at < target->lun_count && target->luns[at] == attachment);
 	target->lun_count--;
 	memmove(target->luns + at, target->luns + at + 1,
 		(target->lun_count - at) * sizeof(*target->luns));

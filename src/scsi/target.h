@@ -32,6 +32,8 @@ void scsi_target_destroy(struct scsi_target *target);
 /* Borrows the attachment until removed. -EEXIST when the LUN is taken. */
 int scsi_target_add_lun(struct scsi_target *target, struct scsi_attachment *attachment) MUST_CHECK;
 void scsi_target_remove_lun(struct scsi_target *target, struct scsi_attachment *attachment);
+/* Index of the first LUN that is not below number; lun_count when all are. */
+unsigned scsi_target_seek(const struct scsi_target *target, unsigned number);
 
 /* The two bytes by which REPORT LUNS and events name a LUN: addressing method 00 below 256, else
  * flat space. They are one function because Linux compares them without masking. */

@@ -229,6 +229,7 @@ static void report_luns_lists_the_target(void **state)
 static void luns_are_encoded_in_the_shortest_method_and_cut_lists_keep_their_length(void **state)
 {
 	static struct scsi_lun_channel channels[400];
+	static struct scsi_attachment attachment; /* seen to the end: what was to tell is told */
 	struct scsi_target_view *view =
 		malloc(sizeof(*view) + ARRAY_SIZE(channels) * sizeof(view->luns[0]));
 	struct command *command = report_luns(0, 8 + 400 * 8);
@@ -237,6 +238,7 @@ static void luns_are_encoded_in_the_shortest_method_and_cut_lists_keep_their_len
 	view->lun_count = ARRAY_SIZE(channels);
 	for (unsigned i = 0; i < ARRAY_SIZE(channels); i++) {
 		channels[i].number = (uint16_t)(i < 200 ? i : 100 + i * 3);
+		channels[i].attachment = &attachment;
 		view->luns[i] = &channels[i];
 	}
 	free(w.view);
