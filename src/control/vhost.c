@@ -196,18 +196,37 @@ static struct target_call *target_call_create(struct rpc_request *request)
 	return call;
 }
 
+/* lun is ours: clients that do not know it get what they know, one LUN for each target. */
+#define LUN_UNSAID INT32_MIN
+
 struct add_target_params {
 	const char *ctrlr;
 	const char *bdev_name;
 	int32_t scsi_target_num;
+	int32_t lun;
 };
 
 static const struct rpc_param add_target_table[] = {
 	{PARAM(RPC_STRING, add_target_params, ctrlr), .flags = RPC_REQUIRED},
 	{PARAM(RPC_I32, add_target_params, scsi_target_num), .flags = RPC_REQUIRED},
 	{PARAM(RPC_STRING, add_target_params, bdev_name), .flags = RPC_REQUIRED},
+	{PARAM(RPC_I32, add_target_params, lun), .value = LUN_UNSAID},
 	{0},
 };
+
+/* False and answered: no such LUN can be. */
+static bool lun_read(struct rpc_request *request, int32_t wanted, int *ret_lun)
+{
+	struct reason reason = {0};
+
+	*ret_lun = wanted == LUN_UNSAID ? VHOST_SCSI_LUN_UNSAID : wanted;
+	if (wanted == LUN_UNSAID || (wanted >= 0 && wanted < VHOST_SCSI_LUNS_MAX))
+		return true;
+	reason_set(&reason, -EINVAL, "there is no LUN %d: LUNs are 0 to %d", wanted,
+		VHOST_SCSI_LUNS_MAX - 1);
+	vhost_answer(request, -EINVAL, &reason);
+	return false;
+}
 
 static void target_added(void *arg, int rc)
 {
@@ -227,8 +246,9 @@ static void vhost_scsi_controller_add_target(
 	struct vhost_controller *controller =
 		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
 	struct target_call *call;
+	int lun;
 
-	if (!controller)
+	if (!controller || !lun_read(request, wanted->lun, &lun))
 		return;
 	if (wanted->scsi_target_num < -1) {
 		vhost_answer(request, -EINVAL, NULL);
@@ -236,18 +256,20 @@ static void vhost_scsi_controller_add_target(
 	}
 	call = target_call_create(request);
 	if (call)
-		vhost_scsi_add_target(controller, wanted->scsi_target_num, wanted->bdev_name,
+		vhost_scsi_add_target(controller, wanted->scsi_target_num, lun, wanted->bdev_name,
 			&call->reason, target_added, call);
 }
 
 struct remove_target_params {
 	const char *ctrlr;
 	uint32_t scsi_target_num;
+	int32_t lun;
 };
 
 static const struct rpc_param remove_target_table[] = {
 	{PARAM(RPC_STRING, remove_target_params, ctrlr), .flags = RPC_REQUIRED},
 	{PARAM(RPC_U32, remove_target_params, scsi_target_num), .flags = RPC_REQUIRED},
+	{PARAM(RPC_I32, remove_target_params, lun), .value = LUN_UNSAID},
 	{0},
 };
 
@@ -265,11 +287,15 @@ static void vhost_scsi_controller_remove_target(
 	const struct remove_target_params *wanted = params;
 	struct vhost_controller *controller =
 		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
-	struct target_call *call = controller ? target_call_create(request) : NULL;
+	struct target_call *call;
+	int lun;
 
+	if (!controller || !lun_read(request, wanted->lun, &lun))
+		return;
+	call = target_call_create(request);
 	if (call)
-		vhost_scsi_remove_target(
-			controller, wanted->scsi_target_num, &call->reason, target_removed, call);
+		vhost_scsi_remove_target(controller, wanted->scsi_target_num, lun, &call->reason,
+			target_removed, call);
 }
 
 /* ---- transports ---------------------------------------------------------------------------- */

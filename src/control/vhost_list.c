@@ -36,50 +36,67 @@ static json_t *sessions_describe(const struct vhost_controller_info *info)
 	return sessions;
 }
 
-static json_t *targets_describe(const struct vhost_controller_info *info)
+struct target_list {
+	json_t *targets;
+	json_t *luns; /* of the last of them; borrowed */
+	unsigned number; /* its */
+};
+
+static void target_list_add_lun(const struct vhost_lun_info *info, void *arg)
 {
-	json_t *targets = json_array();
+	struct target_list *list = arg;
 
-	for (unsigned i = 0; i < info->target_count; i++) {
-		const struct vhost_target_info *target = &info->targets[i];
-		json_t *name = json_sprintf("Target %u", target->target);
+	if (!list->luns || list->number != info->target) {
+		json_t *target = json_pack("{s:i, s:i, s:o, s:[]}", "scsi_dev_num",
+			(int)info->target, "id", (int)info->device_id, "target_name",
+			json_sprintf("Target %u", info->target), "luns");
 
-		json_array_append_new(targets,
-			json_pack("{s:i, s:i, s:o, s:[{s:i, s:s}]}", "scsi_dev_num",
-				(int)target->target, "id", (int)target->device_id, "target_name",
-				name, "luns", "id", 0, "bdev_name", target->bdev_name));
+		json_array_append_new(list->targets, target);
+		list->luns = json_object_get(target, "luns");
+		list->number = info->target;
 	}
-	return targets;
+	json_array_append_new(list->luns,
+		json_pack("{s:i, s:s}", "id", (int)info->lun, "bdev_name", info->bdev_name));
 }
 
-static json_t *backend_describe(const struct vhost_controller_info *info)
+static json_t *targets_describe(const struct vhost_controller *controller)
+{
+	struct target_list list = {.targets = json_array()};
+
+	vhost_scsi_for_each_lun(controller, target_list_add_lun, &list);
+	return list.targets;
+}
+
+static json_t *backend_describe(
+	const struct vhost_controller *controller, const struct vhost_controller_info *info)
 {
 	if (info->kind == VHOST_SCSI)
-		return json_pack("{s:o}", "scsi", targets_describe(info));
+		return json_pack("{s:o}", "scsi", targets_describe(controller));
 	return json_pack("{s:{s:b, s:s?, s:s}}", "block", "readonly", (int)info->read_only, "bdev",
 		info->bdev_name, "transport", "vhost_user_blk");
 }
 
 struct list_call {
 	const struct control *control;
-	struct vhost_controller_info info; /* too large for a stack */
 	json_t *list;
+	bool any; /* scsi_get_devices: the target told last */
+	unsigned target;
 };
 
 static void controller_append(struct vhost_controller *controller, void *arg)
 {
 	struct list_call *call = arg;
-	struct vhost_controller_info *info = &call->info;
+	struct vhost_controller_info info;
 	json_t *described = json_object();
 
-	vhost_controller_get_info(controller, info);
-	json_object_set_new(described, "ctrlr", json_string(info->name));
-	json_object_set_new(described, "cpumask", cpumask_describe(call->control, info->cpus));
-	json_object_set_new(described, "delay_base_us", json_integer(info->delay_base_us));
-	json_object_set_new(described, "iops_threshold", json_integer(info->iops_threshold));
-	json_object_set_new(described, "socket", json_string(info->socket_path));
-	json_object_set_new(described, "sessions", sessions_describe(info));
-	json_object_set_new(described, "backend_specific", backend_describe(info));
+	vhost_controller_get_info(controller, &info);
+	json_object_set_new(described, "ctrlr", json_string(info.name));
+	json_object_set_new(described, "cpumask", cpumask_describe(call->control, info.cpus));
+	json_object_set_new(described, "delay_base_us", json_integer(info.delay_base_us));
+	json_object_set_new(described, "iops_threshold", json_integer(info.iops_threshold));
+	json_object_set_new(described, "socket", json_string(info.socket_path));
+	json_object_set_new(described, "sessions", sessions_describe(&info));
+	json_object_set_new(described, "backend_specific", backend_describe(controller, &info));
 	json_array_append_new(call->list, described);
 }
 
@@ -146,20 +163,26 @@ static void virtio_blk_get_transports(
 		rpc_request_finish(request, json_pack("[{s:s}]", "name", "vhost_user_blk"));
 }
 
+/* One for each target: at its first LUN. */
+static void scsi_devices_append_lun(const struct vhost_lun_info *info, void *arg)
+{
+	struct list_call *call = arg;
+
+	if (call->any && call->target == info->target)
+		return;
+	call->any = true;
+	call->target = info->target;
+	json_array_append_new(
+		call->list, json_pack("{s:i, s:o}", "id", (int)info->device_id, "device_name",
+				    json_sprintf("Target %u", info->target)));
+}
+
 static void scsi_devices_append(struct vhost_controller *controller, void *arg)
 {
 	struct list_call *call = arg;
 
-	vhost_controller_get_info(controller, &call->info);
-	if (call->info.kind != VHOST_SCSI)
-		return;
-	for (unsigned i = 0; i < call->info.target_count; i++) {
-		const struct vhost_target_info *target = &call->info.targets[i];
-		json_t *name = json_sprintf("Target %u", target->target);
-
-		json_array_append_new(call->list,
-			json_pack("{s:i, s:o}", "id", (int)target->device_id, "device_name", name));
-	}
+	call->any = false;
+	vhost_scsi_for_each_lun(controller, scsi_devices_append_lun, call);
 }
 
 static void scsi_get_devices(struct rpc_request *request, const void *params, void *context)

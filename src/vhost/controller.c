@@ -366,17 +366,6 @@ const char *vhost_controller_name(const struct vhost_controller *controller)
 
 /* ---- listing ----------------------------------------------------------------------------- */
 
-static void controller_add_target_info(const struct scsi_device_target_info *target, void *arg)
-{
-	struct vhost_controller_info *info = arg;
-
-	info->targets[info->target_count++] = (struct vhost_target_info){
-		.target = target->target,
-		.device_id = target->device_id,
-		.bdev_name = target->bdev_name,
-	};
-}
-
 void vhost_controller_get_info(
 	const struct vhost_controller *controller, struct vhost_controller_info *ret_info)
 {
@@ -402,7 +391,5 @@ void vhost_controller_get_info(
 		ret_info->bdev_name = blk_device_bdev_name(controller->device);
 	} else {
 		ret_info->delayed = controller->listen_fd < 0;
-		scsi_device_for_each_target(
-			controller->device, controller_add_target_info, ret_info);
 	}
 }

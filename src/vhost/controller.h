@@ -32,6 +32,8 @@ void vhost_destroy(struct vhost *vhost, done_fn done, void *arg);
 enum vhost_kind { VHOST_BLK, VHOST_SCSI };
 
 #define VHOST_SCSI_TARGETS_MAX 256
+#define VHOST_SCSI_LUNS_MAX    16384 /* of a target */
+#define VHOST_SCSI_LUN_UNSAID  (-1)
 
 /* The error codes are those that rpc.md 11.1 gives texts for: -EEXIST name taken, -ENODEV no such
  * device, -EPERM claimed by another, -EINVAL mask, -EIO socket cannot be created. cpus: which data
@@ -57,13 +59,15 @@ int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *opti
 /* Idempotent; -EINVAL on a blk controller. */
 int vhost_scsi_start(struct vhost_controller *controller, struct reason *reason) MUST_CHECK;
 
-/* target -1: the lowest free of the first 8. -EEXIST slot used, -ENOSPC all used, -EINVAL number
+/* target -1: the lowest free of the first 8. lun UNSAID: LUN 0 of a target that is not in use;
+ * otherwise a target that is in use gets one more. -EEXIST used, -ENOSPC all used, -EINVAL number
  * or device. Guests are told by an event. done gets the target number or -errno. */
-void vhost_scsi_add_target(struct vhost_controller *controller, int target, const char *bdev_name,
-	struct reason *reason, done_fn done, void *arg);
-/* Done when the guest's commands have ended and the device is closed. -EBUSY: empty slot, or being
- * removed already. */
-void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target,
+void vhost_scsi_add_target(struct vhost_controller *controller, int target, int lun,
+	const char *bdev_name, struct reason *reason, done_fn done, void *arg);
+/* lun UNSAID: the whole target, which otherwise goes with its last LUN. Done when the guest's
+ * commands have ended and the device is closed. -EBUSY: nothing there, or being added or removed
+ * already. */
+void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target, int lun,
 	struct reason *reason, done_fn done, void *arg);
 
 /* By hand: the data reactor on that CPU (as framework_get_reactors numbers them) serves the queue,
@@ -107,12 +111,6 @@ void vhost_controller_for_each(
 /* Valid until it is deleted. */
 const char *vhost_controller_name(const struct vhost_controller *controller);
 
-struct vhost_target_info {
-	unsigned target;
-	unsigned device_id; /* process-wide scsi device number */
-	const char *bdev_name;
-};
-
 struct vhost_session_info {
 	unsigned vid; /* process-wide connection number */
 	unsigned id; /* per controller */
@@ -133,12 +131,21 @@ struct vhost_controller_info {
 	bool delayed; /* scsi, not started */
 	bool connected;
 	struct vhost_session_info session; /* valid when connected */
-	unsigned target_count; /* scsi */
-	struct vhost_target_info targets[VHOST_SCSI_TARGETS_MAX];
 };
 
 /* Pointers are valid until the control reactor runs something else. */
 void vhost_controller_get_info(
 	const struct vhost_controller *controller, struct vhost_controller_info *ret_info);
+
+struct vhost_lun_info {
+	unsigned target;
+	unsigned device_id; /* of the target: process-wide scsi device number */
+	unsigned lun;
+	const char *bdev_name;
+};
+
+/* Of a scsi controller, by target and LUN; of a blk controller there are none. */
+void vhost_scsi_for_each_lun(const struct vhost_controller *controller,
+	void (*fn)(const struct vhost_lun_info *info, void *arg), void *arg);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Targets of scsi controllers: the numbers and errors that the management interface promises
- * (rpc.md 11.1), over scsi_device.h. An operation keeps its controller from being destroyed until
- * it is done.
+ * Targets and LUNs of scsi controllers: the numbers and errors that the management interface
+ * promises (rpc.md 11.1), over scsi_device.h. An operation keeps its controller from being
+ * destroyed until it is done.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -91,8 +91,8 @@ static int target_choose(struct vhost_controller *controller, int target, struct
 	return 0;
 }
 
-void vhost_scsi_add_target(struct vhost_controller *controller, int target, const char *bdev_name,
-	struct reason *reason, done_fn done, void *arg)
+void vhost_scsi_add_target(struct vhost_controller *controller, int target, int lun,
+	const char *bdev_name, struct reason *reason, done_fn done, void *arg)
 {
 	struct target_op *op = target_op_create(controller, done, arg);
 	struct bdev *bdev = bdev_find(controller->vhost->options.registry, bdev_name);
@@ -106,10 +106,10 @@ void vhost_scsi_add_target(struct vhost_controller *controller, int target, cons
 		return;
 	}
 	op->result = (int)number;
-	scsi_device_add_target(controller->device, number, bdev, reason, target_op_done, op);
+	scsi_device_add_lun(controller->device, number, lun, bdev, reason, target_op_done, op);
 }
 
-void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target,
+void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target, int lun,
 	struct reason *reason, done_fn done, void *arg)
 {
 	struct target_op *op = target_op_create(controller, done, arg);
@@ -119,5 +119,34 @@ void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned targ
 			reason_set(reason, -EINVAL, "%s is no SCSI controller", controller->name));
 		return;
 	}
-	scsi_device_remove_target(controller->device, target, reason, target_op_done, op);
+	scsi_device_remove_lun(controller->device, target, lun, reason, target_op_done, op);
+}
+
+/* ---- listing ------------------------------------------------------------------------------- */
+
+struct lun_walk {
+	void (*fn)(const struct vhost_lun_info *info, void *arg);
+	void *arg;
+};
+
+static void lun_walk_step(const struct scsi_device_lun_info *lun, void *arg)
+{
+	const struct lun_walk *walk = arg;
+	const struct vhost_lun_info info = {
+		.target = lun->target,
+		.device_id = lun->device_id,
+		.lun = lun->lun,
+		.bdev_name = lun->bdev_name,
+	};
+
+	walk->fn(&info, walk->arg);
+}
+
+void vhost_scsi_for_each_lun(const struct vhost_controller *controller,
+	void (*fn)(const struct vhost_lun_info *info, void *arg), void *arg)
+{
+	struct lun_walk walk = {.fn = fn, .arg = arg};
+
+	if (controller->kind == VHOST_SCSI)
+		scsi_device_for_each_lun(controller->device, lun_walk_step, &walk);
 }

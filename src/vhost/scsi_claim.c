@@ -18,8 +18,7 @@ struct claim_op {
 	struct flow flow;
 	struct bdev_gate_turn turn;
 	struct scsi_device *device;
-	unsigned target;
-	unsigned index;
+	struct scsi_unit *unit;
 	unsigned refused;
 	bool retry;
 	struct reason reason;
@@ -32,38 +31,41 @@ bool scsi_attachment_wants_claim(const struct scsi_attachment *attachment)
 	return attachment->user.claim == BDEV_CLAIM_NONE && !attachment->user.bdev->read_only;
 }
 
-/* The logical unit op stands at; NULL beyond the target's last. */
-static struct scsi_attachment *claim_op_lun(const struct claim_op *op)
-{
-	const struct scsi_slot *slot = op->device->slots[op->target];
-
-	if (!slot || slot->state != SCSI_SLOT_PRESENT || op->index >= slot->target->lun_count)
-		return NULL;
-	return slot->target->luns[op->index];
-}
-
 static struct bdev_user *claim_op_user(const struct claim_op *op)
 {
-	return &claim_op_lun(op)->user;
+	return &op->unit->attachment->user;
+}
+
+/* A unit that is being removed gives up what it has, and needs no more. */
+static bool claim_op_is_wanted(const struct claim_op *op)
+{
+	return op->unit->state == SCSI_UNIT_PRESENT &&
+	       scsi_attachment_wants_claim(op->unit->attachment);
 }
 
 static void claim_refused(struct claim_op *op, int rc)
 {
+	const struct scsi_unit *unit = op->unit;
+
 	op->refused++;
 	atomic_fetch_or_explicit(
-		&claim_op_lun(op)->attention, SCSI_ATTENTION_NOT_READY, memory_order_release);
+		&unit->attachment->attention, SCSI_ATTENTION_NOT_READY, memory_order_release);
 	if (!op->retry)
-		log_warning("%s: target %u is not ready: %s", op->device->name, op->target,
+		log_warning("%s: LUN %u of target %u is not ready: %s", op->device->name,
+			unit->attachment->number, unit->slot->target->number,
 			reason_text(&op->reason, rc));
 	op->reason.text[0] = '\0';
 }
 
 static void claim_granted(struct claim_op *op)
 {
+	const struct scsi_unit *unit = op->unit;
+
 	atomic_fetch_and_explicit(
-		&claim_op_lun(op)->attention, ~SCSI_ATTENTION_NOT_READY, memory_order_release);
+		&unit->attachment->attention, ~SCSI_ATTENTION_NOT_READY, memory_order_release);
 	if (op->retry)
-		log_notice("%s: target %u is ready now", op->device->name, op->target);
+		log_notice("%s: LUN %u of target %u is ready now", op->device->name,
+			unit->attachment->number, unit->slot->target->number);
 }
 
 static enum flow_result claim_run(struct flow *f)
@@ -74,19 +76,16 @@ static enum flow_result claim_run(struct flow *f)
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
 	if (op->retry && !op->device->claimed)
 		goto finish;
-	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
-		for (op->index = 0; claim_op_lun(op); op->index++) {
-			if (!scsi_attachment_wants_claim(claim_op_lun(op)))
-				continue;
-			AWAIT(f, bdev_claim(claim_op_user(op), BDEV_CLAIM_SHARED_WRITE, &op->reason,
-					 flow_resume, f));
-			if (!claim_op_lun(op))
-				break; /* being removed, which gives it up again */
-			if (flow_failed(f))
-				claim_refused(op, f->rc);
-			else
-				claim_granted(op);
-		}
+	for_each_unit(op->device, op->unit)
+	{
+		if (!claim_op_is_wanted(op))
+			continue;
+		AWAIT(f, bdev_claim(claim_op_user(op), BDEV_CLAIM_SHARED_WRITE, &op->reason,
+				 flow_resume, f));
+		if (flow_failed(f))
+			claim_refused(op, f->rc);
+		else
+			claim_granted(op);
 	}
 	op->device->claimed = true;
 	if (op->refused)
@@ -135,7 +134,7 @@ void scsi_claim_init(struct scsi_device *device)
 static void release_forget_refusal(struct claim_op *op)
 {
 	atomic_fetch_and_explicit(
-		&claim_op_lun(op)->attention, ~SCSI_ATTENTION_NOT_READY, memory_order_release);
+		&op->unit->attachment->attention, ~SCSI_ATTENTION_NOT_READY, memory_order_release);
 }
 
 static enum flow_result release_run(struct flow *f)
@@ -146,13 +145,10 @@ static enum flow_result release_run(struct flow *f)
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
 	op->device->claimed = false;
 	timer_stop(f->reactor, &op->device->claim_retry);
-	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
-		for (op->index = 0; claim_op_lun(op); op->index++) {
-			release_forget_refusal(op);
-			if (claim_op_user(op)->claim == BDEV_CLAIM_NONE)
-				continue;
-			AWAIT(f, bdev_release(claim_op_user(op), flow_resume, f));
-		}
+	for_each_unit(op->device, op->unit)
+	{
+		release_forget_refusal(op);
+		AWAIT(f, bdev_release(claim_op_user(op), flow_resume, f));
 	}
 	bdev_gate_leave(&op->device->gate);
 	op->done(op->arg, 0);

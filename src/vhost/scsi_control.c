@@ -28,7 +28,6 @@ struct control_request {
 	struct vhost_moves_waiter moves;
 	struct scsi_address address;
 	struct scsi_abort abort;
-	unsigned index;
 	uint8_t response;
 };
 
@@ -46,27 +45,29 @@ static void control_answer(struct vq_request *vq, const void *buf, size_t len)
 
 /* ---- on the control reactor --------------------------------------------------------------- */
 
-/* What stands behind the address now; NULL with the response set. A target that is being removed
- * may still have commands to end. */
-static struct scsi_slot *control_find_target(struct control_request *request)
+/* A target whose first unit is still being added is none. */
+static bool control_has_target(const struct control_request *request)
 {
-	struct scsi_slot *slot = request->device->slots[request->address.target];
+	const struct scsi_slot *slot = request->device->slots[request->address.target];
 
-	request->response = VIRTIO_SCSI_S_BAD_TARGET;
-	return slot && slot->state != SCSI_SLOT_ADDING ? slot : NULL;
+	for (unsigned i = 0; slot && i < slot->target->lun_count; i++) {
+		if (scsi_unit_of(slot->target->luns[i])->state != SCSI_UNIT_ADDING)
+			return true;
+	}
+	return false;
 }
 
+/* What stands behind the address now; NULL with the response set. A unit that is being removed may
+ * still have commands to end. */
 static struct scsi_attachment *control_find_lun(struct control_request *request)
 {
-	struct scsi_slot *slot = control_find_target(request);
+	const struct scsi_address *address = &request->address;
+	struct scsi_unit *unit = scsi_unit_find(request->device, address->target, address->lun);
 
-	if (!slot)
-		return NULL;
-	request->response = VIRTIO_SCSI_S_INCORRECT_LUN;
-	for (unsigned i = 0; i < slot->target->lun_count; i++) {
-		if (slot->target->luns[i]->number == request->address.lun)
-			return slot->target->luns[i];
-	}
+	if (unit && unit->state != SCSI_UNIT_ADDING)
+		return unit->attachment;
+	request->response = control_has_target(request) ? VIRTIO_SCSI_S_INCORRECT_LUN
+							: VIRTIO_SCSI_S_BAD_TARGET;
 	return NULL;
 }
 
@@ -144,13 +145,20 @@ static void control_send_answer(struct control_request *request)
 	reactor_send(virtqueue_reactor(request->vq.vq), &request->message);
 }
 
-/* The unit number `index` of the target of an I_T NEXUS RESET; a target may go meanwhile. */
-static struct scsi_attachment *control_next_lun(struct control_request *request)
+/* An I_T NEXUS RESET goes from LUN to LUN: moves on to the first of the target from address.lun on.
+ * Units come and go meanwhile. False: no more. */
+static bool control_seek_lun(struct control_request *request)
 {
-	struct scsi_slot *slot = control_find_target(request);
+	struct scsi_address *address = &request->address;
+	const struct scsi_slot *slot = request->device->slots[address->target];
+	unsigned at = slot ? scsi_target_seek(slot->target, address->lun) : 0;
 
-	return slot && request->index < slot->target->lun_count ? slot->target->luns[request->index]
-								: NULL;
+	for (; slot && at < slot->target->lun_count; at++) {
+		address->lun = slot->target->luns[at]->number;
+		if (scsi_unit_of(slot->target->luns[at])->state != SCSI_UNIT_ADDING)
+			return true;
+	}
+	return false;
 }
 
 static enum flow_result control_tmf_run(struct flow *f)
@@ -178,16 +186,15 @@ static enum flow_result control_tmf_run(struct flow *f)
 	goto finish;
 
 nexus:
-	if (!control_find_target(request))
-		goto finish;
-	for (request->index = 0; control_next_lun(request); request->index++) {
+	request->address.lun = 0;
+	request->response = VIRTIO_SCSI_S_BAD_TARGET;
+	for (; control_seek_lun(request); request->address.lun++) {
 		AWAIT(f,
-			scsi_abort_run(&request->abort, control_next_lun(request), flow_resume, f));
+			scsi_abort_run(&request->abort, control_find_lun(request), flow_resume, f));
 		if (flow_failed(f))
 			goto failed;
-		control_conclude(request, control_next_lun(request));
+		control_conclude(request, control_find_lun(request));
 	}
-	request->response = VIRTIO_SCSI_S_OK;
 	goto finish;
 
 failed:

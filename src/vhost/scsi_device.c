@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The virtio-scsi device as the session sees it (scsi_device.h, device.h): features, life, and the
- * table of operations whose parts are in scsi_ring.c, scsi_claim.c and scsi_slot.c.
+ * table of operations whose parts are in scsi_ring.c and scsi_claim.c.
  *
  * QEMU keeps the configuration space itself (reference 16.2), so there is none here: CONFIG is not
  * among the protocol features, and what we can do per command is told in VPD page B0h.
@@ -48,14 +48,10 @@ static unsigned scsi_queue_count(const struct vhost_device *device)
 
 /* ---- the nexus ----------------------------------------------------------------------------- */
 
-static void scsi_raise_everywhere(struct scsi_device *device, enum scsi_unit_attention attention)
+static void slot_restart(const struct scsi_slot *slot)
 {
-	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++) {
-		const struct scsi_slot *slot = device->slots[i];
-
-		for (unsigned lun = 0; slot && lun < slot->target->lun_count; lun++)
-			scsi_attention_raise(slot->target->luns[lun], attention);
-	}
+	for (unsigned i = 0; i < slot->target->lun_count; i++)
+		scsi_attention_restart(slot->target->luns[i]);
 }
 
 /* Events are about what a driver has seen: a new one looks for itself. */
@@ -64,7 +60,10 @@ static void scsi_reset(struct vhost_device *device)
 	struct scsi_device *scsi = scsi_device_of(device);
 
 	scsi_events_forget(scsi);
-	scsi_raise_everywhere(scsi, SCSI_UA_POWER_ON);
+	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++) {
+		if (scsi->slots[i])
+			slot_restart(scsi->slots[i]);
+	}
 }
 
 static void scsi_session_begin(struct vhost_device *device, struct vhost_session *session)
@@ -111,7 +110,7 @@ static enum flow_result destroy_run(struct flow *f)
 	/* What stands in the gate before us is the last that will. */
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
 	bdev_gate_leave(&op->device->gate);
-	scsi_slots_remove_all(op->device);
+	scsi_units_remove_all(op->device);
 	if (op->device->removals)
 		AWAIT(f, destroy_await_removals(op));
 	scsi_device_free(op->device);

@@ -2,7 +2,7 @@
 /*
  * The virtio-scsi device model (VIRTIO 1.2 section 5.6) over src/scsi: what the session and the
  * control interface see of it. Control reactor. The session drives it through struct vhost_device
- * (device.h); targets come and go while guests run.
+ * (device.h); logical units come and go while guests run.
  *
  * Rings: 0 control, 1 event, 2 and up requests.
  */
@@ -13,6 +13,8 @@
 #include "vhost/device.h"
 
 #define SCSI_DEVICE_TARGETS_MAX        256
+#define SCSI_DEVICE_LUNS_MAX           16384 /* of a target: what an address can say */
+#define SCSI_DEVICE_LUN_UNSAID         (-1)
 #define SCSI_DEVICE_REQUEST_QUEUES_MAX 64
 
 struct scsi_device_options {
@@ -26,30 +28,33 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 	struct vhost_device **ret_device) MUST_CHECK;
 
 /*
- * Puts the block device as LUN 0 of that target. While rings run its write claim is taken first.
- * The guest is told by an event if it wants to hear of it. -EINVAL number, -EEXIST used (also by a
- * target that is still being removed), -EBUSY another process has the claim, and what bdev_open and
- * bdev_claim return. reason is borrowed until done; bdev only until the call returns.
+ * Puts the block device behind that target as that LUN; the first makes the target. UNSAID: as LUN
+ * 0 of a target that has none yet. While rings run its write claim is taken first. The guest is
+ * told by an event if it wants to hear of it. -EINVAL number, -EEXIST used (also by what is still
+ * being removed, the LUN or all of the target), -EBUSY another process has the claim, and what
+ * bdev_open and bdev_claim return. reason is borrowed until done; bdev only until the call returns.
  */
-void scsi_device_add_target(struct vhost_device *device, unsigned target, struct bdev *bdev,
+void scsi_device_add_lun(struct vhost_device *device, unsigned target, int lun, struct bdev *bdev,
 	struct reason *reason, done_fn done, void *arg);
 
-/* Tells the guest, lets the commands in flight end, answers BAD_TARGET from then on; done when the
- * block device is closed. -EINVAL number, -EBUSY empty slot or being removed already. */
-void scsi_device_remove_target(struct vhost_device *device, unsigned target, struct reason *reason,
-	done_fn done, void *arg);
+/* Tells the guest, lets the commands in flight end, answers from then on as if it had never been;
+ * done when the block device is closed. UNSAID: all LUNs of the target; otherwise the target goes
+ * with its last. -EINVAL number, -EBUSY nothing there, or being added or removed. */
+void scsi_device_remove_lun(struct vhost_device *device, unsigned target, int lun,
+	struct reason *reason, done_fn done, void *arg);
 
-struct scsi_device_target_info {
+struct scsi_device_lun_info {
 	unsigned target;
-	unsigned device_id; /* process-wide scsi device number */
+	unsigned device_id; /* of the target: process-wide scsi device number */
+	unsigned lun;
 	const char *bdev_name;
 };
 
-/* True when the slot can take a new target. */
+/* True when nothing has that number. */
 bool scsi_device_target_is_free(const struct vhost_device *device, unsigned target);
 
-/* Targets that answer, in the order of their numbers; pointers are valid until fn returns. */
-void scsi_device_for_each_target(const struct vhost_device *device,
-	void (*fn)(const struct scsi_device_target_info *info, void *arg), void *arg);
+/* LUNs that answer, by target and LUN; pointers are valid until fn returns. */
+void scsi_device_for_each_lun(const struct vhost_device *device,
+	void (*fn)(const struct scsi_device_lun_info *info, void *arg), void *arg);
 
 #endif

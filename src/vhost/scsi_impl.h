@@ -4,7 +4,9 @@
  *
  * Objects and who owns them:
  *	scsi_device	control reactor. One for each controller.
- *	scsi_slot	control reactor. A target number in use, its logical units.
+ *	scsi_slot	control reactor. A target number in use.
+ *	scsi_unit	control reactor. A logical unit of a slot, from the call that adds it until
+ *			nothing of it is left.
  *	scsi_local	the device on one data reactor: the table of targets that its request queues
  *			look into. Made by the control reactor when the first ring opens there,
  *			freed when the last ring is closed and the last channel that names it is
@@ -14,9 +16,13 @@
  * The table of a local is written by messages that run on its reactor, so that its reactor reads it
  * without locks; each entry is an immutable view (scsi/target.h).
  *
- * What changes targets, locals or claims (add, remove, ring_open, ring_close, claim, release) takes
+ * What changes views, locals or claims (add, remove, ring_open, ring_close, claim, release) takes
  * turns through device->gate. A removal leaves its turn before it waits for commands that a block
- * device may hold for long: then only its own channels are left to close.
+ * device may hold for long: then its unit is in no view and the rest concerns nobody else.
+ *
+ * So whoever has the turn may keep a pointer to a visible unit over a wait; units that are not come
+ * and go at any time, and with them the places of the others in the arrays: loops that wait go from
+ * unit to unit (scsi_unit_next), not by index.
  */
 #ifndef VHOST_SCSI_IMPL_H
 #define VHOST_SCSI_IMPL_H
@@ -47,17 +53,28 @@ void scsi_call(struct scsi_call *call, struct reactor *control, struct reactor *
 
 /* ---- targets ------------------------------------------------------------------------------ */
 
-enum scsi_slot_state {
-	SCSI_SLOT_ADDING,
-	SCSI_SLOT_PRESENT, /* answers on every reactor that has rings */
-	SCSI_SLOT_REMOVING,
-};
-
+/* A target number in use; freed with its last unit. */
 struct scsi_slot {
 	struct scsi_device *device;
-	enum scsi_slot_state state;
-	struct scsi_target *target;
-	bool bdev_gone; /* a block device of it is being removed */
+	struct scsi_target *target; /* its attachments' owners are units */
+	bool removing; /* the whole target: nothing can be added to it any more */
+	done_fn removed; /* called when it is gone, if removing */
+	void *removed_arg;
+};
+
+/* The table of what happens when is in scsi_plug.c. */
+enum scsi_unit_state {
+	SCSI_UNIT_ADDING,
+	SCSI_UNIT_PRESENT, /* answers on every reactor that has rings */
+	SCSI_UNIT_REMOVING,
+};
+
+struct scsi_unit {
+	struct scsi_slot *slot;
+	struct scsi_attachment *attachment;
+	enum scsi_unit_state state;
+	bool visible; /* in the views that are made now; changed only by who has the gate's turn */
+	bool bdev_gone; /* its block device is being removed */
 };
 
 /* ---- the device on a reactor -------------------------------------------------------------- */
@@ -152,24 +169,45 @@ void scsi_device_ring_close(
 struct scsi_local *scsi_local_find(struct scsi_device *device, struct reactor *reactor);
 struct scsi_local *scsi_local_create(struct scsi_device *device, struct reactor *reactor);
 void scsi_local_put(struct scsi_local *local);
-/* Opens channels of all logical units of the slot; on failure none is open. */
-void scsi_local_open_slot(
-	struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg);
-/* Closes those that are open, when their tasks have ended. rc is 0. */
-void scsi_local_close_slot(
-	struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg);
-/* A view over the open channels; NULL: no memory. */
-struct scsi_target_view *scsi_local_make_view(
-	struct scsi_local *local, const struct scsi_slot *slot);
-/* Puts the view into the table, NULL: takes the target out; the view before it is freed. */
-void scsi_local_publish(struct scsi_local *local, unsigned target, struct scsi_target_view *view,
-	done_fn done, void *arg);
-/* The same where no ring of the local runs. */
-void scsi_local_set_view(struct scsi_local *local, unsigned target, struct scsi_target_view *view);
+/* Opens the unit's channel. -ENODEV when its device goes. */
+void scsi_local_open_unit(
+	struct scsi_local *local, struct scsi_unit *unit, done_fn done, void *arg);
+/* Closes it, when its tasks have ended, if it is open. rc is 0. */
+void scsi_local_close_unit(
+	struct scsi_local *local, struct scsi_unit *unit, done_fn done, void *arg);
+/* Puts what is visible of the target and has a channel here into the table; the view before it is
+ * freed. rc is 0. */
+void scsi_local_publish(struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg);
+/* All targets at once, or none; where no ring of the local runs. */
+void scsi_local_set_views(struct scsi_local *local);
+void scsi_local_clear_views(struct scsi_local *local);
 
 /* scsi_slot.c */
-/* Starts removing every target that is there. */
-void scsi_slots_remove_all(struct scsi_device *device);
+/* A unit in state ADDING, in a slot that is made for it unless it is there. */
+int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, struct bdev *bdev,
+	struct reason *reason, struct scsi_unit **ret_unit) MUST_CHECK;
+/* No channel, no claim. The slot goes with its last unit. */
+void scsi_unit_free(struct scsi_unit *unit);
+/* NULL when the number is free. */
+struct scsi_unit *scsi_unit_find(const struct scsi_device *device, unsigned target, unsigned lun);
+/* The visible unit after that one (NULL: the first), by target and LUN; NULL after the last. */
+struct scsi_unit *scsi_unit_next(const struct scsi_device *device, const struct scsi_unit *unit);
+
+/* By who has the gate's turn; waits inside are allowed, unit being a member of the op. */
+#define for_each_unit(device, unit)                                                                \
+	for ((unit) = scsi_unit_next((device), NULL); (unit);                                      \
+		(unit) = scsi_unit_next((device), (unit)))
+
+static inline struct scsi_unit *scsi_unit_of(const struct scsi_attachment *attachment)
+{
+	return attachment->owner;
+}
+
+/* scsi_plug.c */
+/* Of a unit that is PRESENT. done may be NULL. */
+void scsi_unit_remove(struct scsi_unit *unit, done_fn done, void *arg);
+/* Starts removing every unit that is there. */
+void scsi_units_remove_all(struct scsi_device *device);
 
 /* scsi_request.c */
 extern const struct virtqueue_ops scsi_request_queue_ops;

@@ -110,17 +110,28 @@ static void local_fetch(void *arg)
 		ring_fetch(ring->vq);
 }
 
-/* ---- channels of a target ------------------------------------------------------------------ */
+/* ---- channels of a unit -------------------------------------------------------------------- */
 
-struct slot_op {
+struct unit_op {
 	struct flow flow;
 	struct scsi_local *local;
-	struct scsi_slot *slot;
+	struct scsi_unit *unit;
 	struct scsi_lun_channel *channel;
-	unsigned index;
 	done_fn done;
 	void *arg;
 };
+
+static void unit_op_start(struct scsi_local *local, struct scsi_unit *unit, const char *name,
+	enum flow_result (*run)(struct flow *f), done_fn done, void *arg)
+{
+	struct unit_op *op = scsi_op_alloc(sizeof(*op));
+
+	op->local = local;
+	op->unit = unit;
+	op->done = done;
+	op->arg = arg;
+	flow_start(&op->flow, local->device->control, name, run);
+}
 
 static struct scsi_lun_channel *local_find_channel(
 	const struct scsi_local *local, const struct scsi_attachment *attachment)
@@ -134,69 +145,43 @@ static struct scsi_lun_channel *local_find_channel(
 	return NULL;
 }
 
-static int slot_op_create_channel(struct slot_op *op)
+static int unit_op_create_channel(struct unit_op *op)
 {
-	return scsi_channel_create(op->slot->target->luns[op->index], op->local->reactor,
-		local_fetch, op->local, &op->channel);
+	return scsi_channel_create(
+		op->unit->attachment, op->local->reactor, local_fetch, op->local, &op->channel);
 }
 
-static enum flow_result open_slot_run(struct flow *f)
+static enum flow_result open_unit_run(struct flow *f)
 {
-	struct slot_op *op = container_of(f, struct slot_op, flow);
+	struct unit_op *op = container_of(f, struct unit_op, flow);
 
 	FLOW_BEGIN(f);
-	for (op->index = 0; op->index < op->slot->target->lun_count; op->index++) {
-		flow_fail(f, slot_op_create_channel(op));
-		if (flow_failed(f))
-			goto close;
-		AWAIT(f, scsi_channel_open(op->channel, flow_resume, f));
-		if (flow_failed(f)) {
-			scsi_channel_destroy(op->channel);
-			goto close;
-		}
+	flow_fail(f, unit_op_create_channel(op));
+	if (flow_failed(f))
+		goto finish;
+	AWAIT(f, scsi_channel_open(op->channel, flow_resume, f));
+	if (flow_failed(f))
+		scsi_channel_destroy(op->channel);
+	else
 		op->local->refs++;
-	}
-	goto finish;
-
-close:
-	AWAIT(f, scsi_local_close_slot(op->local, op->slot, flow_resume, f));
 finish:
 	op->done(op->arg, f->error);
 	free(op);
 	FLOW_END(f);
 }
 
-static void slot_op_start(struct scsi_local *local, struct scsi_slot *slot, const char *name,
-	enum flow_result (*run)(struct flow *f), done_fn done, void *arg)
+void scsi_local_open_unit(struct scsi_local *local, struct scsi_unit *unit, done_fn done, void *arg)
 {
-	struct slot_op *op = scsi_op_alloc(sizeof(*op));
-
-	op->local = local;
-	op->slot = slot;
-	op->done = done;
-	op->arg = arg;
-	flow_start(&op->flow, local->device->control, name, run);
+	unit_op_start(local, unit, "scsi_local_open_unit", open_unit_run, done, arg);
 }
 
-void scsi_local_open_slot(struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg)
+static enum flow_result close_unit_run(struct flow *f)
 {
-	slot_op_start(local, slot, "scsi_local_open_slot", open_slot_run, done, arg);
-}
-
-static bool slot_op_find_channel(struct slot_op *op)
-{
-	op->channel = local_find_channel(op->local, op->slot->target->luns[op->index]);
-	return op->channel != NULL;
-}
-
-static enum flow_result close_slot_run(struct flow *f)
-{
-	struct slot_op *op = container_of(f, struct slot_op, flow);
+	struct unit_op *op = container_of(f, struct unit_op, flow);
 
 	FLOW_BEGIN(f);
-	for (op->index = 0; op->index < op->slot->target->lun_count; op->index++) {
-		if (!slot_op_find_channel(op))
-			continue;
+	op->channel = local_find_channel(op->local, op->unit->attachment);
+	if (op->channel) {
 		AWAIT(f, scsi_channel_close(op->channel, flow_resume, f));
 		scsi_local_put(op->local);
 	}
@@ -205,29 +190,32 @@ static enum flow_result close_slot_run(struct flow *f)
 	FLOW_END(f);
 }
 
-void scsi_local_close_slot(
-	struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg)
+void scsi_local_close_unit(
+	struct scsi_local *local, struct scsi_unit *unit, done_fn done, void *arg)
 {
-	slot_op_start(local, slot, "scsi_local_close_slot", close_slot_run, done, arg);
+	unit_op_start(local, unit, "scsi_local_close_unit", close_unit_run, done, arg);
 }
 
 /* ---- the table ----------------------------------------------------------------------------- */
 
-struct scsi_target_view *scsi_local_make_view(
-	struct scsi_local *local, const struct scsi_slot *slot)
+/* NULL: nothing of the target is to be seen here. A unit has no channel on this reactor when its
+ * device was going already as the local was made. */
+static struct scsi_target_view *local_make_view(
+	const struct scsi_local *local, const struct scsi_target *target)
 {
-	const struct scsi_target *target = slot->target;
 	struct scsi_target_view *view =
-		malloc(sizeof(*view) + target->lun_count * sizeof(view->luns[0]));
+		scsi_op_alloc(sizeof(*view) + (size_t)target->lun_count * sizeof(view->luns[0]));
 
-	if (!view)
-		return NULL;
-	view->lun_count = target->lun_count;
 	for (unsigned i = 0; i < target->lun_count; i++) {
-		view->luns[i] = local_find_channel(local, target->luns[i]);
-		invariant(view->luns[i]);
+		struct scsi_lun_channel *channel = local_find_channel(local, target->luns[i]);
+
+		if (channel && scsi_unit_of(target->luns[i])->visible)
+			view->luns[view->lun_count++] = channel;
 	}
-	return view;
+	if (view->lun_count)
+		return view;
+	free(view);
+	return NULL;
 }
 
 struct publish_op {
@@ -256,22 +244,36 @@ static void publish_done(void *arg, int rc)
 	free(op);
 }
 
-void scsi_local_publish(struct scsi_local *local, unsigned target, struct scsi_target_view *view,
-	done_fn done, void *arg)
+void scsi_local_publish(struct scsi_local *local, struct scsi_slot *slot, done_fn done, void *arg)
 {
 	struct publish_op *op = scsi_op_alloc(sizeof(*op));
 
 	op->local = local;
-	op->target = target;
-	op->view = view;
+	op->target = slot->target->number;
+	op->view = local_make_view(local, slot->target);
 	op->done = done;
 	op->arg = arg;
 	scsi_call(&op->call, local->device->control, local->reactor, publish_run, publish_done, op);
 }
 
-void scsi_local_set_view(struct scsi_local *local, unsigned target, struct scsi_target_view *view)
+static void local_set_view(struct scsi_local *local, unsigned target, struct scsi_target_view *view)
 {
 	free(local->published[target]);
 	local->published[target] = view;
 	local->targets[target] = view;
+}
+
+void scsi_local_set_views(struct scsi_local *local)
+{
+	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++) {
+		if (local->device->slots[i])
+			local_set_view(
+				local, i, local_make_view(local, local->device->slots[i]->target));
+	}
+}
+
+void scsi_local_clear_views(struct scsi_local *local)
+{
+	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++)
+		local_set_view(local, i, NULL);
 }

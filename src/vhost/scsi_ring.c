@@ -2,7 +2,7 @@
 /*
  * Rings come and go: the device's side of vhost_device_ops.ring_*. Control reactor.
  *
- * The first request ring on a reactor makes the local there, with channels to all targets; the last
+ * The first request ring on a reactor makes the local there, with channels to all units; the last
  * one takes it away. Control and event rings need nothing.
  */
 #include <errno.h>
@@ -17,7 +17,7 @@ struct ring_op {
 	struct reactor *reactor;
 	struct scsi_ring *ring;
 	struct scsi_local *local;
-	unsigned target;
+	struct scsi_unit *unit;
 	const struct virtqueue_ops **ret_ops;
 	void **ret_context;
 	done_fn done;
@@ -41,14 +41,6 @@ static void ring_op_end(struct ring_op *op, int rc)
 	free(op);
 }
 
-/* The slot of op->target if it answers; locals made now do not see one that is being removed. */
-static struct scsi_slot *ring_op_slot(const struct ring_op *op)
-{
-	struct scsi_slot *slot = op->device->slots[op->target];
-
-	return slot && slot->state == SCSI_SLOT_PRESENT ? slot : NULL;
-}
-
 /* ---- open --------------------------------------------------------------------------------- */
 
 static const struct virtqueue_ops *ring_ops(unsigned index)
@@ -61,16 +53,6 @@ static const struct virtqueue_ops *ring_ops(unsigned index)
 	default:
 		return &scsi_request_queue_ops;
 	}
-}
-
-static int ring_op_set_view(struct ring_op *op)
-{
-	struct scsi_target_view *view = scsi_local_make_view(op->local, ring_op_slot(op));
-
-	if (!view)
-		return -ENOMEM;
-	scsi_local_set_view(op->local, op->target, view);
-	return 0;
 }
 
 static void ring_op_opened(struct ring_op *op)
@@ -99,34 +81,25 @@ static enum flow_result ring_open_run(struct flow *f)
 		flow_fail(f, -ENOMEM);
 		goto finish;
 	}
-	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
-		if (!ring_op_slot(op))
-			continue;
-		AWAIT(f, scsi_local_open_slot(op->local, ring_op_slot(op), flow_resume, f));
+	for_each_unit(op->device, op->unit)
+	{
+		AWAIT(f, scsi_local_open_unit(op->local, op->unit, flow_resume, f));
 		if (f->rc == -ENODEV) { /* its device is going: the others need not go with it */
 			f->error = 0;
 			continue;
 		}
 		if (flow_failed(f))
-			goto close_targets;
-		if (!ring_op_slot(op)) /* removed meanwhile, which closes its channels */
-			continue;
-		flow_fail(f, ring_op_set_view(op));
-		if (flow_failed(f))
-			goto close_targets;
+			goto close_units;
 	}
+	scsi_local_set_views(op->local);
 	list_add_tail(&op->device->locals, &op->local->link);
 opened:
 	ring_op_opened(op);
 	goto finish;
 
-close_targets:
-	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
-		scsi_local_set_view(op->local, op->target, NULL);
-		if (ring_op_slot(op))
-			AWAIT(f,
-				scsi_local_close_slot(op->local, ring_op_slot(op), flow_resume, f));
-	}
+close_units:
+	for_each_unit(op->device, op->unit)
+		AWAIT(f, scsi_local_close_unit(op->local, op->unit, flow_resume, f));
 	scsi_local_put(op->local);
 finish:
 	if (f->error)
@@ -198,7 +171,7 @@ void scsi_device_ring_stopping(struct vhost_device *device, void *context, done_
 
 /* ---- close -------------------------------------------------------------------------------- */
 
-/* A target that is being removed closes its channels itself. */
+/* A unit that is in no view any more closes its channels itself. */
 static enum flow_result ring_close_run(struct flow *f)
 {
 	struct ring_op *op = container_of(f, struct ring_op, flow);
@@ -210,12 +183,9 @@ static enum flow_result ring_close_run(struct flow *f)
 		goto finish;
 
 	list_remove(&op->local->link);
-	for (op->target = 0; op->target < SCSI_DEVICE_TARGETS_MAX; op->target++) {
-		scsi_local_set_view(op->local, op->target, NULL);
-		if (ring_op_slot(op))
-			AWAIT(f,
-				scsi_local_close_slot(op->local, ring_op_slot(op), flow_resume, f));
-	}
+	scsi_local_clear_views(op->local);
+	for_each_unit(op->device, op->unit)
+		AWAIT(f, scsi_local_close_unit(op->local, op->unit, flow_resume, f));
 	scsi_local_put(op->local);
 finish:
 	free(op->ring);

@@ -158,7 +158,8 @@ static void make_controller(struct server *server, void *arg)
 
 static void add_target(struct server *server, void *arg, done_fn done, void *done_arg)
 {
-	vhost_scsi_add_target(server->controller, 0, "disk", NULL, done, done_arg);
+	vhost_scsi_add_target(
+		server->controller, 0, VHOST_SCSI_LUN_UNSAID, "disk", NULL, done, done_arg);
 }
 
 void server_start_with(struct server *server, enum fe_bus bus)

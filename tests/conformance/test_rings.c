@@ -379,7 +379,8 @@ static void item_24(void **state)
 
 static void add_second_target(struct server *server, void *arg, done_fn done, void *done_arg)
 {
-	vhost_scsi_add_target(server->controller, 3, "disk", NULL, done, done_arg);
+	vhost_scsi_add_target(
+		server->controller, 3, VHOST_SCSI_LUN_UNSAID, "disk", NULL, done, done_arg);
 }
 
 static void item_25(void **state)

@@ -83,12 +83,14 @@ static void item_58(void **state)
 
 static void add_target_7(struct server *server, void *arg, done_fn done, void *done_arg)
 {
-	vhost_scsi_add_target(server->controller, 7, "disk", NULL, done, done_arg);
+	vhost_scsi_add_target(
+		server->controller, 7, VHOST_SCSI_LUN_UNSAID, "disk", NULL, done, done_arg);
 }
 
 static void remove_target_7(struct server *server, void *arg, done_fn done, void *done_arg)
 {
-	vhost_scsi_remove_target(server->controller, 7, NULL, done, done_arg);
+	vhost_scsi_remove_target(
+		server->controller, 7, VHOST_SCSI_LUN_UNSAID, NULL, done, done_arg);
 }
 
 static void check_event(struct fe *fe, uint32_t reason)

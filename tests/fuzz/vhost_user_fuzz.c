@@ -77,7 +77,8 @@ static void fuzz_create_vhost(void *arg)
 		return;
 	}
 	must(vhost_scsi_create(fuzz->vhost, &scsi, NULL, &fuzz->controller) == 0);
-	vhost_scsi_add_target(fuzz->controller, 0, "disk", NULL, fuzz_host_done, &fuzz->host);
+	vhost_scsi_add_target(fuzz->controller, 0, VHOST_SCSI_LUN_UNSAID, "disk", NULL,
+		fuzz_host_done, &fuzz->host);
 }
 
 static void fuzz_destroy_vhost(void *arg)

@@ -138,6 +138,56 @@ static void scsi_controllers_and_targets_are_as_clients_expect(void **state)
 	world_end(world);
 }
 
+static void targets_have_luns_for_clients_that_know_of_them(void **state)
+{
+#define ADD    "vhost_scsi_controller_add_target"
+#define REMOVE "vhost_scsi_controller_remove_target"
+	static const struct exchange exchanges[] = {
+		{"vhost_create_scsi_controller", "{\"ctrlr\":\"s\"}", TRUE_RESULT},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n0\",\"lun\":300}",
+			"\"result\":2"},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\"}", V_EXISTS},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":300}",
+			V_EXISTS},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":-1}",
+			V_INVALID},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":16384}",
+			V_INVALID},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":\"0\"}",
+			V_INVALID},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":0}",
+			"\"result\":2"},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":-1,\"bdev_name\":\"n1\",\"lun\":1}",
+			"\"result\":0"},
+		{"vhost_get_controllers", "{}",
+			"\"result\":[{\"ctrlr\":\"s\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"sessions\":[],"
+			"\"backend_specific\":{\"scsi\":[{\"scsi_dev_num\":0,\"id\":1,\"target_"
+			"name\":"
+			"\"Target 0\",\"luns\":[{\"id\":1,\"bdev_name\":\"n1\"}]},"
+			"{\"scsi_dev_num\":2,\"id\":0,\"target_name\":\"Target 2\",\"luns\":"
+			"[{\"id\":0,\"bdev_name\":\"n1\"},{\"id\":300,\"bdev_name\":\"n0\"}]}]}}]"},
+		{"scsi_get_devices", NULL,
+			"\"result\":[{\"id\":1,\"device_name\":\"Target 0\"},"
+			"{\"id\":0,\"device_name\":\"Target 2\"}]"},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"lun\":1}", V_BUSY},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"lun\":-1}", V_INVALID},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"lun\":0}", TRUE_RESULT},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"lun\":0}", V_BUSY},
+		{ADD, "{\"ctrlr\":\"s\",\"scsi_target_num\":2,\"bdev_name\":\"n1\",\"lun\":1}",
+			"\"result\":2"},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2}", TRUE_RESULT},
+		{REMOVE, "{\"ctrlr\":\"s\",\"scsi_target_num\":2}", V_BUSY},
+		{"scsi_get_devices", NULL, "\"result\":[{\"id\":1,\"device_name\":\"Target 0\"}]"},
+		{"vhost_delete_controller", "{\"ctrlr\":\"s\"}", TRUE_RESULT},
+	};
+	struct world *world = world_start(false);
+
+	EXPECT(world, make_devices);
+	EXPECT(world, exchanges);
+	world_end(world);
+}
+
 static void the_ninth_target_of_any_number_finds_no_space(void **state)
 {
 	struct world *world = world_start(false);
@@ -285,6 +335,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(blk_controllers_are_created_and_refused_as_clients_expect),
 		cmocka_unit_test(scsi_controllers_and_targets_are_as_clients_expect),
+		cmocka_unit_test(targets_have_luns_for_clients_that_know_of_them),
 		cmocka_unit_test(the_ninth_target_of_any_number_finds_no_space),
 		cmocka_unit_test(a_removed_device_disappears_from_its_controllers),
 		cmocka_unit_test(listings_and_transports_are_as_clients_expect),

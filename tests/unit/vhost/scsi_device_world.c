@@ -261,7 +261,7 @@ static void add_run(struct world_call *call)
 {
 	struct target_call *op = container_of(call, struct target_call, call);
 
-	scsi_device_add_target(op->dw->device, op->target, &op->dw->disks[op->disk].bdev,
+	scsi_device_add_lun(op->dw->device, op->target, op->lun, &op->dw->disks[op->disk].bdev,
 		&op->reason, world_done, call);
 }
 
@@ -269,27 +269,32 @@ static void remove_run(struct world_call *call)
 {
 	struct target_call *op = container_of(call, struct target_call, call);
 
-	scsi_device_remove_target(op->dw->device, op->target, &op->reason, world_done, call);
+	scsi_device_remove_lun(op->dw->device, op->target, op->lun, &op->reason, world_done, call);
 }
 
-void dw_add_begin(struct device_world *dw, struct target_call *op, unsigned target, unsigned disk)
+static void call_begin(
+	struct device_world *dw, struct target_call *op, unsigned target, int lun, unsigned disk)
 {
 	memset(op, 0, sizeof(*op));
 	op->dw = dw;
 	op->target = target;
+	op->lun = lun;
 	op->disk = disk;
-	op->call.run = add_run;
 	op->begun = true;
+}
+
+void dw_add_begin(
+	struct device_world *dw, struct target_call *op, unsigned target, int lun, unsigned disk)
+{
+	call_begin(dw, op, target, lun, disk);
+	op->call.run = add_run;
 	world_begin(&dw->world, dw->world.control, &op->call);
 }
 
-void dw_remove_begin(struct device_world *dw, struct target_call *op, unsigned target)
+void dw_remove_begin(struct device_world *dw, struct target_call *op, unsigned target, int lun)
 {
-	memset(op, 0, sizeof(*op));
-	op->dw = dw;
-	op->target = target;
+	call_begin(dw, op, target, lun, 0);
 	op->call.run = remove_run;
-	op->begun = true;
 	world_begin(&dw->world, dw->world.control, &op->call);
 }
 
@@ -304,20 +309,30 @@ int dw_call_finish(struct target_call *op)
 	return world_finish(&op->dw->world, &op->call);
 }
 
-int dw_add(struct device_world *dw, unsigned target, unsigned disk)
+int dw_add_lun(struct device_world *dw, unsigned target, int lun, unsigned disk)
 {
 	struct target_call op;
 
-	dw_add_begin(dw, &op, target, disk);
+	dw_add_begin(dw, &op, target, lun, disk);
 	return dw_call_finish(&op);
+}
+
+int dw_remove_lun(struct device_world *dw, unsigned target, int lun)
+{
+	struct target_call op;
+
+	dw_remove_begin(dw, &op, target, lun);
+	return dw_call_finish(&op);
+}
+
+int dw_add(struct device_world *dw, unsigned target, unsigned disk)
+{
+	return dw_add_lun(dw, target, SCSI_DEVICE_LUN_UNSAID, disk);
 }
 
 int dw_remove(struct device_world *dw, unsigned target)
 {
-	struct target_call op;
-
-	dw_remove_begin(dw, &op, target);
-	return dw_call_finish(&op);
+	return dw_remove_lun(dw, target, SCSI_DEVICE_LUN_UNSAID);
 }
 
 /* ---- the driver -------------------------------------------------------------------------- */
@@ -369,25 +384,31 @@ void dw_run(struct device_world *dw, unsigned ring, struct fe_io *io)
 	dw_finish(dw, ring, io);
 }
 
-uint32_t dw_probe(struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target)
+uint32_t dw_probe_lun(
+	struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target, uint16_t lun)
 {
 	const uint8_t cdb[6] = {opcode, 0, 0, 0, 36, 0};
 	struct fe_scsi request;
 	uint8_t in[36];
 
-	fe_scsi_init(&request, target, 0, cdb, sizeof(cdb), NULL, 0, opcode == 0x12 ? in : NULL,
+	fe_scsi_init(&request, target, lun, cdb, sizeof(cdb), NULL, 0, opcode == 0x12 ? in : NULL,
 		opcode == 0x12 ? sizeof(in) : 0);
 	dw_run(dw, ring, &request.io);
 	return fe_scsi_sense(&request.response) << 8 | request.response.response;
 }
 
-void dw_tmf_begin(
-	struct device_world *dw, struct dw_tmf *tmf, uint32_t subtype, uint8_t target, uint64_t tag)
+uint32_t dw_probe(struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target)
+{
+	return dw_probe_lun(dw, ring, opcode, target, 0);
+}
+
+void dw_tmf_begin(struct device_world *dw, struct dw_tmf *tmf, uint32_t subtype, uint8_t target,
+	uint16_t lun, uint64_t tag)
 {
 	memset(tmf, 0, sizeof(*tmf));
 	tmf->request.subtype = subtype;
 	tmf->request.tag = tag;
-	fe_scsi_lun(tmf->request.lun, target, 0);
+	fe_scsi_lun(tmf->request.lun, target, lun);
 	tmf->response = 0xee;
 	tmf->io.head = &tmf->request;
 	tmf->io.head_len = sizeof(tmf->request);
@@ -397,11 +418,80 @@ void dw_tmf_begin(
 	dw_submit(dw, 0, &tmf->io);
 }
 
+uint8_t dw_tmf_lun(struct device_world *dw, uint32_t subtype, uint8_t target, uint16_t lun)
+{
+	struct dw_tmf tmf;
+
+	dw_tmf_begin(dw, &tmf, subtype, target, lun, 0);
+	dw_finish(dw, 0, &tmf.io);
+	return tmf.response;
+}
+
 uint8_t dw_tmf(struct device_world *dw, uint32_t subtype, uint8_t target, uint64_t tag)
 {
 	struct dw_tmf tmf;
 
-	dw_tmf_begin(dw, &tmf, subtype, target, tag);
+	dw_tmf_begin(dw, &tmf, subtype, target, 0, tag);
 	dw_finish(dw, 0, &tmf.io);
 	return tmf.response;
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
+void dw_post_buffers(struct device_world *dw, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct fe_scsi_event *buffer = fe_memory_alloc(&dw->memory, sizeof(*buffer), 16);
+		struct fe_segment segment = {
+			fe_memory_gpa(&dw->memory, buffer), sizeof(*buffer), true};
+		struct fe_chain chain = {
+			.segments = &segment, .count = 1, .direct = 1, .token = buffer};
+
+		assert_non_null(buffer);
+		assert_true(dw->buffer_count < DW_EVENT_BUFFERS);
+		dw->buffers[dw->buffer_count++] = buffer;
+		assert_int_equal(fe_ring_add(dw->rings[1].driver, &chain, NULL), 0);
+	}
+	dw_publish(dw, 1);
+}
+
+void dw_end_session(struct device_world *dw)
+{
+	dw_halt_all(dw);
+	dw_session_end(dw);
+	while (dw->buffer_count)
+		fe_memory_free(&dw->memory, dw->buffers[--dw->buffer_count]);
+}
+
+struct event_wait {
+	struct fe_ring *ring;
+	struct fe_completion completion;
+};
+
+static bool event_is_there(void *arg)
+{
+	struct event_wait *wait = arg;
+
+	return fe_ring_pop(wait->ring, &wait->completion) == 1;
+}
+
+void dw_wants_event(
+	struct device_world *dw, uint32_t event, uint32_t reason, uint8_t target, uint16_t lun)
+{
+	struct event_wait wait = {.ring = dw->rings[1].driver};
+	const uint8_t address[8] = {1, target, (uint8_t)(lun >> 8), (uint8_t)lun};
+	const struct fe_scsi_event *got;
+
+	assert_true(host_wait(&dw->world.host, event_is_there, &wait));
+	assert_int_equal(wait.completion.len, sizeof(*got));
+	got = wait.completion.token;
+	assert_int_equal(got->event, event);
+	assert_int_equal(got->reason, reason);
+	assert_memory_equal(got->lun, address, 8);
+}
+
+void dw_wants_no_event(struct device_world *dw)
+{
+	host_sleep(&dw->world.host, 2 * SEC_NS);
+	assert_false(fe_ring_ready(dw->rings[1].driver));
 }

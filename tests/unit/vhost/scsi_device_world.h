@@ -12,8 +12,9 @@
 #include "spec/virtio_scsi.h"
 #include "vhost/scsi_device.h"
 
-#define DW_RINGS 5 /* control, event, three of requests */
-#define DW_DISKS 3
+#define DW_RINGS         5 /* control, event, three of requests */
+#define DW_DISKS         3
+#define DW_EVENT_BUFFERS 64
 
 struct device_ring {
 	struct fe_ring *driver;
@@ -33,6 +34,8 @@ struct device_world {
 	struct device_ring rings[DW_RINGS];
 	uint64_t features;
 	bool claimed;
+	struct fe_scsi_event *buffers[DW_EVENT_BUFFERS]; /* that the event ring has had */
+	unsigned buffer_count;
 };
 
 void dw_start(struct device_world *dw, uint64_t seed);
@@ -50,20 +53,28 @@ void dw_ring_halt(struct device_world *dw, unsigned ring);
 void dw_run_all(struct device_world *dw);
 void dw_halt_all(struct device_world *dw);
 
+/* The rings first, then the session. */
+void dw_end_session(struct device_world *dw);
+
 /* What the control interface does. */
 struct target_call {
 	struct world_call call;
 	struct device_world *dw;
 	unsigned target;
+	int lun;
 	unsigned disk;
 	struct reason reason;
 	bool begun;
 };
 
-void dw_add_begin(struct device_world *dw, struct target_call *op, unsigned target, unsigned disk);
-void dw_remove_begin(struct device_world *dw, struct target_call *op, unsigned target);
+void dw_add_begin(
+	struct device_world *dw, struct target_call *op, unsigned target, int lun, unsigned disk);
+void dw_remove_begin(struct device_world *dw, struct target_call *op, unsigned target, int lun);
 bool dw_call_has_ended(const struct target_call *op);
 int dw_call_finish(struct target_call *op);
+int dw_add_lun(struct device_world *dw, unsigned target, int lun, unsigned disk);
+int dw_remove_lun(struct device_world *dw, unsigned target, int lun);
+/* Without a LUN. */
 int dw_add(struct device_world *dw, unsigned target, unsigned disk);
 int dw_remove(struct device_world *dw, unsigned target);
 void dw_disk_start(struct device_world *dw, unsigned disk);
@@ -75,8 +86,11 @@ void dw_submit(struct device_world *dw, unsigned ring, struct fe_io *io);
 void dw_finish(struct device_world *dw, unsigned ring, struct fe_io *io);
 void dw_run(struct device_world *dw, unsigned ring, struct fe_io *io);
 /* TEST UNIT READY or INQUIRY: response, and in the upper bytes the sense. */
+uint32_t dw_probe_lun(
+	struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target, uint16_t lun);
 uint32_t dw_probe(struct device_world *dw, unsigned ring, uint8_t opcode, uint8_t target);
-/* A task management function to LUN 0 of that target; begin only when op is given. */
+/* Task management functions; their answers. */
+uint8_t dw_tmf_lun(struct device_world *dw, uint32_t subtype, uint8_t target, uint16_t lun);
 uint8_t dw_tmf(struct device_world *dw, uint32_t subtype, uint8_t target, uint64_t tag);
 
 struct dw_tmf {
@@ -86,6 +100,13 @@ struct dw_tmf {
 };
 
 void dw_tmf_begin(struct device_world *dw, struct dw_tmf *tmf, uint32_t subtype, uint8_t target,
-	uint64_t tag);
+	uint16_t lun, uint64_t tag);
+
+/* Buffers for events, published. */
+void dw_post_buffers(struct device_world *dw, unsigned count);
+/* The next event is this one; lun as it is encoded. */
+void dw_wants_event(
+	struct device_world *dw, uint32_t event, uint32_t reason, uint8_t target, uint16_t lun);
+void dw_wants_no_event(struct device_world *dw);
 
 #endif

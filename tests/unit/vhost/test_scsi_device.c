@@ -214,7 +214,7 @@ static void a_reset_waits_for_commands_on_every_reactor_and_for_no_other_unit(vo
 	add_ready(1, 1);
 	for (unsigned i = 0; i < 3; i++)
 		hold_read(&requests[i], 2 + i, 0, in[i]);
-	dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 0, 0);
+	dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET, 0, 0, 0);
 	host_sleep(&dw.world.host, 5 * MSEC_NS);
 	assert_false(fe_ring_ready(dw.rings[0].driver));
 	assert_int_equal(dw_probe(&dw, 3, TEST_UNIT_READY, 1), 0); /* other units go on */
@@ -245,7 +245,7 @@ static void commands_not_yet_fetched_are_aborted_too(void **state)
 		atomic_store(&dw.disks[0].hold, true);
 		assert_int_equal(fe_io_submit(dw.rings[3].driver, &request.io), 0);
 		fe_ring_publish(dw.rings[3].driver);
-		dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_ABORT_TASK, 0, request.header.tag);
+		dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_ABORT_TASK, 0, 0, request.header.tag);
 		disk_wait_held(&dw.world, &dw.disks[0], 1);
 		release_all();
 		dw_finish(&dw, 0, &tmf.io);
@@ -276,7 +276,7 @@ static void every_function_has_its_answer(void **state)
 		dw_tmf(&dw, VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET, 9, 0), VIRTIO_SCSI_S_BAD_TARGET);
 	assert_false(request.io.done);
 
-	dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET, 0, 0);
+	dw_tmf_begin(&dw, &tmf, VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET, 0, 0, 0);
 	host_sleep(&dw.world.host, MSEC_NS);
 	release_all();
 	dw_finish(&dw, 0, &tmf.io);
@@ -338,85 +338,21 @@ static void notification_is_answered_and_the_unknown_refused(void **state)
 
 /* ---- events ------------------------------------------------------------------------------ */
 
-struct event_wait {
-	struct fe_ring *ring;
-	struct fe_completion completion;
-};
-
-static bool event_is_there(void *arg)
-{
-	struct event_wait *wait = arg;
-
-	return fe_ring_pop(wait->ring, &wait->completion) == 1;
-}
-
-static struct fe_scsi_event *buffers[16];
-static unsigned buffer_count;
-
-static void post_buffers(unsigned count)
-{
-	for (unsigned i = 0; i < count; i++) {
-		struct fe_scsi_event *buffer = fe_memory_alloc(&dw.memory, sizeof(*buffer), 16);
-		struct fe_segment segment = {
-			fe_memory_gpa(&dw.memory, buffer), sizeof(*buffer), true};
-		struct fe_chain chain = {
-			.segments = &segment, .count = 1, .direct = 1, .token = buffer};
-
-		assert_non_null(buffer);
-		buffers[buffer_count++] = buffer;
-		assert_int_equal(fe_ring_add(dw.rings[1].driver, &chain, NULL), 0);
-	}
-	dw_publish(&dw, 1);
-}
-
-static void free_buffers(void)
-{
-	while (buffer_count)
-		fe_memory_free(&dw.memory, buffers[--buffer_count]);
-}
-
-/* As a session does: the rings first. */
-static void end_session(void)
-{
-	dw_halt_all(&dw);
-	dw_session_end(&dw);
-	free_buffers();
-}
-
-static void wants_event(uint32_t event, uint32_t reason, uint8_t target)
-{
-	struct event_wait wait = {.ring = dw.rings[1].driver};
-	const struct fe_scsi_event *got;
-
-	assert_true(host_wait(&dw.world.host, event_is_there, &wait));
-	assert_int_equal(wait.completion.len, sizeof(*got));
-	got = wait.completion.token;
-	assert_int_equal(got->event, event);
-	assert_int_equal(got->reason, reason);
-	assert_memory_equal(got->lun, ((uint8_t[8]){1, target}), 8);
-}
-
-static void wants_no_event(void)
-{
-	host_sleep(&dw.world.host, 2 * SEC_NS);
-	assert_false(fe_ring_ready(dw.rings[1].driver));
-}
-
 static void events_tell_of_targets_and_sizes(void **state)
 {
 	dw_session_begin(&dw);
 	dw_run_all(&dw);
-	post_buffers(4);
+	dw_post_buffers(&dw, 4);
 	assert_int_equal(dw_add(&dw, 3, 0), 0);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 3);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 3, 0);
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), POWER_ON);
 	world_set_size(&dw.world, &dw.disks[0].bdev, 200 * BLOCK);
-	wants_event(VIRTIO_SCSI_T_PARAM_CHANGE, CAPACITY_CHANGED, 3);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_PARAM_CHANGE, CAPACITY_CHANGED, 3, 0);
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), 0x062a0900);
 	assert_int_equal(dw_remove(&dw, 3), 0);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 3);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 3, 0);
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), BAD_TARGET);
-	end_session();
+	dw_end_session(&dw);
 }
 
 static void events_wait_for_the_ring_and_for_buffers(void **state)
@@ -426,11 +362,11 @@ static void events_wait_for_the_ring_and_for_buffers(void **state)
 	dw_run_all(&dw);
 	assert_int_equal(dw_add(&dw, 2, 0), 0);
 	host_sleep(&dw.world.host, SEC_NS);
-	post_buffers(4);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 1);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 2);
-	wants_no_event();
-	end_session();
+	dw_post_buffers(&dw, 4);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 1, 0);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_RESCAN, 2, 0);
+	dw_wants_no_event(&dw);
+	dw_end_session(&dw);
 }
 
 static void too_many_events_are_told_to_have_been_missed(void **state)
@@ -441,11 +377,12 @@ static void too_many_events_are_told_to_have_been_missed(void **state)
 		assert_int_equal(dw_remove(&dw, 1), 0);
 	}
 	dw_run_all(&dw);
-	post_buffers(1);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET | VIRTIO_SCSI_T_EVENTS_MISSED, EVENT_RESCAN, 1);
-	post_buffers(1);
-	wants_event(VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 1);
-	end_session();
+	dw_post_buffers(&dw, 1);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET | VIRTIO_SCSI_T_EVENTS_MISSED,
+		EVENT_RESCAN, 1, 0);
+	dw_post_buffers(&dw, 1);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 1, 0);
+	dw_end_session(&dw);
 }
 
 static void events_are_forgotten_at_a_reset_and_not_sent_to_who_did_not_ask(void **state)
@@ -455,12 +392,12 @@ static void events_are_forgotten_at_a_reset_and_not_sent_to_who_did_not_ask(void
 	dw_reset(&dw);
 	dw.features &= ~VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG);
 	dw_run_all(&dw);
-	post_buffers(2);
+	dw_post_buffers(&dw, 2);
 	assert_int_equal(dw_add(&dw, 2, 0), 0);
-	wants_no_event();
+	dw_wants_no_event(&dw);
 	world_set_size(&dw.world, &dw.disks[0].bdev, 200 * BLOCK);
-	wants_event(VIRTIO_SCSI_T_PARAM_CHANGE, CAPACITY_CHANGED, 1);
-	end_session();
+	dw_wants_event(&dw, VIRTIO_SCSI_T_PARAM_CHANGE, CAPACITY_CHANGED, 1, 0);
+	dw_end_session(&dw);
 }
 
 /* ---- targets and claims ------------------------------------------------------------------ */
@@ -484,17 +421,17 @@ static void targets_are_refused_with_a_reason(void **state)
 
 	assert_int_equal(dw_add(&dw, 256, 0), -EINVAL);
 	assert_int_equal(dw_add(&dw, 255, 0), 0);
-	dw_add_begin(&dw, &op, 255, 1);
+	dw_add_begin(&dw, &op, 255, SCSI_DEVICE_LUN_UNSAID, 1);
 	assert_int_equal(dw_call_finish(&op), -EEXIST);
 	assert_non_null(strstr(op.reason.text, "in use"));
-	dw_remove_begin(&dw, &op, 3);
+	dw_remove_begin(&dw, &op, 3, SCSI_DEVICE_LUN_UNSAID);
 	assert_int_equal(dw_call_finish(&op), -EBUSY);
 	assert_non_null(strstr(op.reason.text, "no target 3"));
 	assert_int_equal(dw_remove(&dw, 256), -EINVAL);
 
 	dw_run_all(&dw);
 	atomic_store(&dw.disks[1].claim_status, -EBUSY);
-	dw_add_begin(&dw, &op, 4, 1);
+	dw_add_begin(&dw, &op, 4, SCSI_DEVICE_LUN_UNSAID, 1);
 	assert_int_equal(dw_call_finish(&op), -EBUSY);
 	assert_non_null(strstr(op.reason.text, "4711"));
 	assert_int_equal(dw_probe(&dw, 2, INQUIRY, 4), BAD_TARGET);
@@ -512,7 +449,7 @@ static void a_removal_waits_for_commands_and_holds_nobody_else_up(void **state)
 	add_ready(0, 0);
 	add_ready(1, 1);
 	hold_read(&request, 3, 0, in);
-	dw_remove_begin(&dw, &op, 0);
+	dw_remove_begin(&dw, &op, 0, SCSI_DEVICE_LUN_UNSAID);
 	host_sleep(&dw.world.host, 500 * MSEC_NS);
 	assert_false(dw_call_has_ended(&op));
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 0), BAD_TARGET);

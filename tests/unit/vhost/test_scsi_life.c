@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Targets, rings, claims, block devices and commands come and go in any order, many at the same
- * time. Whatever the seed: every operation ends, every command is answered, what is there at the
- * end answers and what is not does not, and nothing is left behind.
+ * Targets, LUNs, rings, claims, block devices and commands come and go in any order, many at the
+ * same time. Whatever the seed: every operation ends, every command is answered, what is there at
+ * the end answers and what is not does not, and nothing is left behind.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -10,12 +10,19 @@
 
 #include "scsi_device_world.h"
 
-#define TARGETS  4
+#define TARGETS  3
+#define LUNS     4
+#define CALLS    6
 #define REQUESTS 12
 #define STEPS    300
 #define SEEDS    200
 
-#define BAD_TARGET 3
+#define INQUIRY     0x12
+#define REPORT_LUNS 0xa0
+#define BAD_TARGET  3
+
+/* Neighbours, one that has the flat form, and the last there can be. */
+static const int lun_numbers[LUNS] = {0, 1, 300, 16383};
 
 struct flying {
 	struct fe_scsi request;
@@ -26,8 +33,7 @@ struct flying {
 
 struct life {
 	struct device_world dw;
-	struct target_call calls[TARGETS]; /* at most one under way for each target */
-	bool adding[TARGETS];
+	struct target_call calls[CALLS]; /* under way, for whatever target and LUN */
 	struct flying flying[REQUESTS];
 	struct dw_tmf tmf;
 	bool tmf_busy;
@@ -40,21 +46,25 @@ static unsigned draw(unsigned below)
 	return (unsigned)sim_random(life.dw.world.host.sim, below);
 }
 
+static int draw_lun(void)
+{
+	return lun_numbers[draw(LUNS)];
+}
+
+/* Any number of calls for one LUN: what does not go together is refused. */
 static void step_target(void)
 {
-	unsigned target = draw(TARGETS);
-	struct target_call *call = &life.calls[target];
+	struct target_call *call = &life.calls[draw(CALLS)];
+	int lun = draw(6) ? draw_lun() : SCSI_DEVICE_LUN_UNSAID;
 
 	if (call->begun) {
 		if (dw_call_has_ended(call))
 			dw_call_finish(call);
-		return;
+	} else if (draw(2)) {
+		dw_add_begin(&life.dw, call, draw(TARGETS), lun, draw(DW_DISKS));
+	} else {
+		dw_remove_begin(&life.dw, call, draw(TARGETS), lun);
 	}
-	life.adding[target] = draw(2);
-	if (life.adding[target])
-		dw_add_begin(&life.dw, call, target, draw(DW_DISKS));
-	else
-		dw_remove_begin(&life.dw, call, target);
 }
 
 static void step_command(void)
@@ -62,15 +72,16 @@ static void step_command(void)
 	struct flying *flying = &life.flying[draw(REQUESTS)];
 	unsigned ring = 2 + draw(DW_RINGS - 2);
 	uint8_t target = (uint8_t)draw(TARGETS);
+	uint16_t lun = (uint16_t)draw_lun();
 
 	if (flying->busy || !life.dw.rings[ring].vq)
 		return;
 	flying->busy = true;
 	flying->ring = ring;
 	if (draw(2))
-		fe_scsi_init_read(&flying->request, target, 0, draw(256), 2, flying->data, 1024);
+		fe_scsi_init_read(&flying->request, target, lun, draw(256), 2, flying->data, 1024);
 	else
-		fe_scsi_init_write(&flying->request, target, 0, draw(256), 2, flying->data, 1024);
+		fe_scsi_init_write(&flying->request, target, lun, draw(256), 2, flying->data, 1024);
 	dw_submit(&life.dw, ring, &flying->request.io);
 }
 
@@ -109,7 +120,8 @@ static void step_tmf(void)
 	if (life.tmf_busy || !life.dw.rings[0].vq)
 		return;
 	life.tmf_busy = true;
-	dw_tmf_begin(&life.dw, &life.tmf, draw(9), (uint8_t)draw(TARGETS), draw(20));
+	dw_tmf_begin(&life.dw, &life.tmf, draw(9), (uint8_t)draw(TARGETS), (uint16_t)draw_lun(),
+		draw(20));
 }
 
 static void step_ring(void)
@@ -190,23 +202,72 @@ static void settle(void)
 	release_disks();
 	for (unsigned i = 0; i < DW_DISKS; i++)
 		atomic_store(&life.dw.disks[i].claim_status, 0);
-	for (unsigned i = 0; i < TARGETS; i++) {
+	for (unsigned i = 0; i < CALLS; i++) {
 		if (life.calls[i].begun)
 			dw_call_finish(&life.calls[i]);
 	}
 	assert_true(host_wait(&life.dw.world.host, all_answered, NULL));
 }
 
+struct listed {
+	bool there[TARGETS][LUNS];
+	unsigned count[TARGETS];
+};
+
+static void list_lun(const struct scsi_device_lun_info *info, void *arg)
+{
+	struct listed *listed = arg;
+
+	for (unsigned i = 0; i < LUNS; i++) {
+		if ((int)info->lun == lun_numbers[i])
+			listed->there[info->target][i] = true;
+	}
+	listed->count[info->target]++;
+}
+
+/* REPORT LUNS, by way of a LUN that may not exist. */
+static unsigned report_luns(unsigned ring, uint8_t target)
+{
+	const uint8_t cdb[12] = {REPORT_LUNS, [8] = 1};
+	struct fe_scsi request;
+	uint8_t in[256];
+
+	fe_scsi_init(&request, target, 0, cdb, sizeof(cdb), NULL, 0, in, sizeof(in));
+	dw_run(&life.dw, ring, &request.io);
+	assert_int_equal(request.response.response, 0);
+	return in[3] / 8;
+}
+
+static void check_lun(unsigned ring, uint8_t target, unsigned index, const struct listed *listed)
+{
+	const uint8_t cdb[6] = {INQUIRY, [4] = 36};
+	struct fe_scsi request;
+	uint8_t in[36];
+
+	fe_scsi_init(&request, target, (uint16_t)lun_numbers[index], cdb, sizeof(cdb), NULL, 0, in,
+		sizeof(in));
+	dw_run(&life.dw, ring, &request.io);
+	assert_int_equal(request.response.response, listed->count[target] ? 0 : BAD_TARGET);
+	if (listed->count[target])
+		assert_int_equal(in[0], listed->there[target][index] ? 0 : 0x7f);
+}
+
 /* What the device says of itself is what the driver finds on every ring. */
 static void check_targets(void)
 {
-	for (unsigned ring = 2; ring < DW_RINGS; ring++) {
-		for (unsigned target = 0; target < TARGETS; target++) {
-			bool there = !scsi_device_target_is_free(life.dw.device, target);
+	struct listed listed = {0};
 
-			if (life.dw.rings[ring].vq)
-				assert_int_equal(dw_probe(&life.dw, ring, 0x12, (uint8_t)target),
-					there ? 0 : BAD_TARGET);
+	scsi_device_for_each_lun(life.dw.device, list_lun, &listed);
+	for (uint8_t target = 0; target < TARGETS; target++) {
+		assert_int_equal(scsi_device_target_is_free(life.dw.device, target),
+			listed.count[target] == 0);
+		for (unsigned ring = 2; ring < DW_RINGS; ring++) {
+			if (!life.dw.rings[ring].vq)
+				continue;
+			for (unsigned i = 0; i < LUNS; i++)
+				check_lun(ring, target, i, &listed);
+			if (listed.count[target])
+				assert_int_equal(report_luns(ring, target), listed.count[target]);
 		}
 	}
 }
