@@ -66,6 +66,7 @@ static uint64_t blk_protocol_features(const struct vhost_device *device)
 {
 	return UINT64_C(1) << VHOST_USER_PF_MQ | UINT64_C(1) << VHOST_USER_PF_REPLY_ACK |
 	       UINT64_C(1) << VHOST_USER_PF_BACKEND_REQ | UINT64_C(1) << VHOST_USER_PF_CONFIG |
+	       UINT64_C(1) << VHOST_USER_PF_INFLIGHT_SHMFD |
 	       UINT64_C(1) << VHOST_USER_PF_RESET_DEVICE |
 	       UINT64_C(1) << VHOST_USER_PF_CONFIGURE_MEM_SLOTS;
 }

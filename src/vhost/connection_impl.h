@@ -58,7 +58,8 @@ void connection_receive(struct connection *conn, done_fn done, void *arg);
 /* Closes the descriptors of the received message that nobody kept. */
 void connection_discard(struct connection *conn);
 
-/* payload (at most VHOST_USER_PAYLOAD_MAX bytes) is copied; fd (-1: none) is borrowed until done. */
+/* payload (at most VHOST_USER_PAYLOAD_MAX bytes) is copied; fd (-1: none) is borrowed until done.
+ */
 void connection_send(struct connection *conn, uint32_t request, uint32_t flags, const void *payload,
 	uint32_t size, int fd, done_fn done, void *arg);
 

@@ -27,9 +27,9 @@
  * The event ring of virtio-scsi executes nothing: its buffers are available again, it never waits
  * and nobody waits for it.
  *
- * Messages to a virtqueue are sent here only while no ring is moving (rings_settle), and a held ring
- * does not move to another reactor (ring_relocate.c): so a queue never gets one on a reactor that
- * it has just left.
+ * Messages to a virtqueue are sent here only while no ring is moving (rings_settle), and a held
+ * ring does not move to another reactor (ring_relocate.c): so a queue never gets one on a reactor
+ * that it has just left.
  */
 #include "vhost/session_impl.h"
 

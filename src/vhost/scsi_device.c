@@ -37,7 +37,8 @@ static uint64_t scsi_tolerated_features(const struct vhost_device *device)
 static uint64_t scsi_protocol_features(const struct vhost_device *device)
 {
 	return VIRTIO_BIT(VHOST_USER_PF_MQ) | VIRTIO_BIT(VHOST_USER_PF_REPLY_ACK) |
-	       VIRTIO_BIT(VHOST_USER_PF_BACKEND_REQ) | VIRTIO_BIT(VHOST_USER_PF_RESET_DEVICE) |
+	       VIRTIO_BIT(VHOST_USER_PF_BACKEND_REQ) | VIRTIO_BIT(VHOST_USER_PF_INFLIGHT_SHMFD) |
+	       VIRTIO_BIT(VHOST_USER_PF_RESET_DEVICE) |
 	       VIRTIO_BIT(VHOST_USER_PF_CONFIGURE_MEM_SLOTS);
 }
 

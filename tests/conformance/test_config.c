@@ -207,24 +207,22 @@ static void item_56(void **state)
 static void not_offered(void **state)
 {
 	static const uint32_t closing[] = {FE_IOTLB_MSG, FE_POSTCOPY_ADVISE, FE_POSTCOPY_END,
-		FE_GET_INFLIGHT_FD, FE_GET_STATUS, FE_GET_SHARED_OBJECT, FE_SET_DEVICE_STATE_FD,
-		FE_CHECK_DEVICE_STATE, FE_GET_SHMEM_CONFIG, FE_GET_VRING_BASE_SKIP_DRAIN};
-	static const uint32_t sizes[] = {32, 0, 0, 24, 0, 16, 8, 0, 0, 8};
+		FE_GET_STATUS, FE_GET_SHARED_OBJECT, FE_SET_DEVICE_STATE_FD, FE_CHECK_DEVICE_STATE,
+		FE_GET_SHMEM_CONFIG, FE_GET_VRING_BASE_SKIP_DRAIN};
+	static const uint32_t sizes[] = {32, 0, 0, 0, 16, 8, 0, 0, 8};
 	struct server server;
 	struct fe *fe;
 	struct fe_log_base log = {.size = 4096};
-	struct fe_inflight_desc inflight = {.mmap_size = 4096, .queue_count = 1, .queue_size = 128};
 	uint8_t payload[64] = {0};
 	int fd = memfd_create("memory", MFD_CLOEXEC);
 
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	server_start(&server, FE_BUS_BLK);
 	fe = server_open(&server);
-	assert_false(fe->protocol_offered & (FE_PF_LOG_SHMFD | FE_PF_INFLIGHT_SHMFD |
-						    FE_PF_PAGEFAULT | FE_PF_DEVICE_STATE));
+	assert_false(
+		fe->protocol_offered & (FE_PF_LOG_SHMFD | FE_PF_PAGEFAULT | FE_PF_DEVICE_STATE));
 	assert_false(fe->offered & (FE_F_LOG_ALL | FE_F_PACKED));
 	assert_int_not_equal(ask(fe, FE_SET_LOG_BASE, &log, sizeof(log), fd), 0);
-	assert_int_not_equal(ask(fe, FE_SET_INFLIGHT_FD, &inflight, sizeof(inflight), fd), 0);
 	assert_int_not_equal(ask(fe, FE_POSTCOPY_LISTEN, NULL, 0, -1), 0);
 	check_io(fe, 0, 3);
 	server_close(fe);

@@ -155,7 +155,7 @@ int fe_reset(struct fe *fe);
 void fe_disconnect(struct fe *fe);
 /* Connects to options.path again (retrying until timeout_ms while it is not there), negotiates
  * without GET_CONFIG and starts as QEMU does after a lost back-end: kept inflight region, bases =
- * used indices. */
+ * used indices (cloud-hypervisor's order: available indices). */
 int fe_reconnect(struct fe *fe);
 
 /* ---- one message each ---- */

@@ -405,6 +405,14 @@ static int connect_again(struct fe *fe)
 	}
 }
 
+/* cloud-hypervisor says the available index where QEMU says the used one. */
+static uint32_t base_after_loss(const struct fe *fe, const struct fe_ring *ring)
+{
+	if (fe->options.order == FE_CLOUD_HYPERVISOR && !ring->packed)
+		return ring->published_idx;
+	return fe_ring_base(ring);
+}
+
 int fe_reconnect(struct fe *fe)
 {
 	uint32_t i;
@@ -416,6 +424,6 @@ int fe_reconnect(struct fe *fe)
 		rc = negotiate(fe, true);
 	for (i = 0; i < fe->ring_count; i++)
 		if (fe->ring[i])
-			fe->base[i] = fe_ring_base(fe->ring[i]);
+			fe->base[i] = base_after_loss(fe, fe->ring[i]);
 	return rc ? rc : start(fe, true);
 }
