@@ -55,9 +55,12 @@ static int vhost_init(struct vhost *vhost, const struct vhost_options *options)
 		options->data_reactor_count);
 	if (rc)
 		goto fini_placement;
-	rc = vhost->os->ops->event_create(vhost->os, &vhost->sigbus_fd);
+	rc = balance_init(&vhost->balance, vhost);
 	if (rc)
 		goto fini_watchdog;
+	rc = vhost->os->ops->event_create(vhost->os, &vhost->sigbus_fd);
+	if (rc)
+		goto fini_balance;
 	rc = sigbus_install();
 	if (rc)
 		goto close_event;
@@ -68,6 +71,8 @@ static int vhost_init(struct vhost *vhost, const struct vhost_options *options)
 
 close_event:
 	vhost->os->ops->close(vhost->os, vhost->sigbus_fd);
+fini_balance:
+	balance_fini(&vhost->balance);
 fini_watchdog:
 	watchdog_fini(&vhost->watchdog);
 fini_placement:
@@ -99,6 +104,7 @@ static void vhost_free(struct vhost *vhost)
 		reactor_unwatch(vhost->control, &vhost->sigbus_watch);
 	sigbus_uninstall();
 	vhost->os->ops->close(vhost->os, vhost->sigbus_fd);
+	balance_fini(&vhost->balance);
 	watchdog_fini(&vhost->watchdog);
 	placement_fini(&vhost->placement);
 	free(vhost->socket_dir);
@@ -128,6 +134,8 @@ static enum flow_result vhost_destroy_run(struct flow *f)
 	vhost->destroying = true;
 	if (!list_is_empty(&vhost->controllers))
 		AWAIT(f, vhost_delete_all(vhost));
+	if (vhost->balance.waiting)
+		AWAIT(f, balance_await_idle(&vhost->balance, flow_resume, f));
 	vhost->done(vhost->arg, 0);
 	vhost_free(vhost);
 	FLOW_END(f);

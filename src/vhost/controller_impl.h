@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A controller from the inside, for controller.c (the set of them, their life), listener.c (the
- * socket and who is connected) and controller_scsi.c (targets).
+ * socket and who is connected), controller_scsi.c (targets), controller_queues.c (placing and
+ * listing queues) and balance.c.
  */
 #ifndef VHOST_CONTROLLER_IMPL_H
 #define VHOST_CONTROLLER_IMPL_H
 
 #include "core/watchdog.h"
+#include "vhost/balance_impl.h"
 #include "vhost/controller.h"
 #include "vhost/session_impl.h"
 
@@ -16,6 +18,7 @@ struct vhost {
 	struct os *os;
 	struct reactor *control;
 	struct placement placement;
+	struct balance balance;
 	struct list controllers; /* sorted by name */
 	unsigned next_vid;
 	int sigbus_fd; /* signalled by the handler of sigbus.c */

@@ -34,8 +34,10 @@ static void listener_session_ended(void *arg)
 
 	controller->session = NULL;
 	controller->session_gone.done = NULL;
-	if (--controller->vhost->sessions == 0)
+	if (--controller->vhost->sessions == 0) {
 		watchdog_stop(&controller->vhost->watchdog);
+		balance_stop(&controller->vhost->balance);
+	}
 	if (waiter.done)
 		waiter.done(waiter.arg, 0);
 	else
@@ -77,8 +79,10 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 		vhost->os->ops->close(vhost->os, fd);
 		return;
 	}
-	if (vhost->sessions++ == 0)
+	if (vhost->sessions++ == 0) {
 		watchdog_start(&vhost->watchdog);
+		balance_start(&vhost->balance);
+	}
 	vhost->next_vid++;
 	controller->next_session_id++;
 }

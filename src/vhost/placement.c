@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Rings are counted, not measured: a ring stays where it was put until it stops. A reactor that is
+ * Rings are counted, not measured. A reactor that is
  * not pinned answers to its number in the order of the daemon's list, so that masks mean something
  * without pinning too.
  */
@@ -32,8 +32,7 @@ static unsigned placement_cpu(const struct placement *placement, unsigned i)
 	return cpu >= 0 ? (unsigned)cpu : i;
 }
 
-static bool placement_is_allowed(
-	const struct placement *placement, unsigned i, const struct cpu_set *cpus)
+bool placement_is_allowed(const struct placement *placement, unsigned i, const struct cpu_set *cpus)
 {
 	return !cpus || cpu_set_has(cpus, placement_cpu(placement, i));
 }
@@ -60,13 +59,19 @@ struct reactor *placement_find(
 	return NULL;
 }
 
-unsigned placement_cpu_of(const struct placement *placement, const struct reactor *reactor)
+unsigned placement_index(const struct placement *placement, const struct reactor *reactor)
 {
 	unsigned i = 0;
 
-	while (i + 1 < placement->count && placement->reactors[i] != reactor)
+	while (i < placement->count && placement->reactors[i] != reactor)
 		i++;
-	return placement_cpu(placement, i);
+	invariant(i < placement->count);
+	return i;
+}
+
+unsigned placement_cpu_of(const struct placement *placement, const struct reactor *reactor)
+{
+	return placement_cpu(placement, placement_index(placement, reactor));
 }
 
 struct reactor *placement_take(struct placement *placement, const struct cpu_set *cpus)
@@ -86,19 +91,13 @@ struct reactor *placement_take(struct placement *placement, const struct cpu_set
 
 void placement_add(struct placement *placement, struct reactor *reactor)
 {
-	for (unsigned i = 0; i < placement->count; i++) {
-		if (placement->reactors[i] == reactor)
-			placement->rings[i]++;
-	}
+	placement->rings[placement_index(placement, reactor)]++;
 }
 
 void placement_give(struct placement *placement, struct reactor *reactor)
 {
-	for (unsigned i = 0; i < placement->count; i++) {
-		if (placement->reactors[i] == reactor) {
-			invariant(placement->rings[i] > 0);
-			placement->rings[i]--;
-			return;
-		}
-	}
+	unsigned i = placement_index(placement, reactor);
+
+	invariant(placement->rings[i] > 0);
+	placement->rings[i]--;
 }

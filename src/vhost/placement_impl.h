@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Which data reactor serves a ring: the one with the fewest rings among those a controller may
- * use. Control reactor.
+ * Which data reactor serves a ring at first: the one with the fewest rings among those a controller
+ * may use. Later it may be moved, by hand or by load (balance.c). Control reactor.
  */
 #ifndef VHOST_PLACEMENT_IMPL_H
 #define VHOST_PLACEMENT_IMPL_H
@@ -28,6 +28,9 @@ struct reactor *placement_take(struct placement *placement, const struct cpu_set
 /* The reactor that answers to that CPU, if the set allows it; NULL: there is none. */
 struct reactor *placement_find(
 	const struct placement *placement, const struct cpu_set *cpus, unsigned cpu);
+unsigned placement_index(const struct placement *placement, const struct reactor *reactor);
+bool placement_is_allowed(
+	const struct placement *placement, unsigned index, const struct cpu_set *cpus);
 unsigned placement_cpu_of(const struct placement *placement, const struct reactor *reactor);
 /* One more on that reactor. */
 void placement_add(struct placement *placement, struct reactor *reactor);

@@ -36,6 +36,13 @@ enum ring_goal {
 	RING_RUNNING,
 };
 
+struct ring_load { /* balance.c's */
+	uint64_t requests; /* of the virtqueue, at the last look */
+	uint64_t bytes;
+	uint64_t weight;
+	uint64_t rest_until_ns;
+};
+
 struct ring {
 	struct vhost_session *session;
 	struct vhost_device *device; /* the session's */
@@ -65,6 +72,7 @@ struct ring {
 	bool late; /* the others no longer wait for it */
 	struct relocation *relocation; /* to another reactor, under way */
 	uint64_t relocations;
+	struct ring_load load;
 
 	/* the move under way */
 	struct flow flow;

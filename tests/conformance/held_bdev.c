@@ -32,6 +32,7 @@ struct held_bdev {
 	uint64_t size;
 	uint8_t *data;
 	uint8_t *stable;
+	_Atomic unsigned cost_us;
 };
 
 static struct held_bdev *held_of(const struct bdev *bdev)
@@ -86,9 +87,12 @@ static void held_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
 	struct held_channel *hc = held_channel_of(channel);
 	struct held_bdev *held = hc->held;
+	unsigned cost_us = atomic_load_explicit(&held->cost_us, memory_order_relaxed);
 	bool wait;
 	int rc = 0;
 
+	if (cost_us)
+		usleep(cost_us);
 	pthread_mutex_lock(&held->mutex);
 	held->counts[io->type]++;
 	wait = held->holding;
@@ -205,6 +209,11 @@ static const struct bdev_ops held_ops = {
 	.supports = held_supports,
 	.destroy = held_destroy,
 };
+
+void held_bdev_set_cost(struct held_bdev *held, unsigned cost_us)
+{
+	atomic_store_explicit(&held->cost_us, cost_us, memory_order_relaxed);
+}
 
 int held_bdev_create(struct bdev_registry *registry, const char *name, uint64_t size_bytes,
 	struct held_bdev **ret_held)

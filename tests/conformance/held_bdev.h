@@ -24,6 +24,9 @@ unsigned held_bdev_waiting(struct held_bdev *held);
 /* Waits until at least so many are: false after 5 seconds. */
 bool held_bdev_await(struct held_bdev *held, unsigned count);
 
+/* Every request keeps its reactor from everything else for so long. */
+void held_bdev_set_cost(struct held_bdev *held, unsigned cost_us);
+
 /* The next so many requests end with -error. */
 void held_bdev_fail(struct held_bdev *held, int error, unsigned count);
 uint64_t held_bdev_count(struct held_bdev *held, enum bdev_io_type type);

@@ -212,6 +212,61 @@ static void scsi_every_queue(void **state)
 	server_stop(&server);
 }
 
+/* ---- by load ----------------------------------------------------------------------------- */
+
+static void *drive_until_over(void *arg)
+{
+	struct driver *driver = arg;
+
+	for (unsigned seed = 1; !driver->over; seed++)
+		run_load(driver->fe, driver->ring, 200, 32, seed);
+	return NULL;
+}
+
+static bool are_apart(void *arg)
+{
+	struct server *server = arg;
+
+	return queue_info(server, 0).cpu != queue_info(server, 1).cpu;
+}
+
+static void balanced(void **state)
+{
+	struct driver drivers[2] = {{.ring = 0}, {.ring = 1}};
+	struct server server;
+	struct fe_options options;
+	bool apart = false;
+	struct fe *fe;
+
+	server_start(&server, FE_BUS_BLK);
+	options = server_options(&server);
+	options.ring_count = 2;
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(place_queue(&server, i, 1), 0);
+	fe = server_open_with(&server, &options);
+	held_bdev_set_cost(server.disk, 100);
+	for (unsigned i = 0; i < 2; i++) {
+		drivers[i].fe = fe;
+		assert_int_equal(
+			pthread_create(&drivers[i].thread, NULL, drive_until_over, &drivers[i]), 0);
+	}
+	sleep(5);
+	/* Placed by hand they stay together; left to themselves they do not. */
+	assert_false(are_apart(&server));
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(place_queue(&server, i, -1), 0);
+	for (unsigned i = 0; i < 5 && !apart; i++)
+		apart = await(are_apart, &server);
+	for (unsigned i = 0; i < 2; i++)
+		drivers[i].over = true;
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(drivers[i].thread, NULL);
+	assert_true(apart);
+	assert_int_equal(queue_info(&server, 0).moves + queue_info(&server, 1).moves, 1);
+	server_close(fe);
+	server_stop(&server);
+}
+
 /* ---- storage that does not answer -------------------------------------------------------- */
 
 static void submit_read(struct fe *fe, unsigned ring, struct fe_blk *blk, uint8_t *data)
@@ -441,6 +496,8 @@ int main(void)
 		{"queues of a notified scsi device move under load and lose no wake-up",
 			scsi_notified, NULL, NULL, NULL},
 		{"every queue of a scsi device can be moved", scsi_every_queue, NULL, NULL, NULL},
+		{"one of two queues that fill a thread moves to an idle one", balanced, NULL, NULL,
+			NULL},
 		{"a queue whose storage does not answer goes on where it was, others move",
 			stuck_storage, NULL, NULL, NULL},
 		{"a message is answered at once while a queue cannot leave",
