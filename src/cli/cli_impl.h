@@ -96,6 +96,13 @@ bool controller_is_empty(const json_t *controller); /* no disk on it */
 json_t *places_of_bdev(const struct model *model, const json_t *bdev);
 json_t *place_of_controller(const json_t *controller, const json_t *target);
 
+/* ---- image.c ----------------------------------------------------------------------------- */
+
+/* A sparse file of that size, unless one is there. False after a sentence; *ret_made also then. */
+bool image_make(const char *path, uint64_t size_bytes, bool *ret_made);
+/* False after a sentence: nobody can want this as a disk. raw: whatever it looks like inside. */
+bool image_check(const char *path, bool readonly, bool raw);
+
 /* ---- output.c ---------------------------------------------------------------------------- */
 
 /* "sluice COMMAND: sentence" on stderr. */

@@ -8,13 +8,10 @@
  * fails takes back those that this command has made before, newest first.
  */
 #include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -31,6 +28,7 @@ static const char help[] =
 	"      --target N         SCSI target number (default: the lowest free)\n"
 	"      --readonly         the machine cannot write\n"
 	"      --shared           DISK may be on other controllers: for machines that share it\n"
+	"      --raw              DISK is the machine's disk byte by byte, whatever it looks like\n"
 	"      --size SIZE        make DISK, a sparse file, unless it exists: 512M, 10G\n"
 	"      --json             print JSON\n";
 
@@ -43,6 +41,7 @@ struct attach {
 	int target; /* -1: the lowest free */
 	bool readonly;
 	bool shared;
+	bool raw;
 	bool json;
 	uint64_t size_bytes; /* 0: not said */
 
@@ -74,39 +73,6 @@ static bool attach_call(
 }
 
 /* ---- the block device ---------------------------------------------------------------------- */
-
-/* The same command again, after a restart say, finds the file that it has made. */
-static bool attach_check_size(const struct attach *attach)
-{
-	struct stat st;
-
-	if (stat(attach->disk, &st) == 0 && S_ISREG(st.st_mode) &&
-		(uint64_t)st.st_size == attach->size_bytes)
-		return true;
-	cli_error("%s exists already and has another size: leave out --size to attach it as it is",
-		attach->disk);
-	return false;
-}
-
-static bool attach_make_file(struct attach *attach)
-{
-	int fd = open(attach->disk, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	if (fd < 0 && errno == EEXIST)
-		return attach_check_size(attach);
-	if (fd < 0) {
-		cli_error("cannot make %s: %s", attach->disk, strerror(errno));
-		return false;
-	}
-	attach->made_file = true;
-	if (ftruncate(fd, (off_t)attach->size_bytes) < 0) {
-		cli_error("cannot give %s its size: %s", attach->disk, strerror(errno));
-		close(fd);
-		return false;
-	}
-	close(fd);
-	return true;
-}
 
 /* The file's name without its suffix and without what cannot be in the name of a socket or an id
  * of QEMU's, and not taken yet. */
@@ -149,6 +115,8 @@ static bool attach_check_access(struct attach *attach)
 
 static bool attach_open_file(struct attach *attach)
 {
+	if (!image_check(attach->file, attach->readonly, attach->raw))
+		return false;
 	attach_name_bdev(attach);
 	attach->made_bdev = attach_call(attach, "bdev_aio_create",
 		json_pack("{s:s, s:s, s:b}", "name", attach->bdev, "filename", attach->file,
@@ -185,7 +153,7 @@ static bool attach_find_bdev(struct attach *attach)
 	const json_t *bdev;
 
 	if (attach->size_bytes && !model_bdev(&attach->model, attach->disk) &&
-		!attach_make_file(attach))
+		!image_make(attach->disk, attach->size_bytes, &attach->made_file))
 		return false;
 	if (!disk_word_find(&attach->model, attach->disk, false, &bdev, &attach->file) ||
 		!attach_check_word(attach, bdev))
@@ -419,6 +387,7 @@ enum {
 	OPTION_TARGET,
 	OPTION_READONLY,
 	OPTION_SHARED,
+	OPTION_RAW,
 	OPTION_SIZE,
 	OPTION_JSON
 };
@@ -430,6 +399,7 @@ static const struct option long_options[] = {
 	{"target", required_argument, NULL, OPTION_TARGET},
 	{"readonly", no_argument, NULL, OPTION_READONLY},
 	{"shared", no_argument, NULL, OPTION_SHARED},
+	{"raw", no_argument, NULL, OPTION_RAW},
 	{"size", required_argument, NULL, OPTION_SIZE},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{0},
@@ -478,6 +448,9 @@ static bool option_take(struct attach *attach, int option)
 	case OPTION_SHARED:
 		attach->shared = true;
 		return true;
+	case OPTION_RAW:
+		attach->raw = true;
+		return true;
 	case OPTION_SIZE:
 		return size_read(attach, optarg);
 	case OPTION_JSON:
@@ -503,7 +476,7 @@ int cli_disk_attach(int argc, char **argv)
 		if (!option_take(&attach, option))
 			return CLI_USAGE;
 	}
-	if (argc - optind != 1) {
+	if (argc - optind != 1 || !argv[optind][0]) {
 		cli_error("name one disk: see sluice disk attach --help");
 		return CLI_USAGE;
 	}

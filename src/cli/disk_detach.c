@@ -179,7 +179,7 @@ int cli_disk_detach(int argc, char **argv)
 		else if (!client_options_take(&detach.daemon, option))
 			return CLI_USAGE;
 	}
-	if (argc - optind != 1) {
+	if (argc - optind != 1 || !argv[optind][0]) {
 		cli_error("name one disk: see sluice disk detach --help");
 		return CLI_USAGE;
 	}

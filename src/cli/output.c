@@ -56,9 +56,16 @@ static unsigned text_width(const char *text)
 	return width;
 }
 
+/* Whoever names things must not be able to write on the terminal, or make two rows of one. */
+static void text_print(const char *text)
+{
+	for (; *text; text++)
+		putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+}
+
 static void cell_print(const char *text, unsigned width, bool last)
 {
-	printf("%s", text);
+	text_print(text);
 	if (last)
 		printf("\n");
 	else
@@ -101,8 +108,9 @@ void table_print(const char *const *head, unsigned columns, const json_t *rows)
 	}
 	json_array_foreach(rows, i, row)
 	{
-		for (unsigned c = 0; c < columns; c++)
-			printf("%s%c", json_string_value(json_array_get(row, c)),
-				c == columns - 1 ? '\n' : '\t');
+		for (unsigned c = 0; c < columns; c++) {
+			text_print(json_string_value(json_array_get(row, c)));
+			putchar(c == columns - 1 ? '\n' : '\t');
+		}
 	}
 }

@@ -253,6 +253,50 @@ def test_files_of_one_name_in_two_places_are_two_disks(shell):
     assert [b["name"] for b in shell.daemon.call("bdev_get_bdevs")] == ["x", "x-2"]
 
 
+@pytest.mark.parametrize("kind, start", [
+    ("qcow2", b"QFI\xfb\0\0\0\3"), ("vmdk", b"KDMV\1\0\0\0"), ("vhdx", b"vhdxfile"),
+    ("vdi", b"<<< Oracle VM VirtualBox Disk Image >>>".ljust(64, b"\0") + b"\x7f\x10\xda\xbe")])
+def test_an_image_that_is_not_raw_is_told_from_a_disk(shell, kind, start):
+    (shell.place / "vm.img").write_bytes(start.ljust(4096, b"\0"))
+    before = shell.state()
+    text = shell.bad(1, "disk", "attach", "vm.img")
+    assert f"is a {kind} image" in text and "qemu-img convert -O raw" in text and "--raw" in text
+    assert shell.state() == before
+    shell.good("disk", "attach", "--raw", "vm.img")  # a guest may have written that
+
+
+def test_a_link_to_nothing_is_said_to_be_one(shell):
+    (shell.place / "x.img").symlink_to("nowhere")
+    assert "is a link to" in shell.bad(1, "disk", "attach", "--size", "1M", "x.img")
+    assert not (shell.place / "nowhere").exists()
+
+
+def test_a_device_in_use_on_the_host_is_not_given_to_a_machine(shell):
+    with open(shell.place / "back.img", "wb") as file:
+        file.truncate(1 << 20)
+    loop = subprocess.run(["losetup", "--find", "--show", "back.img"], capture_output=True,
+                          text=True, check=False, cwd=shell.place)
+    if loop.returncode:
+        pytest.skip(f"no loop device here: {loop.stderr.strip()}")
+    device = loop.stdout.strip()
+    try:
+        user = os.open(device, os.O_RDONLY | os.O_EXCL)  # as a mount would
+        assert "in use on this host" in shell.bad(1, "disk", "attach", device)
+        shell.good("disk", "attach", "--readonly", device)
+        shell.good("disk", "detach", device)
+        os.close(user)
+        shell.good("disk", "attach", device)
+        shell.good("disk", "detach", device)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_names_cannot_write_on_the_terminal(shell):
+    shell.good("disk", "attach", "--controller", "a\nb\tc\x1b[31m", "--size", "1M", "x.img")
+    line, = shell.good("disk", "list").splitlines()
+    assert line.split("\t")[5] == "a?b?c?[31m:0"
+
+
 def test_a_block_device_of_the_daemon_is_attached_by_its_name_and_stays(shell):
     shell.good("rpc", "bdev_null_create", '{"name":"n","num_blocks":2048,"block_size":512}')
     shell.good("disk", "attach", "n")
@@ -315,6 +359,9 @@ def test_what_is_wrong_with_parameters_is_said(shell):
     ["disk", "move"],
     ["disk", "attach"],
     ["disk", "attach", "a", "b"],
+    ["disk", "attach", ""],
+    ["disk", "attach", "--size", "1M", ""],
+    ["disk", "detach", ""],
     ["disk", "attach", "--bus", "ide", "a"],
     ["disk", "attach", "--target", "-1", "a"],
     ["disk", "attach", "--target", "256", "a"],
