@@ -261,19 +261,6 @@ static void file_destroy(struct bdev *bdev, done_fn done, void *arg)
 		file);
 }
 
-/* ---- on a data reactor -------------------------------------------------- */
-
-static int file_channel_init(struct bdev_channel *channel)
-{
-	reactor_keep_file(channel->reactor, file_bdev_of(channel->bdev)->fd);
-	return 0;
-}
-
-static void file_channel_fini(struct bdev_channel *channel)
-{
-	reactor_drop_file(channel->reactor, file_bdev_of(channel->bdev)->fd);
-}
-
 /* ---- what it is --------------------------------------------------------- */
 
 static bool file_supports(const struct bdev *bdev, enum bdev_io_type type)
@@ -313,6 +300,7 @@ static const struct bdev_ops file_aio_ops = {
 	.product_name = "AIO disk",
 	.module = "aio",
 	.submit = file_submit,
+	.channel_size = sizeof(struct file_channel),
 	.channel_init = file_channel_init,
 	.channel_fini = file_channel_fini,
 	.supports = file_supports,
@@ -327,6 +315,7 @@ static const struct bdev_ops file_uring_ops = {
 	.product_name = "URING bdev",
 	.module = "uring",
 	.submit = file_submit,
+	.channel_size = sizeof(struct file_channel),
 	.channel_init = file_channel_init,
 	.channel_fini = file_channel_fini,
 	.supports = file_supports,

@@ -6,17 +6,22 @@
  *	file_open.c	open a path and find out what it is: on a worker
  *	file_claim.c	the write claim: flock()
  *	file_io.c	READ and WRITE
+ *	file_bounce.c	those that need copying; the device on a reactor
  *	file_clear.c	FLUSH, UNMAP and WRITE_ZEROES
  */
 #ifndef BACKEND_FILE_IMPL_H
 #define BACKEND_FILE_IMPL_H
 
 #include "backend/backends.h"
+#include "core/poller.h"
 #include "core/slab.h"
 #include "core/worker.h"
 
 /* What the kernel takes in one call. */
-#define FILE_IOV_MAX 1024u
+#define FILE_IOV_MAX      1024u
+#define FILE_BOUNCE_ALIGN 4096u
+/* What a piece through bounce memory has at most. */
+#define FILE_BOUNCE_BYTES (128 * KIB)
 
 struct file_bdev {
 	struct bdev bdev;
@@ -26,11 +31,12 @@ struct file_bdev {
 	bool direct;
 	bool is_block;
 	bool can_unmap;
-	uint32_t memory_align; /* O_DIRECT: of buffers and their lengths */
 	uint32_t offset_align; /* O_DIRECT: of offset and length; at most a block */
 	struct os_file_info info;
 	struct file_bdev_options options; /* strings are our own */
 
+	/* O_DIRECT: of buffers and their lengths; raised once when that is not enough */
+	_Atomic uint32_t memory_align;
 	/* What the kernel has refused once is not asked again; any reactor. */
 	_Atomic bool no_punch;
 	_Atomic bool no_zero_range;
@@ -48,6 +54,16 @@ struct file_bdev {
 	void *arg;
 };
 
+/* The device on a reactor. */
+struct file_channel {
+	struct poller poller; /* goes on with what is on later */
+	struct bdev_io_list later; /* to be copied, or to begin, in a later turn */
+	struct bdev_io_list starved; /* wait until a bounce ends */
+	unsigned bounces; /* requests that have bounce memory */
+	uint64_t copy_turn; /* the last that copied */
+	uint64_t copy_bytes; /* in that turn */
+};
+
 /* The request while this backend has it. os_io stands first in both. */
 struct file_io {
 	union {
@@ -56,7 +72,8 @@ struct file_io {
 	};
 	struct iovec iov; /* a piece that is no part of the request's array */
 	uint64_t progress; /* bytes that are done */
-	void *bounce; /* SLAB_128K, or NULL */
+	void *bounce; /* of bounce_class, or NULL */
+	uint8_t bounce_class;
 	uint8_t retries;
 	bool bounced; /* this piece goes through bounce */
 	bool suspicious; /* the kernel refused this request's own buffers */
@@ -68,6 +85,11 @@ _Static_assert(offsetof(struct file_io, os_io) == 0, "found from the os_io");
 static inline struct file_bdev *file_bdev_of(const struct bdev *bdev)
 {
 	return container_of(bdev, struct file_bdev, bdev);
+}
+
+static inline struct file_channel *file_channel_of(struct bdev_channel *channel)
+{
+	return (struct file_channel *)channel->backend;
 }
 
 static inline struct file_io *file_io_of(struct bdev_io *io)
@@ -103,6 +125,30 @@ void file_release(struct bdev *bdev, done_fn done, void *arg);
 void file_submit(struct bdev_channel *channel, struct bdev_io *io);
 /* The call was interrupted or could not wait: may it be made again? */
 bool file_io_may_retry(struct bdev_io *io, int64_t result);
+/* Goes on with the request's next piece. */
+void file_transfer(struct file_bdev *file, struct bdev_io *io);
+void file_piece_submit(struct file_bdev *file, struct bdev_io *io, const struct iovec *iov,
+	unsigned iovcnt, uint64_t length);
+/* So many bytes more are where they belong. */
+void file_piece_advance(struct bdev_io *io, uint64_t bytes);
+
+struct file_place {
+	unsigned index; /* of the iovec */
+	size_t skip; /* bytes of it */
+};
+
+struct file_place file_io_place(const struct bdev_io *io, uint64_t progress);
+
+/* ---- file_bounce.c ---- */
+
+int file_channel_init(struct bdev_channel *channel);
+void file_channel_fini(struct bdev_channel *channel);
+/* The next piece goes through bounce memory. */
+void file_bounce_transfer(struct file_bdev *file, struct bdev_io *io);
+/* So much was read into the bounce memory. */
+void file_bounce_read(struct bdev_io *io, size_t length);
+/* Gives the memory of a request back. */
+void file_bounce_end(struct bdev_io *io);
 
 /* ---- file_clear.c ---- */
 

@@ -6,37 +6,24 @@
  * buffers and the file. There are more when
  *  - the kernel transferred less than asked: the rest follows;
  *  - there are more buffers than the kernel takes in one call;
- *  - the file is O_DIRECT and buffers are misaligned: these go through bounce memory of the
- * reactor, 128 KiB at a time; where there is none just now, the request waits for it. Pieces of one
- * request follow each other. O_DIRECT pieces begin and end at the alignment of offsets, which a
- * block is a multiple of.
+ *  - the file is O_DIRECT and buffers are misaligned: these go through bounce memory, 128 KiB at a
+ *    time (file_bounce.c).
+ * Pieces of one request follow each other. O_DIRECT pieces begin and end at the alignment of
+ * offsets, which a block is a multiple of.
  *
  * A read that meets the end of the file ends with -EIO: what is in the buffers then is the guest's
  * own and what the file had. A write never grows the file as far as its size is known here; one
  * that somebody else has truncated a moment ago can grow again.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "backend/file_impl.h"
 
 #define FILE_RETRIES_MAX 100
 
-static void file_transfer(struct file_bdev *file, struct bdev_io *io);
-
-static struct reactor *file_io_reactor(const struct bdev_io *io)
-{
-	return io->channel->reactor;
-}
-
 /* ---- where a piece begins ----------------------------------------------- */
 
-struct file_place {
-	unsigned index; /* of the iovec */
-	size_t skip; /* bytes of it */
-};
-
-static struct file_place file_io_place(const struct bdev_io *io, uint64_t progress)
+struct file_place file_io_place(const struct bdev_io *io, uint64_t progress)
 {
 	struct file_place place = {0};
 
@@ -48,36 +35,12 @@ static struct file_place file_io_place(const struct bdev_io *io, uint64_t progre
 	return place;
 }
 
-static void file_bounce_copy(struct bdev_io *io, bool to_bounce, size_t length)
-{
-	struct file_io *fio = file_io_of(io);
-	struct file_place place = file_io_place(io, fio->progress);
-	uint8_t *bounce = fio->bounce;
-
-	while (length > 0) {
-		const struct iovec *iov = &io->iov[place.index];
-		uint8_t *guest = (uint8_t *)iov->iov_base + place.skip;
-		size_t part = u64_min(length, iov->iov_len - place.skip);
-
-		if (part && to_bounce)
-			memcpy(bounce, guest, part);
-		else if (part)
-			memcpy(guest, bounce, part);
-		bounce += part;
-		length -= part;
-		place.index++;
-		place.skip = 0;
-	}
-}
-
 /* ---- the end ------------------------------------------------------------ */
 
 static void file_io_end(struct bdev_io *io, int status)
 {
-	struct file_io *fio = file_io_of(io);
-
-	if (unlikely(fio->bounce))
-		slab_put(file_io_reactor(io), SLAB_128K, fio->bounce);
+	if (unlikely(file_io_of(io)->bounce))
+		file_bounce_end(io);
 	bdev_io_complete(io, status);
 }
 
@@ -128,18 +91,28 @@ static void file_piece_done(struct os_io *os_io)
 			return;
 		}
 	}
+	if (unlikely(fio->suspicious)) /* so that was it */
+		atomic_store_explicit(&file->memory_align, FILE_BOUNCE_ALIGN, memory_order_relaxed);
 	if (unlikely(fio->bounced && io->type == BDEV_IO_READ))
-		file_bounce_copy(io, false, (size_t)result);
-	fio->progress += (uint64_t)result;
+		file_bounce_read(io, (size_t)result);
+	else
+		file_piece_advance(io, (uint64_t)result);
+}
+
+void file_piece_advance(struct bdev_io *io, uint64_t bytes)
+{
+	struct file_io *fio = file_io_of(io);
+
+	fio->progress += bytes;
 	if (likely(fio->progress == io->length))
 		file_io_end(io, 0);
 	else
-		file_transfer(file, io);
+		file_transfer(file_bdev_of(io->channel->bdev), io);
 }
 
 /* ---- pieces ------------------------------------------------------------- */
 
-static void file_piece_submit(struct file_bdev *file, struct bdev_io *io, const struct iovec *iov,
+void file_piece_submit(struct file_bdev *file, struct bdev_io *io, const struct iovec *iov,
 	unsigned iovcnt, uint64_t length)
 {
 	struct os_io *os_io = &file_io_of(io)->os_io;
@@ -152,41 +125,14 @@ static void file_piece_submit(struct file_bdev *file, struct bdev_io *io, const 
 	os_io->iov = iov;
 	os_io->iovcnt = (uint16_t)iovcnt;
 	os_io->done = file_piece_done;
-	reactor_submit_io(file_io_reactor(io), os_io);
-}
-
-static void file_bounce_ready(struct slab_waiter *waiter)
-{
-	struct file_io *fio = container_of(waiter, struct file_io, waiter);
-	struct bdev_io *io = file_io_request(&fio->os_io);
-
-	file_transfer(file_bdev_of(io->channel->bdev), io);
-}
-
-static void file_transfer_bounced(struct file_bdev *file, struct bdev_io *io)
-{
-	struct reactor *reactor = file_io_reactor(io);
-	struct file_io *fio = file_io_of(io);
-	uint64_t length = u64_min(io->length - fio->progress, slab_object_size(SLAB_128K));
-
-	if (!fio->bounce)
-		fio->bounce = slab_get(reactor, SLAB_128K);
-	if (!fio->bounce) {
-		fio->waiter.ready = file_bounce_ready;
-		slab_wait(reactor, SLAB_128K, &fio->waiter);
-		return;
-	}
-	fio->bounced = true;
-	fio->iov = (struct iovec){.iov_base = fio->bounce, .iov_len = length};
-	if (io->type == BDEV_IO_WRITE)
-		file_bounce_copy(io, true, length);
-	file_piece_submit(file, io, &fio->iov, 1, length);
+	reactor_submit_io(io->channel->reactor, os_io);
 }
 
 /* How many of these buffers can be transferred as they are, and their bytes. */
 static unsigned file_straight_run(const struct file_bdev *file, const struct iovec *iov,
 	unsigned iovcnt, uint64_t *ret_length)
 {
+	uint32_t align = atomic_load_explicit(&file->memory_align, memory_order_relaxed);
 	unsigned count = 0;
 	uint64_t sum = 0;
 
@@ -194,7 +140,7 @@ static unsigned file_straight_run(const struct file_bdev *file, const struct iov
 	for (unsigned i = 0; i < iovcnt; i++) {
 		uintptr_t bits = (uintptr_t)iov[i].iov_base | iov[i].iov_len;
 
-		if (bits & (file->memory_align - 1))
+		if (bits & (align - 1))
 			break;
 		sum += iov[i].iov_len;
 		if (sum & (file->offset_align - 1))
@@ -205,7 +151,7 @@ static unsigned file_straight_run(const struct file_bdev *file, const struct iov
 	return count;
 }
 
-static void file_transfer(struct file_bdev *file, struct bdev_io *io)
+void file_transfer(struct file_bdev *file, struct bdev_io *io)
 {
 	struct file_io *fio = file_io_of(io);
 	struct file_place place = file_io_place(io, fio->progress);
@@ -223,8 +169,8 @@ static void file_transfer(struct file_bdev *file, struct bdev_io *io)
 	iovcnt = file_straight_run(file, iov, iovcnt, &length);
 	/* Short runs between misaligned buffers are not worth a call each. */
 	if (unlikely(fio->suspicious ||
-		     (file->direct && length < left && length < slab_object_size(SLAB_128K)))) {
-		file_transfer_bounced(file, io);
+		     (file->direct && length < left && length < FILE_BOUNCE_BYTES))) {
+		file_bounce_transfer(file, io);
 		return;
 	}
 	fio->bounced = false;

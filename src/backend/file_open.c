@@ -16,7 +16,6 @@
 
 #define FILE_BLOCK_SIZE_MIN 512u
 #define FILE_BLOCK_SIZE_MAX 65536u
-#define FILE_BOUNCE_ALIGN   4096u
 
 static struct os *file_os(const struct worker_job *job)
 {
@@ -135,7 +134,7 @@ static int file_choose_direct(struct os *os, struct file_bdev *file)
 		if (rc)
 			return rc;
 	}
-	file->memory_align = file->direct ? file->info.dio_memory_align : 1;
+	atomic_init(&file->memory_align, file->direct ? file->info.dio_memory_align : 1);
 	file->offset_align = file->direct ? file->info.dio_offset_align : 1;
 	return 0;
 }

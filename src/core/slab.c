@@ -52,8 +52,8 @@ static const struct slab_kind {
 	unsigned batch; /* of one grow job */
 } slab_kinds[SLAB_CLASSES] = {
 	[SLAB_512] = {512, CACHE_LINE, 64, 64},
-	[SLAB_4K] = {4 * KIB, CACHE_LINE, 8, 32},
-	[SLAB_32K] = {32 * KIB, CACHE_LINE, 0, 8},
+	[SLAB_4K] = {4 * KIB, 4 * KIB, 8, 32},
+	[SLAB_32K] = {32 * KIB, 4 * KIB, 0, 8},
 	[SLAB_128K] = {128 * KIB, 4 * KIB, 0, 8},
 	[SLAB_1M] = {1 * MIB, 4 * KIB, 0, 1},
 };

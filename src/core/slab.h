@@ -12,9 +12,10 @@
 
 enum slab_class {
 	SLAB_512, /* child requests, filters' state */
+	/* aligned to 4096: also bounce buffers */
 	SLAB_4K, /* iovecs of middle chains: 256 */
 	SLAB_32K, /* iovecs of the longest chains: 2,048 */
-	SLAB_128K, /* bounce buffers, aligned to 4096 */
+	SLAB_128K,
 	SLAB_1M, /* iovecs of chains that fill a ring of 32,768 */
 	SLAB_CLASSES,
 };
