@@ -55,6 +55,8 @@ void client_close(struct client *client);
 json_t *client_call(struct client *client, const char *method, json_t *params);
 int client_error_code(const struct client *client);
 const char *client_error_text(const struct client *client);
+/* It knows what only we have: parameters that SPDK's target would refuse. */
+bool client_is_ours(const struct client *client);
 
 /* ---- model.c: what the daemon has -------------------------------------------------------- */
 
@@ -92,9 +94,9 @@ bool controller_is_connected(const json_t *controller);
 bool controller_is_empty(const json_t *controller); /* no disk on it */
 
 /* A place is where a disk is attached, or could be: an object with bus, controller, socket,
- * connected, of a SCSI controller also target, of a disk also readonly. New references. */
+ * connected, of a SCSI controller also target and lun, of a disk also readonly. New references. */
 json_t *places_of_bdev(const struct model *model, const json_t *bdev);
-json_t *place_of_controller(const json_t *controller, const json_t *target);
+json_t *place_of_controller(const json_t *controller, const json_t *target, const json_t *lun);
 
 /* ---- image.c ----------------------------------------------------------------------------- */
 
@@ -109,6 +111,11 @@ bool image_check(const char *path, bool readonly, bool raw);
 void cli_error(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 void json_print(const json_t *value); /* indented, with a newline */
+#define CLI_TARGET_MAX 255
+#define CLI_LUN_MAX    16383
+/* An option's number, 0 to max; false after a sentence on stderr. */
+bool cli_number_read(const char *option, const char *text, int max, int *ret_number);
+
 /* JSON can carry no other. */
 bool cli_text_is_utf8(const char *text);
 void shell_print(const char *word); /* quoted for a shell */

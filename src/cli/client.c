@@ -37,6 +37,7 @@ struct client {
 	bool timed_out; /* why there was no answer */
 	int error_code;
 	char error_text[512];
+	bool ours; /* Sluice, not SPDK */
 };
 
 static json_t *client_fail(struct client *client, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
@@ -55,6 +56,11 @@ static json_t *client_fail(struct client *client, int code, const char *fmt, ...
 int client_error_code(const struct client *client)
 {
 	return client->error_code;
+}
+
+bool client_is_ours(const struct client *client)
+{
+	return client->ours;
 }
 
 const char *client_error_text(const struct client *client)
@@ -191,6 +197,7 @@ static bool client_greet(struct client *client)
 	json_t *result =
 		client_call(client, "rpc_explain_errors", json_pack("{s:b}", "enabled", 1));
 
+	client->ours = result != NULL;
 	if (result || client->error_code) {
 		json_decref(result);
 		return true;

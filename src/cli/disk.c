@@ -25,10 +25,10 @@ static const char list_help[] =
 	"usage: sluice disk list [OPTION...]\n"
 	"\n"
 	"Lists the block devices with size, kind, access (rw or ro), controller (and SCSI "
-	"target),\n"
-	"whether a machine is connected, and the socket; then controllers without a disk. Not on "
-	"a\n"
-	"terminal: one line each, cells separated by tabs.\n"
+	"target,\n"
+	"and LUN if it is not 0), whether a machine is connected, and the socket; then "
+	"controllers\n"
+	"without a disk. Not on a terminal: one line each, cells separated by tabs.\n"
 	"\n" CLIENT_HELP "      --json             print JSON: the block devices\n";
 
 /* -1: go on. */
@@ -80,14 +80,26 @@ static json_t *disks_describe(const struct model *model)
 	return disks;
 }
 
+/* "vm:2", and "vm:2:5" for another LUN than 0. */
+static json_t *place_describe(const json_t *place)
+{
+	const char *controller = json_member_text(place, "controller");
+	const json_t *target = json_object_get(place, "target");
+	int lun = (int)json_integer_value(json_object_get(place, "lun"));
+
+	if (!place)
+		return json_string("-");
+	if (!target)
+		return json_string(controller);
+	if (lun == 0)
+		return json_sprintf("%s:%d", controller, (int)json_integer_value(target));
+	return json_sprintf("%s:%d:%d", controller, (int)json_integer_value(target), lun);
+}
+
 /* disk NULL: a controller without one; place NULL: a disk that is nowhere. */
 static void rows_append(json_t *rows, const json_t *disk, const json_t *place)
 {
-	const json_t *target = json_object_get(place, "target");
-	const char *controller = json_member_text(place, "controller");
 	const json_t *access = json_object_get(place ? place : disk, "readonly");
-	json_t *where = target ? json_sprintf("%s:%d", controller, (int)json_integer_value(target))
-			       : json_string(place ? controller : "-");
 	char size[32] = "-";
 
 	if (disk)
@@ -99,7 +111,7 @@ static void rows_append(json_t *rows, const json_t *disk, const json_t *place)
 			!access                ? "-"
 			: json_is_true(access) ? "ro"
 					       : "rw",
-			place ? json_member_text(place, "bus") : "-", where,
+			place ? json_member_text(place, "bus") : "-", place_describe(place),
 			!place                                              ? "-"
 			: json_is_true(json_object_get(place, "connected")) ? "connected"
 									    : "none",
@@ -134,7 +146,7 @@ static void disks_print(const struct model *model, const json_t *disks)
 	{
 		if (!controller_is_empty(controller))
 			continue;
-		place = place_of_controller(controller, NULL);
+		place = place_of_controller(controller, NULL, NULL);
 		rows_append(rows, NULL, place);
 		json_decref(place);
 	}

@@ -26,6 +26,7 @@ static const char help[] =
 	"      --controller NAME  the controller, made unless it exists (default: DISK.scsi or\n"
 	"                         DISK.blk)\n"
 	"      --target N         SCSI target number (default: the lowest free)\n"
+	"      --lun N            LUN behind --target, which may be in use (default: 0)\n"
 	"      --readonly         the machine cannot write\n"
 	"      --shared           DISK may be on other controllers: for machines that share it\n"
 	"      --raw              DISK is the machine's disk byte by byte, whatever it looks like\n"
@@ -39,6 +40,7 @@ struct attach {
 	const char *bus; /* NULL: not said */
 	const char *controller; /* NULL: not said */
 	int target; /* -1: the lowest free */
+	int lun; /* -1: not said, so the target must be free */
 	bool readonly;
 	bool shared;
 	bool raw;
@@ -206,6 +208,10 @@ static bool attach_choose_bus(struct attach *attach, const json_t *controller)
 		cli_error("a blk controller has no targets: leave out --target");
 		return false;
 	}
+	if (attach->lun >= 0 && attach->target < 0) {
+		cli_error("a LUN is behind a target: say which with --target");
+		return false;
+	}
 	if (scsi && attach->readonly && !attach->bdev_readonly) {
 		cli_error(
 			"%s is open for writing, and a SCSI target is read-only only if its block "
@@ -246,14 +252,15 @@ static bool attach_make_controller(struct attach *attach)
 
 static bool attach_add_target(struct attach *attach)
 {
-	json_t *target;
+	json_t *params, *target;
 
 	if (!attach->scsi)
 		return true;
-	if (!attach_call(attach, "vhost_scsi_controller_add_target",
-		    json_pack("{s:s, s:i, s:s}", "ctrlr", attach->name, "scsi_target_num",
-			    attach->target, "bdev_name", attach->bdev),
-		    &target))
+	params = json_pack("{s:s, s:i, s:s}", "ctrlr", attach->name, "scsi_target_num",
+		attach->target, "bdev_name", attach->bdev);
+	if (attach->lun >= 0)
+		json_object_set_new(params, "lun", json_integer(attach->lun));
+	if (!attach_call(attach, "vhost_scsi_controller_add_target", params, &target))
 		return false;
 	attach->target = (int)json_integer_value(target);
 	json_decref(target);
@@ -299,7 +306,10 @@ static void attach_print(const struct attach *attach, const char *socket, const 
 {
 	size_t i;
 
-	if (attach->scsi)
+	if (attach->scsi && attach->lun > 0)
+		printf("%s is LUN %d of target %d of the SCSI controller %s.\n", attach->bdev,
+			attach->lun, attach->target, attach->name);
+	else if (attach->scsi)
 		printf("%s is target %d of the SCSI controller %s.\n", attach->bdev, attach->target,
 			attach->name);
 	else
@@ -334,8 +344,11 @@ static bool attach_tell(struct attach *attach)
 			attach->scsi ? "scsi" : "blk", "controller", attach->name, "socket", socket,
 			"qemu", json_incref(arguments));
 
-		if (attach->scsi)
+		if (attach->scsi) {
 			json_object_set_new(told, "target", json_integer(attach->target));
+			json_object_set_new(
+				told, "lun", json_integer(attach->lun < 0 ? 0 : attach->lun));
+		}
 		json_print(told);
 		json_decref(told);
 	} else {
@@ -385,6 +398,7 @@ enum {
 	OPTION_BUS = 256,
 	OPTION_CONTROLLER,
 	OPTION_TARGET,
+	OPTION_LUN,
 	OPTION_READONLY,
 	OPTION_SHARED,
 	OPTION_RAW,
@@ -397,6 +411,7 @@ static const struct option long_options[] = {
 	{"bus", required_argument, NULL, OPTION_BUS},
 	{"controller", required_argument, NULL, OPTION_CONTROLLER},
 	{"target", required_argument, NULL, OPTION_TARGET},
+	{"lun", required_argument, NULL, OPTION_LUN},
 	{"readonly", no_argument, NULL, OPTION_READONLY},
 	{"shared", no_argument, NULL, OPTION_SHARED},
 	{"raw", no_argument, NULL, OPTION_RAW},
@@ -404,19 +419,6 @@ static const struct option long_options[] = {
 	{"json", no_argument, NULL, OPTION_JSON},
 	{0},
 };
-
-static bool target_read(struct attach *attach, const char *text)
-{
-	char *end;
-	long number = strtol(text, &end, 10);
-
-	if (*text < '0' || *text > '9' || *end || number > 255) {
-		cli_error("--target is a number from 0 to 255, not '%s'", text);
-		return false;
-	}
-	attach->target = (int)number;
-	return true;
-}
 
 static bool size_read(struct attach *attach, const char *text)
 {
@@ -441,7 +443,9 @@ static bool option_take(struct attach *attach, int option)
 		attach->controller = optarg;
 		return true;
 	case OPTION_TARGET:
-		return target_read(attach, optarg);
+		return cli_number_read("--target", optarg, CLI_TARGET_MAX, &attach->target);
+	case OPTION_LUN:
+		return cli_number_read("--lun", optarg, CLI_LUN_MAX, &attach->lun);
 	case OPTION_READONLY:
 		attach->readonly = true;
 		return true;
@@ -464,7 +468,7 @@ static bool option_take(struct attach *attach, int option)
 int cli_disk_attach(int argc, char **argv)
 {
 	static char program[] = "sluice disk attach";
-	struct attach attach = {.target = -1};
+	struct attach attach = {.target = -1, .lun = -1};
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * sluice disk detach: the reverse of attach. The disk is taken off every controller; a controller
- * goes with its last disk; a block device over a file is closed, devices of other kinds stay.
+ * goes with its last disk; a block device over a file is closed, devices of other kinds stay. A
+ * disk in several places can be taken off some of them, and is closed with the last.
  *
  * A disk that a connected machine may be using is not taken away unless --force is given: what the
  * machine has not yet written is lost with it. Then a SCSI controller stays as long as its machine
@@ -22,13 +23,18 @@ static const char help[] =
 	"that\n"
 	"have no other disk. A device that was made from a file is closed; the file stays. A\n"
 	"controller without a disk is deleted by its name.\n"
-	"\n" CLIENT_HELP
+	"\n" CLIENT_HELP "      --controller NAME  take it off this controller only\n"
+	"      --target N         ... off this SCSI target only\n"
+	"      --lun N            ... off this LUN only\n"
 	"  -f, --force            also while a machine is connected: it loses the disk at once\n";
 
 struct detach {
 	struct client_options daemon;
 	const char *word; /* which disk */
 	bool force;
+	const char *controller; /* NULL: not said */
+	int target; /* -1: not said */
+	int lun; /* -1: not said */
 
 	struct client *client;
 	struct model model;
@@ -79,30 +85,70 @@ static bool controller_delete_if_unused(struct detach *detach, const char *name)
 	return true;
 }
 
+/* The other LUNs of its target stay. */
 static bool place_clear(struct detach *detach, const json_t *place)
 {
 	const char *name = json_member_text(place, "controller");
 	json_t *target = json_object_get(place, "target");
+	json_t *params;
 
 	if (!target)
 		return controller_delete(detach, name);
-	return detach_call(detach, "vhost_scsi_controller_remove_target",
-		       json_pack("{s:s, s:O}", "ctrlr", name, "scsi_target_num", target)) &&
+	params = json_pack("{s:s, s:O}", "ctrlr", name, "scsi_target_num", target);
+	if (client_is_ours(detach->client))
+		json_object_set(params, "lun", json_object_get(place, "lun"));
+	return detach_call(detach, "vhost_scsi_controller_remove_target", params) &&
 	       controller_delete_if_unused(detach, name);
+}
+
+static bool number_is_meant(int wanted, const json_t *number)
+{
+	return wanted < 0 || (number && json_integer_value(number) == wanted);
+}
+
+static bool place_is_meant(const struct detach *detach, const json_t *place)
+{
+	return (!detach->controller ||
+		       strcmp(detach->controller, json_member_text(place, "controller")) == 0) &&
+	       number_is_meant(detach->target, json_object_get(place, "target")) &&
+	       number_is_meant(detach->lun, json_object_get(place, "lun"));
+}
+
+/* Those that are meant, at least one unless all are: new array. NULL after a sentence. */
+static json_t *detach_choose_places(const struct detach *detach, const json_t *places)
+{
+	bool all = !detach->controller && detach->target < 0 && detach->lun < 0;
+	json_t *chosen = json_array();
+	size_t i;
+	json_t *place;
+
+	json_array_foreach(places, i, place)
+	{
+		if (place_is_meant(detach, place))
+			json_array_append(chosen, place);
+	}
+	if (all || json_array_size(chosen))
+		return chosen;
+	cli_error("%s is not there: sluice disk list shows where it is", detach->word);
+	json_decref(chosen);
+	return NULL;
 }
 
 static bool detach_disk(struct detach *detach, const json_t *bdev)
 {
 	const json_t *specific = json_object_get(bdev, "driver_specific");
 	json_t *places = places_of_bdev(&detach->model, bdev);
-	bool ok = true;
+	json_t *chosen = detach_choose_places(detach, places);
+	bool last = json_array_size(chosen) == json_array_size(places);
+	bool ok = chosen != NULL;
 	size_t i;
 	json_t *place;
 
-	json_array_foreach(places, i, place) ok = ok && detach_check_place(detach, place);
-	json_array_foreach(places, i, place) ok = ok && place_clear(detach, place);
+	json_array_foreach(chosen, i, place) ok = ok && detach_check_place(detach, place);
+	json_array_foreach(chosen, i, place) ok = ok && place_clear(detach, place);
+	json_decref(chosen);
 	json_decref(places);
-	if (ok && bdev_filename(bdev)[0])
+	if (ok && last && bdev_filename(bdev)[0])
 		ok = detach_call(detach,
 			json_object_get(specific, "aio") ? "bdev_aio_delete" : "bdev_uring_delete",
 			json_pack("{s:s}", "name", json_member_text(bdev, "name")));
@@ -111,7 +157,7 @@ static bool detach_disk(struct detach *detach, const json_t *bdev)
 
 static bool detach_controller(struct detach *detach, const json_t *controller)
 {
-	json_t *place = place_of_controller(controller, NULL);
+	json_t *place = place_of_controller(controller, NULL, NULL);
 	bool ok = detach_check_place(detach, place) && controller_delete(detach, detach->word);
 
 	json_decref(place);
@@ -157,15 +203,38 @@ static bool detach_run(struct detach *detach)
 	return ok;
 }
 
+enum { OPTION_CONTROLLER = 256, OPTION_TARGET, OPTION_LUN };
+
+static bool option_take(struct detach *detach, int option)
+{
+	switch (option) {
+	case 'f':
+		detach->force = true;
+		return true;
+	case OPTION_CONTROLLER:
+		detach->controller = optarg;
+		return true;
+	case OPTION_TARGET:
+		return cli_number_read("--target", optarg, CLI_TARGET_MAX, &detach->target);
+	case OPTION_LUN:
+		return cli_number_read("--lun", optarg, CLI_LUN_MAX, &detach->lun);
+	default:
+		return client_options_take(&detach->daemon, option);
+	}
+}
+
 int cli_disk_detach(int argc, char **argv)
 {
 	static char program[] = "sluice disk detach";
 	static const struct option options[] = {
 		CLIENT_LONG_OPTIONS,
 		{"force", no_argument, NULL, 'f'},
+		{"controller", required_argument, NULL, OPTION_CONTROLLER},
+		{"target", required_argument, NULL, OPTION_TARGET},
+		{"lun", required_argument, NULL, OPTION_LUN},
 		{0},
 	};
-	struct detach detach = {0};
+	struct detach detach = {.target = -1, .lun = -1};
 	int option;
 
 	argv[0] = program; /* in getopt's sentences */
@@ -174,9 +243,7 @@ int cli_disk_detach(int argc, char **argv)
 			printf("%s", help);
 			return CLI_OK;
 		}
-		if (option == 'f')
-			detach.force = true;
-		else if (!client_options_take(&detach.daemon, option))
+		if (!option_take(&detach, option))
 			return CLI_USAGE;
 	}
 	if (argc - optind != 1 || !argv[optind][0]) {

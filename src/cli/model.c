@@ -199,7 +199,7 @@ bool controller_is_empty(const json_t *controller)
 
 /* ---- places ------------------------------------------------------------------------------ */
 
-json_t *place_of_controller(const json_t *controller, const json_t *target)
+json_t *place_of_controller(const json_t *controller, const json_t *target, const json_t *lun)
 {
 	json_t *place = json_pack("{s:s, s:s, s:s, s:b}", "bus",
 		controller_targets(controller) ? "scsi" : "blk", "controller",
@@ -207,8 +207,10 @@ json_t *place_of_controller(const json_t *controller, const json_t *target)
 		json_member_text(controller, "socket"), "connected",
 		(int)controller_is_connected(controller));
 
-	if (target)
+	if (target) {
 		json_object_set(place, "target", json_object_get(target, "scsi_dev_num"));
+		json_object_set(place, "lun", json_object_get(lun, "id"));
+	}
 	return place;
 }
 
@@ -219,27 +221,28 @@ static bool controller_is_read_only(const json_t *controller)
 	return json_is_true(json_object_get(json_object_get(specific, "block"), "readonly"));
 }
 
-static void places_append(
-	json_t *places, const json_t *bdev, const json_t *controller, const json_t *target)
+static void places_append(json_t *places, const json_t *bdev, const json_t *controller,
+	const json_t *target, const json_t *lun)
 {
-	json_t *place = place_of_controller(controller, target);
+	json_t *place = place_of_controller(controller, target, lun);
 
 	json_object_set_new(place, "readonly",
 		json_boolean(bdev_is_read_only(bdev) || controller_is_read_only(controller)));
 	json_array_append_new(places, place);
 }
 
-static bool target_has_bdev(const json_t *target, const char *bdev)
+static void places_append_luns(
+	json_t *places, const json_t *bdev, const json_t *controller, const json_t *target)
 {
+	const char *name = json_member_text(bdev, "name");
 	size_t i;
 	json_t *lun;
 
 	json_array_foreach(json_object_get(target, "luns"), i, lun)
 	{
-		if (strcmp(json_member_text(lun, "bdev_name"), bdev) == 0)
-			return true;
+		if (strcmp(json_member_text(lun, "bdev_name"), name) == 0)
+			places_append(places, bdev, controller, target, lun);
 	}
-	return false;
 }
 
 json_t *places_of_bdev(const struct model *model, const json_t *bdev)
@@ -254,12 +257,9 @@ json_t *places_of_bdev(const struct model *model, const json_t *bdev)
 		const json_t *targets = controller_targets(controller);
 
 		if (!targets && strcmp(controller_bdev(controller), name) == 0)
-			places_append(places, bdev, controller, NULL);
+			places_append(places, bdev, controller, NULL, NULL);
 		json_array_foreach(targets, j, target)
-		{
-			if (target_has_bdev(target, name))
-				places_append(places, bdev, controller, target);
-		}
+			places_append_luns(places, bdev, controller, target);
 	}
 	return places;
 }

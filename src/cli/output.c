@@ -114,3 +114,16 @@ void table_print(const char *const *head, unsigned columns, const json_t *rows)
 		}
 	}
 }
+
+bool cli_number_read(const char *option, const char *text, int max, int *ret_number)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end || number > max) {
+		cli_error("%s is a number from 0 to %d, not '%s'", option, max, text);
+		return false;
+	}
+	*ret_number = (int)number;
+	return true;
+}

@@ -61,7 +61,7 @@ def test_a_disk_is_made_attached_listed_and_detached(shell):
         "name": "vm1", "size_bytes": 64 << 20, "kind": "AIO disk", "file": str(image),
         "readonly": False,
         "attached": [{"bus": "scsi", "controller": "vm1.scsi", "socket": str(socket),
-                      "connected": False, "target": 0, "readonly": False}]}]
+                      "connected": False, "target": 0, "lun": 0, "readonly": False}]}]
     assert shell.good("disk", "list") == \
         f"vm1\t64M\tAIO disk\trw\tscsi\tvm1.scsi:0\tnone\t{socket}\n"
     shell.good("disk", "detach", "vm1")
@@ -90,6 +90,30 @@ def test_disks_share_a_controller_and_the_last_one_takes_it_away(shell):
         assert shell.daemon.call("vhost_get_controllers")
         shell.good("disk", "detach", f"d{number}")
     assert shell.daemon.call("vhost_get_controllers") == []
+
+
+def test_disks_share_a_target_and_are_detached_one_by_one(shell):
+    for number, lun in enumerate((0, 1, 300)):
+        told = json.loads(shell.good("disk", "attach", "--controller", "vm", "--target", "2",
+                                     "--lun", str(lun), "--size", "1M", "--json",
+                                     f"d{number}.img"))
+        assert told["target"] == 2 and told["lun"] == lun
+    assert "in use" in shell.bad(1, "disk", "attach", "--controller", "vm", "--target", "2",
+                                 "--shared", "d0")
+    told = shell.good("disk", "attach", "--controller", "vm", "--target", "3", "--lun", "1",
+                      "--shared", "d1")
+    assert "d1 is LUN 1 of target 3 of the SCSI controller vm." in told
+    places = [row.split("\t")[5] for row in shell.good("disk", "list").splitlines()]
+    assert places == ["vm:2", "vm:2:1", "vm:3:1", "vm:2:300"]
+    assert "d0 is not there" in shell.bad(1, "disk", "detach", "--target", "3", "d0")
+    shell.good("disk", "detach", "d0")
+    shell.good("disk", "detach", "--controller", "vm", "--target", "2", "--lun", "1", "d1")
+    [controller] = shell.daemon.call("vhost_get_controllers")
+    assert [(t["scsi_dev_num"], t["luns"]) for t in controller["backend_specific"]["scsi"]] == [
+        (2, [{"id": 300, "bdev_name": "d2"}]), (3, [{"id": 1, "bdev_name": "d1"}])]
+    shell.good("disk", "detach", "d1")
+    shell.good("disk", "detach", "d2")
+    assert shell.state() == ([], [], ["d0.img", "d1.img", "d2.img"])
 
 
 def test_a_disk_goes_on_a_second_controller_only_when_it_is_to_be_shared(shell):
@@ -334,6 +358,8 @@ def test_a_list_tells_which_machine_may_write(shell):
     (["--size", "1M", "--controller", "taken", "--bus", "scsi", "x.img"], "--controller"),
     (["--size", "1M", "--controller", "full", "--target", "0", "x.img"], "in use"),
     (["--size", "1M", "--bus", "blk", "--target", "0", "x.img"], "--target"),
+    (["--size", "1M", "--lun", "1", "x.img"], "--target"),
+    (["--size", "1M", "--controller", "full", "--target", "0", "--lun", "0", "x.img"], "in use"),
     (["--size", "1M", "--controller", "y" * 150, "x.img"], "y" * 20),
     (["--readonly", "there"], "read-only"),
     (["--size", "1M", "there"], "leave out --size"),
@@ -365,6 +391,9 @@ def test_what_is_wrong_with_parameters_is_said(shell):
     ["disk", "attach", "--bus", "ide", "a"],
     ["disk", "attach", "--target", "-1", "a"],
     ["disk", "attach", "--target", "256", "a"],
+    ["disk", "attach", "--target", "0", "--lun", "16384", "a"],
+    ["disk", "detach", "--target", "x", "a"],
+    ["disk", "detach", "--lun", "-1", "a"],
     ["disk", "attach", "--size", "0", "a"],
     ["disk", "attach", "--size", "1000", "a"],
     ["disk", "attach", "--size", "big", "a"],
