@@ -58,6 +58,7 @@ struct attach {
 	bool made_file;
 	bool made_bdev;
 	bool made_controller;
+	bool connected; /* a machine to the controller, before the disk came */
 };
 
 static bool attach_call(
@@ -237,6 +238,7 @@ static bool attach_make_controller(struct attach *attach)
 	controller = model_controller(&attach->model, attach->name);
 	if (!attach_choose_bus(attach, controller))
 		return false;
+	attach->connected = controller && controller_is_connected(controller);
 	if (controller)
 		return true;
 	if (attach->scsi)
@@ -315,12 +317,12 @@ static void attach_print(const struct attach *attach, const char *socket, const 
 	else
 		printf("%s is the block controller %s.\n", attach->bdev, attach->name);
 	printf("Its socket is %s.\n\n", socket);
-	if (!attach->made_controller) {
-		printf("A machine that has this controller sees the disk now.\n");
+	if (attach->connected) {
+		printf("A machine is connected to it and sees the disk now.\n");
 		return;
 	}
-	printf("Give QEMU these arguments (2G is the size of the machine's memory, as in -m "
-	       "2G):\n");
+	printf("Give QEMU these arguments (2G is the size of the machine's memory, as in -m 2G; a\n"
+	       "machine with more controllers has the first two once):\n");
 	for (i = 0; i + 1 < json_array_size(arguments); i += 2) {
 		printf("%s\n  %s ", i ? " \\" : "",
 			json_string_value(json_array_get(arguments, i)));

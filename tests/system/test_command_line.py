@@ -244,14 +244,19 @@ def test_a_controller_that_lost_its_disk_is_listed_used_again_and_deleted(shell,
     assert "sluice disk detach vm " in shell.good("disk", "detach", "--force", "a")
     socket = shell.daemon.vhost_dir / "vm"
     assert shell.good("disk", "list") == f"-\t-\t-\t-\tscsi\tvm\tconnected\t{socket}\n"
-    assert "sees the disk now" in shell.good("disk", "attach", "--controller", "vm", "a.img")
+    told = shell.good("disk", "attach", "--controller", "vm", "a.img")
+    assert "sees the disk now" in told and "-chardev" not in told
     assert "is a controller with a disk" in shell.bad(1, "disk", "detach", "vm")
     shell.good("disk", "detach", "--force", "a")
     assert "--force" in shell.bad(1, "disk", "detach", "vm")
     connection.close()
     wait_until(lambda: "connected" not in shell.good("disk", "list"), 5, "gone")
+    told = shell.good("disk", "attach", "--controller", "vm", "a.img")
+    assert "sees the disk now" not in told and "-chardev" in told
+    shell.daemon.call("vhost_scsi_controller_remove_target", ctrlr="vm", scsi_target_num=0)
     shell.good("disk", "detach", "vm")
     assert shell.daemon.call("vhost_get_controllers") == []
+    shell.good("disk", "detach", "a")
 
 
 def test_names_that_json_cannot_carry_are_refused(shell):
