@@ -68,25 +68,36 @@ static_assert(offsetof(struct vhost_inflight_packed_entry, id) == 16, "packed en
 static_assert(offsetof(struct vhost_inflight_packed_entry, len) == 20, "packed entry");
 static_assert(offsetof(struct vhost_inflight_packed_entry, addr) == 24, "packed entry");
 
+/* A position and its wrap counter belong together: stored at once. */
+union vhost_inflight_packed_used {
+	uint64_t word;
+	struct {
+		uint16_t idx;
+		uint16_t old_idx;
+		uint8_t wrap_counter;
+		uint8_t old_wrap_counter;
+		uint8_t zero[2];
+	};
+};
+static_assert(sizeof(union vhost_inflight_packed_used) == 8, "packed queue region");
+
 struct vhost_inflight_packed {
 	uint64_t features; /* 0 */
 	uint16_t version;
 	uint16_t desc_num;
 	uint16_t free_head;
 	uint16_t old_free_head;
-	uint16_t used_idx;
-	uint16_t old_used_idx;
-	uint8_t used_wrap_counter;
-	uint8_t old_used_wrap_counter;
-	uint8_t zero[10]; /* the document names 7; the entries are aligned to 8 */
+	union vhost_inflight_packed_used used;
+	uint8_t zero[8]; /* with those in used 10: the document names 7, the entries are aligned */
 	struct vhost_inflight_packed_entry entries[];
 };
 static_assert(sizeof(struct vhost_inflight_packed) == 32, "packed queue region");
 static_assert(offsetof(struct vhost_inflight_packed, version) == 8, "packed queue region");
 static_assert(offsetof(struct vhost_inflight_packed, free_head) == 12, "packed queue region");
-static_assert(offsetof(struct vhost_inflight_packed, used_idx) == 16, "packed queue region");
+static_assert(offsetof(struct vhost_inflight_packed, used.idx) == 16, "packed queue region");
+static_assert(offsetof(struct vhost_inflight_packed, used.old_idx) == 18, "packed queue region");
 static_assert(
-	offsetof(struct vhost_inflight_packed, used_wrap_counter) == 20, "packed queue region");
+	offsetof(struct vhost_inflight_packed, used.wrap_counter) == 20, "packed queue region");
 
 /* ---- sizes ------------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What recovery has in common for both formats of rings: see virtqueue_recover, and
- * inflight_split.c for the split ring's part.
+ * inflight_split.c and inflight_packed.c for their parts.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -11,8 +11,7 @@
 int virtqueue_recover(struct virtqueue *vq, struct reason *reason)
 {
 	invariant(vq->state == VQ_CREATED);
-	/* (Requests of packed rings are not recorded yet.) */
-	return vq->inflight.region && vq->ring->recover ? vq->ring->recover(vq, reason) : 0;
+	return vq->inflight.region ? vq->ring->recover(vq, reason) : 0;
 }
 
 unsigned virtqueue_recovered(const struct virtqueue *vq)

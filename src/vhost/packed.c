@@ -28,7 +28,7 @@
 
 #include "vhost/virtqueue_impl.h"
 
-static int packed_create(struct virtqueue *vq, struct reason *reason)
+int packed_set_base(struct virtqueue *vq, struct reason *reason)
 {
 	struct packed_ring *packed = &vq->packed;
 	uint16_t avail = (uint16_t)vq->base;
@@ -45,19 +45,38 @@ static int packed_create(struct virtqueue *vq, struct reason *reason)
 			"%s: it was left with requests in flight (base 0x%x) and no record of "
 			"them; the guest has to reset the device",
 			vq->name, vq->base);
-	packed->chain = malloc(vq->size * sizeof(*packed->chain));
-	packed->out = malloc(vq->size * sizeof(*packed->out));
-	if (packed->chain && packed->out)
-		return 0;
-	free(packed->chain);
-	free(packed->out);
-	return -ENOMEM;
+	packed->avail_next = avail & VRING_PACKED_POSITION;
+	packed->avail_wrap = avail & VRING_PACKED_WRAP;
+	packed->used_next = packed->avail_next;
+	packed->used_wrap = packed->avail_wrap;
+	return 0;
 }
 
 static void packed_destroy(struct virtqueue *vq)
 {
 	free(vq->packed.chain);
 	free(vq->packed.out);
+	free(vq->packed.entries);
+}
+
+/* With a queue region the base waits for what recovery finds there. */
+static int packed_create(struct virtqueue *vq, struct reason *reason)
+{
+	struct packed_ring *packed = &vq->packed;
+	int rc;
+
+	packed->chain = malloc(vq->size * sizeof(*packed->chain));
+	packed->out = malloc(vq->size * sizeof(*packed->out));
+	rc = packed->chain && packed->out ? 0 : -ENOMEM;
+	if (rc == 0 && vq->inflight.region) {
+		packed->entries = malloc(vq->inflight.desc_num * sizeof(*packed->entries));
+		rc = packed->entries ? 0 : -ENOMEM;
+	} else if (rc == 0) {
+		rc = packed_set_base(vq, reason);
+	}
+	if (rc)
+		packed_destroy(vq);
+	return rc;
 }
 
 static void packed_set_areas(
@@ -68,28 +87,88 @@ static void packed_set_areas(
 	vq->packed.device_event = device_area;
 }
 
+/* The positions are those of packed_set_base, of recovery, or of the last stop. */
 static void packed_start(struct virtqueue *vq)
 {
-	struct packed_ring *packed = &vq->packed;
-
-	packed->avail_next = vq->base & VRING_PACKED_POSITION;
-	packed->avail_wrap = vq->base & VRING_PACKED_WRAP;
-	packed->used_next = packed->avail_next;
-	packed->used_wrap = packed->avail_wrap;
-	packed->out_slots = 0;
-	packed->batch_slots = 0;
+	vq->packed.batch_slots = 0;
 }
 
-static inline void packed_advance(
-	const struct virtqueue *vq, uint16_t *position, bool *wrap, uint32_t slots)
-{
-	uint32_t next = *position + slots;
+/* ---- recording: reference 11.3 ------------------------------------------------------------- */
 
-	if (next >= vq->size) {
-		next -= vq->size;
-		*wrap = !*wrap;
+/* The chain as copied and checked. It counts from the last store on: a recovery that does not find
+ * it takes all entries from old_free_head on for free. */
+static inline void packed_record(struct virtqueue *vq, uint16_t id, uint32_t slots)
+{
+	struct packed_ring *packed = &vq->packed;
+	struct vhost_inflight_packed *region = vq->inflight.packed;
+	uint16_t first = packed->free_head;
+	uint16_t index = first;
+	uint16_t last = first;
+	struct vhost_inflight_packed_entry *entry;
+
+	for (uint32_t i = 0; i < slots; i++) {
+		const struct vring_packed_desc *slot = &packed->chain[i];
+
+		entry = &region->entries[index];
+		entry->id = slot->id;
+		entry->flags = slot->flags;
+		entry->len = slot->len;
+		entry->addr = slot->addr;
+		last = index;
+		index = packed->entries[index].next;
 	}
-	*position = (uint16_t)next;
+	entry = &region->entries[first];
+	entry->last = last;
+	entry->num = (uint16_t)slots;
+	entry->counter = vq->inflight.counter++;
+	entry->inflight = 1;
+	inflight_step();
+	region->free_head = index;
+	inflight_step();
+	region->old_free_head = index;
+	inflight_step();
+	packed->entries[first].last = last;
+	packed->out[id].entry = first;
+	packed->free_head = index;
+}
+
+/* Step 1. */
+static inline void packed_link_batch(struct virtqueue *vq)
+{
+	struct packed_ring *packed = &vq->packed;
+	struct vhost_inflight_packed *region = vq->inflight.packed;
+	union vhost_inflight_packed_used used = region->used;
+
+	for (unsigned i = 0; i < vq->inflight.batch_count; i++) {
+		uint16_t first = vq->inflight.batch[i];
+		uint16_t last = packed->entries[first].last;
+
+		packed->entries[last].next = packed->free_head;
+		region->entries[last].next = packed->free_head;
+		packed->free_head = first;
+	}
+	region->free_head = packed->free_head;
+	inflight_step();
+	used.idx = packed->used_next;
+	used.wrap_counter = packed->used_wrap;
+	__atomic_store_n(&region->used.word, used.word, __ATOMIC_RELAXED);
+	inflight_step();
+}
+
+/* Steps 3 and 4. */
+static inline void packed_clear_batch(struct virtqueue *vq)
+{
+	struct packed_ring *packed = &vq->packed;
+	struct vhost_inflight_packed *region = vq->inflight.packed;
+
+	inflight_step();
+	for (unsigned i = 0; i < vq->inflight.batch_count; i++)
+		region->entries[vq->inflight.batch[i]].inflight = 0;
+	vq->inflight.batch_count = 0;
+	inflight_step();
+	region->old_free_head = packed->free_head;
+	inflight_step();
+	packed_region_set_used(region, packed->used_next, packed->used_wrap);
 }
 
 /* ---- from the driver ----------------------------------------------------------------------- */
@@ -167,6 +246,53 @@ static struct vq_request *packed_pop(struct virtqueue *vq)
 	packed->out[id].slots = (uint16_t)slots;
 	packed->out_slots += slots;
 	packed_advance(vq, &packed->avail_next, &packed->avail_wrap, slots);
+	if (vq->inflight.region)
+		packed_record(vq, id, slots);
+	return request;
+}
+
+/* From the queue region: the slots may have been written over. Recovery has counted it as out, and
+ * has seen that the list is whole; entries may have been written since. */
+static struct vq_request *packed_pop_recovered(struct virtqueue *vq)
+{
+	struct packed_ring *packed = &vq->packed;
+	struct vq_inflight *inflight = &vq->inflight;
+	struct vq_request *request;
+	uint16_t first, index;
+	uint32_t slots = 0;
+	uint16_t id;
+
+	if (inflight_left(vq) == 0)
+		return NULL;
+	first = inflight->recovered[inflight->recovered_next];
+	for (index = first;; index = packed->entries[index].next) {
+		const struct vhost_inflight_packed_entry *entry = &inflight->packed->entries[index];
+		struct vring_packed_desc *copy = &packed->chain[slots++];
+
+		copy->addr = __atomic_load_n(&entry->addr, __ATOMIC_RELAXED);
+		copy->len = __atomic_load_n(&entry->len, __ATOMIC_RELAXED);
+		copy->id = __atomic_load_n(&entry->id, __ATOMIC_RELAXED);
+		copy->flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
+		if (index == packed->entries[first].last)
+			break;
+	}
+	id = packed->chain[slots - 1].id;
+	if (id >= vq->size || virtqueue_request(vq, id)->in_flight) {
+		virtqueue_set_broken(vq, "an impossible buffer id is in the in-flight region", id);
+		return NULL;
+	}
+	request = virtqueue_request(vq, id);
+	switch (chain_read_packed(vq, request, packed->chain, slots)) {
+	case CHAIN_OK:
+		break;
+	case CHAIN_DRY:
+		vq->dry = true;
+		return NULL;
+	default:
+		return NULL;
+	}
+	inflight->recovered_next++;
+	packed->out[id] = (struct packed_out){.slots = (uint16_t)slots, .entry = first};
 	return request;
 }
 
@@ -192,6 +318,26 @@ static void packed_push(struct virtqueue *vq, struct vq_request *request, uint32
 	}
 	packed->batch_slots += slots;
 	packed_advance(vq, &packed->used_next, &packed->used_wrap, slots);
+	/* (Never more than there are entries: each takes a slot, and slots are counted.) */
+	if (vq->inflight.region)
+		vq->inflight.batch[vq->inflight.batch_count++] = packed->out[request->head].entry;
+}
+
+/* What was pushed becomes visible. */
+static void packed_expose(struct virtqueue *vq)
+{
+	struct packed_ring *packed = &vq->packed;
+
+	if (packed->batch_slots == 0)
+		return;
+	if (vq->inflight.region)
+		packed_link_batch(vq);
+	__atomic_store_n(
+		&packed->desc[packed->batch_start].flags, packed->batch_flags, __ATOMIC_RELEASE);
+	if (vq->inflight.region)
+		packed_clear_batch(vq);
+	packed->out_slots -= packed->batch_slots;
+	packed->batch_slots = 0;
 }
 
 /* Is the driver's position among the `slots` that end before used_next? (2.8.10, by the formula of
@@ -213,11 +359,7 @@ static bool packed_publish(struct virtqueue *vq)
 
 	if (!slots && !vq->first_decision)
 		return false;
-	if (slots)
-		__atomic_store_n(&packed->desc[packed->batch_start].flags, packed->batch_flags,
-			__ATOMIC_RELEASE);
-	packed->batch_slots = 0;
-	packed->out_slots -= slots;
+	packed_expose(vq);
 	/* The driver writes its event area, then looks at the ring: one of us sees the other. */
 	atomic_thread_fence(memory_order_seq_cst);
 	event.word = __atomic_load_n(&packed->driver_event->word, __ATOMIC_RELAXED);
@@ -249,7 +391,8 @@ static void packed_notify_off(struct virtqueue *vq)
 	__atomic_store_n(&vq->packed.device_event->word, event.word, __ATOMIC_RELAXED);
 }
 
-/* Drained: what was fetched has been returned. */
+/* Drained: what was fetched has been returned, so both halves are equal; but for recovered requests
+ * that a broken ring leaves behind. */
 static uint32_t packed_base(const struct virtqueue *vq)
 {
 	const struct packed_ring *packed = &vq->packed;
@@ -270,4 +413,6 @@ const struct vring_ops packed_ops = {
 	.notify_on = packed_notify_on,
 	.notify_off = packed_notify_off,
 	.base = packed_base,
+	.recover = packed_recover,
+	.pop_recovered = packed_pop_recovered,
 };

@@ -93,9 +93,16 @@ struct split_ring {
 	uint16_t used_decided; /* the index at the previous signal decision */
 };
 
-/* What a fetched chain takes of a packed ring, by buffer id. */
+/* A fetched chain of a packed ring, by buffer id. */
 struct packed_out {
 	uint16_t slots;
+	uint16_t entry; /* its first in the queue region */
+};
+
+/* Our copy of the lists in a packed ring's queue region, by entry. */
+struct packed_entry {
+	uint16_t next; /* free entries, and those of a chain */
+	uint16_t last; /* of a chain: in its first entry */
 };
 
 struct packed_ring {
@@ -104,6 +111,8 @@ struct packed_ring {
 	union vring_packed_event *device_event;
 	struct vring_packed_desc *chain; /* our copy of the slots being fetched */
 	struct packed_out *out;
+	struct packed_entry *entries; /* NULL: nothing is recorded */
+	uint16_t free_head; /* of the free ones */
 	uint32_t out_slots; /* fetched, and not yet published as used */
 	uint32_t batch_slots; /* pushed since the last publish */
 	uint16_t batch_start; /* the first slot of those */
@@ -244,6 +253,37 @@ static inline bool coalesce_is_on(const struct virtqueue *vq)
 {
 	return atomic_load_explicit(&vq->coalesce.setting, memory_order_relaxed) != 0;
 }
+
+/* packed.c, inflight_packed.c */
+static inline void packed_advance(
+	const struct virtqueue *vq, uint16_t *position, bool *wrap, uint32_t slots)
+{
+	uint32_t next = *position + slots;
+
+	if (next >= vq->size) {
+		next -= vq->size;
+		*wrap = !*wrap;
+	}
+	*position = (uint16_t)next;
+}
+
+/* Old and new position become this one. At once: between an index and its wrap counter recovery
+ * could not tell which of two rounds is meant. */
+static inline void packed_region_set_used(
+	struct vhost_inflight_packed *region, uint16_t position, bool wrap)
+{
+	const union vhost_inflight_packed_used used = {.idx = position,
+		.old_idx = position,
+		.wrap_counter = wrap,
+		.old_wrap_counter = wrap};
+
+	__atomic_store_n(&region->used.word, used.word, __ATOMIC_RELAXED);
+	inflight_step();
+}
+
+/* May the ring begin at vq->base? -EINVAL with a sentence. Sets the positions. */
+int packed_set_base(struct virtqueue *vq, struct reason *reason) MUST_CHECK;
+int packed_recover(struct virtqueue *vq, struct reason *reason);
 
 /* ---- chain.c ------------------------------------------------------------------------------ */
 
