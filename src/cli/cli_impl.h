@@ -48,6 +48,10 @@ bool client_options_take(struct client_options *options, int option);
 
 /* NULL after a sentence on stderr. The daemon has answered once. */
 struct client *client_open(const struct client_options *options);
+/* For commands that look what is there and then change it: one at a time on this machine, until the
+ * client is closed. A record lock on the daemon's own lock file, whose flock it does not disturb.
+ * False after a sentence on stderr. */
+bool client_lock(struct client *client);
 void client_close(struct client *client);
 
 /* params is handed over, NULL: none. The result (new reference), or NULL with the answer's code in

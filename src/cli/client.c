@@ -9,6 +9,7 @@
  * unless the user has set a limit.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
@@ -26,10 +27,12 @@
 #define CONNECT_TRIES    20
 #define CONNECT_PAUSE_US 50000
 #define FIRST_TIMEOUT_S  10
+#define LOCK_PAUSE_US    5000
 #define TIMEOUT_MAX_S    86400
 
 struct client {
 	int fd; /* does not block */
+	int lock_fd; /* -1: none */
 	unsigned timeout_s; /* 0: none */
 	uint64_t deadline_ms; /* of the call at hand */
 	char path[PATHS_MAX];
@@ -215,6 +218,7 @@ struct client *client_open(const struct client_options *options)
 	if (!client)
 		return NULL;
 	client->fd = -1;
+	client->lock_fd = -1;
 	client_set_limit(client, options->timeout_s ? options->timeout_s : FIRST_TIMEOUT_S);
 	if (!client_find_path(client, options->rpc_socket) || !client_connect(client) ||
 		!client_greet(client)) {
@@ -225,8 +229,32 @@ struct client *client_open(const struct client_options *options)
 	return client;
 }
 
+bool client_lock(struct client *client)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+	char path[PATHS_MAX + sizeof(".lock")];
+
+	snprintf(path, sizeof(path), "%s.lock", client->path);
+	client->lock_fd = open(path, O_RDWR | O_CLOEXEC);
+	client_set_limit(client, client->timeout_s ? client->timeout_s : FIRST_TIMEOUT_S);
+	/* Where it cannot be had at all we do without. */
+	while (client->lock_fd >= 0 && fcntl(client->lock_fd, F_OFD_SETLK, &lock) < 0 &&
+		(errno == EAGAIN || errno == EACCES)) {
+		if (client_ms_left(client) == 0) {
+			cli_error(
+				"another sluice command is at work on this daemon: try again when "
+				"it has ended, or wait longer with --timeout");
+			return false;
+		}
+		usleep(LOCK_PAUSE_US);
+	}
+	return true;
+}
+
 void client_close(struct client *client)
 {
+	if (client->lock_fd >= 0)
+		close(client->lock_fd);
 	if (client->fd >= 0)
 		close(client->fd);
 	free(client);

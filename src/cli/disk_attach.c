@@ -382,7 +382,7 @@ static bool attach_run(struct attach *attach)
 	attach->client = client_open(&attach->daemon);
 	if (!attach->client)
 		return false;
-	ok = model_load(attach->client, &attach->model);
+	ok = client_lock(attach->client) && model_load(attach->client, &attach->model);
 	if (ok) {
 		ok = attach_find_bdev(attach) && attach_check_sharing(attach) &&
 		     attach_make_controller(attach) && attach_add_target(attach) &&

@@ -194,7 +194,7 @@ static bool detach_run(struct detach *detach)
 	detach->client = client_open(&detach->daemon);
 	if (!detach->client)
 		return false;
-	ok = model_load(detach->client, &detach->model);
+	ok = client_lock(detach->client) && model_load(detach->client, &detach->model);
 	if (ok) {
 		ok = detach_find(detach);
 		model_free(&detach->model);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """`sluice disk` and `sluice rpc` as a user types them."""
 
+import fcntl
 import json
 import os
 import pty
@@ -273,6 +274,37 @@ def test_names_that_json_cannot_carry_are_refused(shell):
                           check=False, timeout=20, env=shell.environment, cwd=odd)
     assert done.returncode == 1 and "is not UTF-8" in done.stderr
     assert shell.state() == before
+
+
+def test_commands_at_the_same_time_do_as_if_one_came_after_the_other(shell):
+    def all_at_once(*commands):
+        started = [subprocess.Popen([binary(), *command], stdout=subprocess.DEVNULL, text=True,
+                                    stderr=subprocess.PIPE, env=shell.environment, cwd=shell.place)
+                   for command in commands]
+        return sorted(process.communicate(timeout=20)[1] for process in started)
+
+    names = [f"d{number}.img" for number in range(8)]
+    attach = ["disk", "attach", "--size", "1M"]
+    assert not any(all_at_once(*([*attach, "--controller", "vm", name] for name in names)))
+    listed = json.loads(shell.good("disk", "list", "--json"))
+    assert sorted(disk["attached"][0]["target"] for disk in listed) == list(range(8))
+    # Others come to the controller as these go: it never goes with a disk on it.
+    assert not any(all_at_once(*(["disk", "detach", name] for name in names),
+                               *([*attach, "--controller", "vm", f"e{number}.img"]
+                                 for number in range(6))))
+    assert len(json.loads(shell.good("disk", "list", "--json"))) == 6
+    assert all(disk["attached"] for disk in json.loads(shell.good("disk", "list", "--json")))
+    errors = all_at_once(*([*attach, "same.img"] for _ in range(4)))
+    assert not errors[0] and all("is on controller same.scsi already" in e for e in errors[1:])
+
+
+def test_a_command_that_does_not_end_holds_up_others_for_a_while_only(shell):
+    with open(f"{shell.daemon.rpc_socket}.lock", "r+", encoding="utf-8") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        text = shell.bad(1, "disk", "attach", "--timeout", "1", "--size", "1M", "x.img")
+        assert "another sluice command is at work" in text
+        assert shell.good("disk", "list") == ""
+    shell.good("disk", "attach", "--size", "1M", "x.img")
 
 
 def test_files_of_one_name_in_two_places_are_two_disks(shell):
