@@ -80,7 +80,7 @@ static void world_queue_create(
 	struct queue_world *world, const struct virtqueue_ops *ops, void *device)
 {
 	const struct fe_ring *ring = world->ring;
-	const struct virtqueue_config config = {
+	struct virtqueue_config config = {
 		.features = world->features,
 		.size = (uint16_t)world->size,
 		.base = world->base,
@@ -95,6 +95,14 @@ static void world_queue_create(
 		.device = device,
 	};
 
+	if (world->own) {
+		config.memory = world->own->table;
+		config.descriptors = world->own->descriptors;
+		config.driver_area = world->own->driver_area;
+		config.device_area = world->own->device_area;
+		config.inflight = world->own->inflight;
+		config.inflight_size = world->own->inflight_size;
+	}
 	assert_int_equal(virtqueue_create(ops, &config, NULL, &world->vq), 0);
 }
 
@@ -109,6 +117,7 @@ void world_create(struct queue_world *world, const struct world_options *options
 	memset(world, 0, sizeof(*world));
 	world->sim = sim_create(options->seed);
 	world->os = sim_os(world->sim);
+	world->own = options->own;
 	world->size = options->size;
 	world->base = options->base | (options->packed ? (uint32_t)options->base << 16 : 0);
 	world->features = VIRTIO_BIT(VIRTIO_F_VERSION_1);
@@ -219,6 +228,16 @@ void world_pause(struct queue_world *world)
 void world_resume(struct queue_world *world)
 {
 	world_op_await(world, virtqueue_resume);
+}
+
+void world_repeat(struct queue_world *world)
+{
+	world_op_await(world, virtqueue_repeat);
+}
+
+void world_release(struct queue_world *world)
+{
+	world_op_await(world, virtqueue_release);
 }
 
 void world_freeze(struct queue_world *world)

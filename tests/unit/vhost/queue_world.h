@@ -19,6 +19,14 @@
 #define WORLD_DATA_GPA  UINT64_C(0x100000000)
 #define WORLD_DATA_SIZE (512 * 1024u) /* half in each slot */
 
+/* A ring in memory of the test's own, with a driver of the test's own. */
+struct world_ring {
+	struct guest_memory *table;
+	void *descriptors, *driver_area, *device_area;
+	void *inflight;
+	uint16_t inflight_size;
+};
+
 struct queue_world {
 	struct sim *sim;
 	struct os *os;
@@ -29,6 +37,7 @@ struct queue_world {
 	struct guest_memory *table;
 	struct virtqueue *vq;
 	int kick_fd, call_fd, err_fd;
+	const struct world_ring *own;
 	uint64_t features;
 	uint32_t size;
 	uint32_t base;
@@ -41,6 +50,7 @@ struct queue_world {
 
 struct world_options {
 	uint64_t seed;
+	const struct world_ring *own; /* instead of one of the world's; NULL: none */
 	uint32_t size;
 	bool packed;
 	bool event_idx;
@@ -63,6 +73,8 @@ void world_stop(struct queue_world *world);
 void world_pause(struct queue_world *world);
 void world_resume(struct queue_world *world);
 void world_freeze(struct queue_world *world);
+void world_repeat(struct queue_world *world);
+void world_release(struct queue_world *world);
 /* Ends without waiting: world_answered tells. */
 void world_stop_begin(struct queue_world *world);
 
