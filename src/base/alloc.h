@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * For the small objects without which a failure could not even be reported: the ops of flows. What
+ * alloc_op is for the small objects without which a failure could not even be reported: the ops of flows. What
  * is large, or sized by somebody outside, uses calloc and handles -ENOMEM.
  */
 #ifndef BASE_ALLOC_H
@@ -10,5 +10,9 @@
 
 /* Zeroed, never NULL: without a few hundred bytes the process says so and ends. */
 void *alloc_op(size_t size) __attribute__((malloc, returns_nonnull));
+
+/* Zeroed, on cache lines that nothing else is on: for what a data thread writes all the time. NULL
+ * without memory. */
+void *alloc_lines(size_t size) __attribute__((malloc));
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "core/worker.h"
 
 #define SLAB_TRIM_NS  SEC_NS
@@ -259,7 +260,7 @@ void slab_wait_cancel(struct slab_waiter *waiter)
 
 int slab_pool_create(struct reactor *reactor, struct slab_pool **ret_pool)
 {
-	struct slab_pool *pool = calloc(1, sizeof(*pool));
+	struct slab_pool *pool = alloc_lines(sizeof(*pool));
 
 	if (!pool)
 		return -ENOMEM;

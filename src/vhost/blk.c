@@ -358,8 +358,9 @@ static void blk_ring_open(struct vhost_device *device, unsigned index, struct re
 {
 	struct blk_device *blk = blk_device_of(device);
 	struct blk_ring_op *op = alloc_op(sizeof(*op));
-	struct blk_queue *queue = alloc_op(sizeof(*queue));
+	struct blk_queue *queue = alloc_lines(sizeof(*queue));
 
+	invariant(queue); /* as alloc_op */
 	queue->device = device;
 	queue->bdev = blk->user.bdev;
 	queue->reactor = reactor;

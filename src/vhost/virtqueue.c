@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/alloc.h"
 #include "vhost/virtqueue_impl.h"
 
 /* What reading a descriptor counts for in a poller's budget of bytes, by the time that both take:
@@ -347,7 +348,7 @@ static int virtqueue_set_inflight(
 			config->name, config->size, config->inflight_size);
 	vq->inflight.region = config->inflight;
 	vq->inflight.desc_num = config->inflight_size;
-	vq->inflight.batch = calloc(config->size, sizeof(*vq->inflight.batch));
+	vq->inflight.batch = alloc_lines(config->size * sizeof(*vq->inflight.batch));
 	return vq->inflight.batch ? 0 : -ENOMEM;
 }
 
@@ -393,7 +394,7 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	if (config->size == 0 || config->size > VQ_SIZE_MAX)
 		return reason_set(reason, -EINVAL, "%s: a ring of %u entries is not possible",
 			config->name, config->size);
-	vq = calloc(1, sizeof(*vq));
+	vq = alloc_lines(sizeof(*vq));
 	if (!vq)
 		return -ENOMEM;
 	vq->ops = ops;
@@ -408,10 +409,9 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	if (rc)
 		goto free_batch;
 	rc = -ENOMEM;
-	vq->requests = aligned_alloc(CACHE_LINE, vq->request_size * config->size);
+	vq->requests = alloc_lines(vq->request_size * config->size);
 	if (!vq->requests)
 		goto destroy_ring;
-	memset(vq->requests, 0, vq->request_size * config->size);
 	virtqueue_init_requests(vq);
 	*ret_vq = vq;
 	return 0;
