@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * alloc_op is for the small objects without which a failure could not even be reported: the ops of flows. What
- * is large, or sized by somebody outside, uses calloc and handles -ENOMEM.
+ * alloc_op is for the small objects without which a failure could not even be reported: the ops of
+ * flows. What is large, or sized by somebody outside, uses calloc or alloc_lines and handles
+ * -ENOMEM.
  */
 #ifndef BASE_ALLOC_H
 #define BASE_ALLOC_H
