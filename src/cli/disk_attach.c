@@ -77,18 +77,25 @@ static bool attach_call(
 
 /* ---- the block device ---------------------------------------------------------------------- */
 
-/* The file's name without its suffix and without what cannot be in the name of a socket or an id
- * of QEMU's, and not taken yet. */
+/* What cannot be in the name of a socket or an id of QEMU's becomes "_". */
+static void name_make_plain(char *name)
+{
+	for (; *name; name++) {
+		if (!isalnum((unsigned char)*name) && !strchr("-._", *name))
+			*name = '_';
+	}
+}
+
+/* The file's name without its suffix, not taken yet. */
 static void attach_name_bdev(struct attach *attach)
 {
 	const char *base = strrchr(attach->file, '/') + 1;
 	const char *suffix = strrchr(base, '.');
 	char name[96];
-	size_t len = 0;
 
-	for (; *base && (base != suffix || len == 0) && len < sizeof(name) - 1; base++)
-		name[len++] = isalnum((unsigned char)*base) || strchr("._-", *base) ? *base : '_';
-	name[len] = '\0';
+	snprintf(name, sizeof(name), "%.*s",
+		(int)(suffix && suffix > base ? (size_t)(suffix - base) : strlen(base)), base);
+	name_make_plain(name);
 	snprintf(attach->bdev, sizeof(attach->bdev), "%s", name);
 	for (unsigned i = 2; model_bdev(&attach->model, attach->bdev); i++)
 		snprintf(attach->bdev, sizeof(attach->bdev), "%s-%u", name, i);
@@ -235,6 +242,8 @@ static bool attach_make_controller(struct attach *attach)
 	else
 		snprintf(attach->name, sizeof(attach->name), "%s.%s", attach->bdev,
 			attach->bus ? attach->bus : "scsi");
+	if (!attach->controller)
+		name_make_plain(attach->name);
 	controller = model_controller(&attach->model, attach->name);
 	if (!attach_choose_bus(attach, controller))
 		return false;
@@ -290,12 +299,9 @@ static json_t *qemu_arguments(const struct attach *attach, const char *socket)
 {
 	char chardev[512], device[1024], id[sizeof(attach->name)];
 
-	/* An id begins with a letter and has letters, digits, "-", "." and "_". */
+	/* It begins with a letter and has letters, digits, "-", "." and "_". */
 	snprintf(id, sizeof(id), "%s", attach->name);
-	for (char *c = id; *c; c++) {
-		if (!isalnum((unsigned char)*c) && !strchr("-._", *c))
-			*c = '_';
-	}
+	name_make_plain(id);
 	snprintf(chardev, sizeof(chardev), "socket,id=char-%s,path=", id);
 	snprintf(device, sizeof(device), "vhost-user-%s-pci,id=disk-%s,chardev=char-%s",
 		attach->scsi ? "scsi" : "blk", id, id);

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -137,7 +138,7 @@ static bool param_read(const struct rpc_param *param, const json_t *value, void 
 	}
 }
 
-static const char *param_type_name(enum rpc_type type)
+static int param_refuse(const struct rpc_param *param, struct reason *reason)
 {
 	static const char *const names[] = {
 		[RPC_STRING] = "a string",
@@ -147,11 +148,18 @@ static const char *param_type_name(enum rpc_type type)
 		[RPC_U32] = "an integer from 0 to 4294967295",
 		[RPC_U64] = "an integer that is not negative",
 		[RPC_I32] = "an integer of 32 bits",
-		[RPC_ENUM] = "one of the words that are documented",
 		[RPC_JSON] = "anything but null",
 	};
+	char words[160] = "one of";
+	size_t len = strlen(words);
 
-	return names[type];
+	if (param->type != RPC_ENUM)
+		return reason_set(reason, -EINVAL, "parameter %s must be %s", param->name,
+			names[param->type]);
+	for (unsigned i = 0; param->choices[i] && len < sizeof(words); i++)
+		len += (size_t)snprintf(
+			words + len, sizeof(words) - len, "%s %s", i ? "," : "", param->choices[i]);
+	return reason_set(reason, -EINVAL, "parameter %s must be %s", param->name, words);
 }
 
 static int params_refuse_unknown(
@@ -188,8 +196,7 @@ int rpc_params_decode(
 		char *field = (char *)target + param->offset;
 
 		if (value && !param_read(param, value, field))
-			return reason_set(reason, -EINVAL, "parameter %s must be %s", param->name,
-				param_type_name(param->type));
+			return param_refuse(param, reason);
 		if (!value && param->flags & RPC_REQUIRED)
 			return reason_set(reason, -EINVAL, "parameter %s is missing", param->name);
 		if (!value)

@@ -7,6 +7,7 @@
  *
  * A notification (no id, or null) that succeeds is not answered; one that fails is, with id null.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,6 +239,15 @@ static int request_decode(struct rpc_request *request, struct reason *reason)
 		request->method, request->envelope.params, request->params, reason);
 }
 
+static void request_refuse_method(struct rpc_request *request)
+{
+	struct reason reason = {0};
+
+	reason_set(&reason, -ENOSYS, "there is no method %s: rpc_get_methods lists those there are",
+		json_string_value(request->envelope.method));
+	rpc_request_fail_text(request, RPC_METHOD_NOT_FOUND, "Method not found", &reason);
+}
+
 static void request_run(struct rpc_request *request, void *context)
 {
 	const struct rpc_method *method = request->method;
@@ -245,7 +255,7 @@ static void request_run(struct rpc_request *request, void *context)
 	enum rpc_state state = rpc_server_state(request->server);
 
 	if (!method)
-		rpc_request_fail_text(request, RPC_METHOD_NOT_FOUND, "Method not found", NULL);
+		request_refuse_method(request);
 	else if (!(method->states & state))
 		rpc_request_fail_text(request, -1,
 			state == RPC_STARTUP ? state_error_runtime : state_error_startup, NULL);

@@ -368,6 +368,12 @@ def test_a_block_device_of_the_daemon_is_attached_by_its_name_and_stays(shell):
     assert [b["name"] for b in shell.daemon.call("bdev_get_bdevs")] == ["n"]
 
 
+def test_a_block_device_of_any_name_gets_a_controller(shell):
+    shell.good("rpc", "bdev_null_create", '{"name":"pool/a b","num_blocks":8,"block_size":512}')
+    told = json.loads(shell.good("disk", "attach", "--json", "pool/a b"))
+    assert told["disk"] == "pool/a b" and told["controller"] == "pool_a_b.scsi"
+
+
 def test_readonly_reaches_the_device_and_the_controller(shell):
     shell.good("disk", "attach", "--readonly", "--bus", "blk", "--size", "1M", "r.img")
     bdev, = shell.daemon.call("bdev_get_bdevs")
@@ -575,6 +581,8 @@ def test_rpc_prints_results_and_explains_errors(shell):
     assert "zz" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')
     assert "(code -19)" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')
     assert "no parameter x" in shell.bad(1, "rpc", "bdev_get_bdevs", '{"x":1}')
+    assert "rpc_get_methods" in shell.bad(1, "rpc", "bdev_nul_create")
+    assert "one of SIGINT, SIGTERM" in shell.bad(1, "rpc", "spdk_kill_instance", '{"sig_name":"X"}')
     assert "num_blocks is missing" in shell.bad(
         1, "rpc", "bdev_null_create", '{"name":"n","block_size":512}')
 

@@ -232,7 +232,8 @@ static void errors_carry_their_sentence_on_connections_that_asked(void **state)
 			     "\"Invalid argument\",\"data\":{\"reason\":\"do \\\"this\\\"? "
 			     "instead\"}}}\n"
 			     "{\"jsonrpc\":\"2.0\",\"id\":3,\"error\":{\"code\":-32601,\"message\":"
-			     "\"Method not found\"}}\n" TRUE_OF(
+			     "\"Method not found\",\"data\":{\"reason\":\"there is no method "
+			     "nope: rpc_get_methods lists those there are\"}}}\n" TRUE_OF(
 				     "4") "{\"jsonrpc\":\"2.0\",\"id\":5,\"error\":{\"code\":-22,"
 					  "\"message\":"
 					  "\"Invalid argument\"}}\n",
