@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -227,3 +228,24 @@ def test_an_ordinary_user_needs_no_options(place):
     finally:
         process.terminate()
         assert process.wait(10) == 0
+
+
+def test_sockets_are_open_to_the_group_of_their_directory_and_to_nobody_else(place, serve):
+    """How QEMU runs as another user than the daemon."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    friends, directory = 100, place / "sockets"
+    directory.mkdir()
+    os.chown(directory, 0, friends)
+    directory.chmod(0o2750)
+    serve("-S", str(directory))
+    connect(place).call("vhost_create_scsi_controller", ctrlr="vm")
+
+    def connects(group):
+        script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        return subprocess.run([sys.executable, "-c", script, str(directory / "vm")], check=False,
+                              user=65534, group=group, extra_groups=[], cwd="/",
+                              stderr=subprocess.DEVNULL).returncode == 0
+
+    assert connects(friends)
+    assert not connects(65534)
