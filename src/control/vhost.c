@@ -57,7 +57,7 @@ struct create_blk_params {
 	const char *cpumask;
 	const char *transport;
 	bool readonly;
-	bool packed_ring; /* refused when true: packed rings are not served yet */
+	bool packed_ring; /* changes nothing: packed rings are always offered */
 };
 
 static const struct rpc_param create_blk_table[] = {
@@ -88,9 +88,6 @@ static void vhost_create_blk_controller(
 	if (!rc && strcmp(wanted->transport, "vhost_user_blk") != 0)
 		rc = reason_set(&reason, -EINVAL, "there is no transport %s: use vhost_user_blk",
 			wanted->transport);
-	if (!rc && wanted->packed_ring)
-		rc = reason_set(
-			&reason, -EINVAL, "packed rings are not served yet: leave out packed_ring");
 	if (!rc)
 		rc = vhost_blk_create(control->options.vhost, &options, &reason, &controller);
 	vhost_answer(request, rc, &reason);

@@ -20,8 +20,6 @@ int message_get_features(struct vhost_session *s)
 /* What to switch off where QEMU negotiates a bit with the guest without asking us (6.3). */
 static const char *feature_property(uint64_t bits)
 {
-	if (bits & VIRTIO_BIT(VIRTIO_F_RING_PACKED))
-		return ": set packed=off on the QEMU device";
 	if (bits & VIRTIO_BIT(VIRTIO_F_ACCESS_PLATFORM))
 		return ": set iommu_platform=off on the QEMU device";
 	if (bits & VIRTIO_BIT(VIRTIO_F_IN_ORDER))

@@ -396,6 +396,16 @@ static void rings_first_start(struct vhost_session *s)
 		s->device->ops->reset(s->device);
 }
 
+/* Not even where it stood can be told from a packed ring itself (reference 11.3). */
+static void rings_note_unrecorded(struct vhost_session *s)
+{
+	if (session_has_packed_rings(s) && !s->inflight.region)
+		log_limited(s->options.log_limit, LOG_NOTICE,
+			"%s: its rings are packed and the front-end keeps no record of what is in "
+			"flight: they will not survive a restart of the daemon",
+			s->device->name);
+}
+
 static enum flow_result rings_settle_run(struct flow *f)
 {
 	struct vhost_session *s = container_of(f, struct vhost_session, settle);
@@ -409,6 +419,7 @@ static enum flow_result rings_settle_run(struct flow *f)
 			goto finish; /* nothing is open without the claim: nothing to close */
 		s->claimed = true;
 		rings_first_start(s);
+		rings_note_unrecorded(s);
 		s->has_run = true;
 	}
 	if (rings_any_opening(s) && s->inflight.region && !s->inflight.looked) {

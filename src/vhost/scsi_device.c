@@ -23,7 +23,7 @@ static uint64_t scsi_features(const struct vhost_device *device)
 	return VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG) | VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE) |
 	       VIRTIO_BIT(VIRTIO_F_ANY_LAYOUT) | VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC) |
 	       VIRTIO_BIT(VIRTIO_F_EVENT_IDX) | VIRTIO_BIT(VIRTIO_F_VERSION_1) |
-	       VIRTIO_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+	       VIRTIO_BIT(VIRTIO_F_RING_PACKED) | VIRTIO_BIT(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
 /* QEMU negotiates by itself what is not on its list (reference 6.3); all of it is offered as

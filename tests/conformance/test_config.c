@@ -221,7 +221,7 @@ static void not_offered(void **state)
 	fe = server_open(&server);
 	assert_false(
 		fe->protocol_offered & (FE_PF_LOG_SHMFD | FE_PF_PAGEFAULT | FE_PF_DEVICE_STATE));
-	assert_false(fe->offered & (FE_F_LOG_ALL | FE_F_PACKED));
+	assert_false(fe->offered & FE_F_LOG_ALL);
 	assert_int_not_equal(ask(fe, FE_SET_LOG_BASE, &log, sizeof(log), fd), 0);
 	assert_int_not_equal(ask(fe, FE_POSTCOPY_LISTEN, NULL, 0, -1), 0);
 	check_io(fe, 0, 3);

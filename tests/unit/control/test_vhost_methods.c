@@ -41,14 +41,12 @@ static void blk_controllers_are_created_and_refused_as_clients_expect(void **sta
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"cpumask\":\"0x0\"}", V_INVALID},
 		{"vhost_create_blk_controller",
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"cpumask\":\"x\"}", V_INVALID},
-		{"vhost_create_blk_controller",
-			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"packed_ring\":true}", V_INVALID},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\"\",\"dev_name\":\"n0\"}", V_IO},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\".\",\"dev_name\":\"n0\"}", V_IO},
 		/* Unknown parameters are the transport's; controllers may share a device. */
 		{"vhost_create_blk_controller",
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"readonly\":true,\"packed_ring\":"
-			"false,"
+			"true,"
 			"\"cpumask\":\"[0]\",\"transport\":\"vhost_user_blk\",\"more\":[1]}",
 			TRUE_RESULT},
 		{"vhost_get_controllers", "{\"name\":\"c\"}",
