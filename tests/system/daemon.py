@@ -81,7 +81,6 @@ class Daemon:
         self.process = spawn(self.command(), self.log, env=env, start_new_session=True)
         try:
             self.rpc = wait_until(self.connect, 20, "the daemon listens", pause=0.01)
-            self.call("rpc_get_methods")
             self.fds_at_start = self.fds()
         except BaseException:
             self.kill()
@@ -90,7 +89,11 @@ class Daemon:
     def connect(self):
         assert self.process.poll() is None, f"the daemon ended at start:\n{self.log_tail()}"
         try:
-            return Rpc(self.rpc_socket)
+            rpc = Rpc(self.rpc_socket)
+            # The socket of one that was killed takes connections until the kernel has ended all
+            # of its I/O.
+            rpc.call("rpc_get_methods")
+            return rpc
         except OSError:
             return None
 
@@ -161,7 +164,7 @@ class Daemon:
             more = {} if readonly is None else {"readonly": readonly}
             self.call("vhost_create_blk_controller", ctrlr=controller, dev_name=bdev, **more)
         else:
-            if not socket.exists():
+            if controller not in (c["ctrlr"] for c in self.call("vhost_get_controllers")):
                 self.call("vhost_create_scsi_controller", ctrlr=controller)
             self.call("vhost_scsi_controller_add_target", ctrlr=controller,
                       scsi_target_num=target, bdev_name=bdev)

@@ -21,6 +21,7 @@ from .process import spawn
 
 OVMF = pathlib.Path("/usr/share/OVMF")
 FIRST_SLOT = 0x10
+RECONNECT = {"7.2": ",reconnect=1", "10.0": ",reconnect-ms=200"}
 MEMORY_MIB = {"kernel": 256, "seabios": 256, "ovmf": 512}   # GRUB under OVMF needs the room
 
 
@@ -73,12 +74,13 @@ def firmware_arguments(boot, place, append):
     return []
 
 
-def disk_arguments(disks, queues):
-    """One PCI device per socket, in the order given, at fixed slots. See Guest.block_device."""
+def disk_arguments(disks, queues, reconnect):
+    """One PCI device per socket, in the order given, at fixed slots. See Guest.block_device.
+    reconnect: what is added to their character devices, or nothing."""
     words = []
     for index, disk in enumerate(first_of_each_socket(disks)):
         char = f"char{index}"
-        words += ["-chardev", f"socket,id={char},path={disk.socket}"]
+        words += ["-chardev", f"socket,id={char},path={disk.socket}{reconnect}"]
         count = f"num-queues={queues}" if disk.bus == "blk" else f"num_queues={queues}"
         boot = ",bootindex=1" if index == 0 else ""
         words += ["-device", f"vhost-user-{disk.bus}-pci,id=disk{index},chardev={char},{count},"
@@ -94,7 +96,7 @@ class Qemu:
     """A started QEMU. The harness sees to it that none outlives its test."""
 
     def __init__(self, version, place, disks, *, boot="kernel", cpus=1, memory_mib=None,
-                 append="", huge=False, extra=()):
+                 append="", huge=False, reconnect=False, extra=()):
         self.place = pathlib.Path(place)
         self.place.mkdir(parents=True, exist_ok=True)
         self.console = self.place / "console.log"
@@ -106,7 +108,7 @@ class Qemu:
         self.commands = 0
         memory_mib = memory_mib or MEMORY_MIB[boot]
         arguments = [program(version), *machine_arguments(cpus, memory_mib, huge),
-                     *firmware_arguments(boot, self.place, append), *disk_arguments(disks, cpus),
+                     *firmware_arguments(boot, self.place, append), *disk_arguments(disks, cpus, RECONNECT[version] if reconnect else ""),
                      "-serial", f"file:{self.console}",
                      "-serial", f"unix:{self.serial},server=on,wait=off",
                      "-qmp", f"unix:{self.place / 'qmp'},server=on,wait=off", *extra]
