@@ -255,6 +255,22 @@ static void controller_discarded(void *arg, int rc)
 	controller_free_memory(arg);
 }
 
+/* The last step of both: it has its device. A failure leaves nothing of it. */
+static int controller_begin(struct vhost_controller *controller, bool listen, struct reason *reason,
+	struct vhost_controller **ret_controller)
+{
+	int rc = listen ? listener_open(controller, reason) : 0;
+
+	if (rc) {
+		controller->device->ops->destroy(
+			controller->device, controller_discarded, controller);
+		return rc;
+	}
+	vhost_insert(controller->vhost, controller);
+	*ret_controller = controller;
+	return 0;
+}
+
 int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *options,
 	struct reason *reason, struct vhost_controller **ret_controller)
 {
@@ -278,16 +294,8 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 		&controller->device);
 	if (rc)
 		goto free_controller;
-	rc = listener_open(controller, reason);
-	if (rc)
-		goto destroy_device;
-	vhost_insert(vhost, controller);
-	*ret_controller = controller;
-	return 0;
+	return controller_begin(controller, true, reason, ret_controller);
 
-destroy_device:
-	controller->device->ops->destroy(controller->device, controller_discarded, controller);
-	return rc;
 free_controller:
 	controller_free_memory(controller);
 	return rc;
@@ -307,16 +315,8 @@ int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *opti
 	rc = scsi_device_create(&device_options, reason, &controller->device);
 	if (rc)
 		goto free_controller;
-	rc = options->delay ? 0 : listener_open(controller, reason);
-	if (rc)
-		goto destroy_device;
-	vhost_insert(vhost, controller);
-	*ret_controller = controller;
-	return 0;
+	return controller_begin(controller, !options->delay, reason, ret_controller);
 
-destroy_device:
-	controller->device->ops->destroy(controller->device, controller_discarded, controller);
-	return rc;
 free_controller:
 	controller_free_memory(controller);
 	return rc;
