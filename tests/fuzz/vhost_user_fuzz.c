@@ -10,7 +10,8 @@
  *	tag % 8 == 0	raw bytes: u8 length, bytes; u8 descriptors
  *	tag % 8 == 1	a message: u8 id, u8 flags, u8 length, bytes; u8 descriptors
  *	tag % 8 == 2, 3	a sensible message: u8 which, u8 ring, u8 value
- *	tag % 8 == 4	a run of sensible messages that starts ring u8 with a request in it
+ *	tag % 8 == 4	a run of sensible messages that starts ring u8 with a request in it, and
+ *			with bit 7 an in-flight region
  *	tag % 8 == 5	guest memory: u16 offset, u8 length, bytes
  *	tag % 8 == 6	u8: bit 0 the disk changes its size, bit 1 the back channel gets an answer,
  *			bit 2 rubbish; kick, and let the back-end run
@@ -36,6 +37,10 @@
 #define FUZZ_AVAIL   4096u
 #define FUZZ_USED    8192u
 #define FUZZ_DATA    12288u
+
+/* Behind the rings, in the same file: so what is written there is forged records. */
+#define FUZZ_INFLIGHT      49152u
+#define FUZZ_INFLIGHT_SIZE 16384u
 
 struct fuzz {
 	struct fuzz_host host;
@@ -315,7 +320,23 @@ static void send_features(struct fuzz *fuzz, uint8_t value)
 		features |= VIRTIO_BIT(VIRTIO_F_EVENT_IDX);
 	if (value & 4)
 		features |= VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
+	if (value & 8)
+		features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	send_u64(fuzz, VHOST_USER_SET_FEATURES, features, 0);
+}
+
+static void send_inflight(struct fuzz *fuzz, uint32_t id, uint8_t value)
+{
+	const struct vhost_user_inflight layout = {
+		.mmap_size = FUZZ_INFLIGHT_SIZE >> (value & 3),
+		.mmap_offset = FUZZ_INFLIGHT + (value & 4 ? 8 : 0),
+		.queues = 3 - (value >> 3 & 1),
+		.queue_size = (uint16_t)(8 + (value >> 4) * 8),
+	};
+
+	front_end_message(fuzz, id, VHOST_USER_NEED_REPLY, &layout,
+		value & 0x80 ? 20 : sizeof(layout),
+		id == VHOST_USER_SET_INFLIGHT_FD ? ONE_MEMORY : 0);
 }
 
 static void send_sensible(struct fuzz *fuzz, uint8_t which, uint8_t ring, uint8_t value)
@@ -326,13 +347,13 @@ static void send_sensible(struct fuzz *fuzz, uint8_t which, uint8_t ring, uint8_
 	uint8_t none = value & 1 ? 0 : ONE_EVENT;
 	uint64_t word = (ring % 4) | (none ? 0 : VHOST_USER_VRING_NOFD);
 
-	switch (which % 18) {
+	switch (which % 20) {
 	case 0:
 		send_features(fuzz, value);
 		break;
 	case 1: /* what blk offers, or less */
 		send_u64(fuzz, VHOST_USER_SET_PROTOCOL_FEATURES,
-			(value & 1 ? 0xa029 : 0xa229) & ~(uint64_t)(value & 0x28), 0);
+			(value & 1 ? 0xb029 : 0xb229) & ~(uint64_t)(value & 0x28), 0);
 		break;
 	case 2:
 		send_table(fuzz, value);
@@ -377,6 +398,12 @@ static void send_sensible(struct fuzz *fuzz, uint8_t which, uint8_t ring, uint8_
 		front_end_message(fuzz, VHOST_USER_SET_BACKEND_REQ_FD, VHOST_USER_NEED_REPLY, "", 0,
 			ONE_SOCKET);
 		break;
+	case 16:
+		send_inflight(fuzz, VHOST_USER_GET_INFLIGHT_FD, value);
+		break;
+	case 17:
+		send_inflight(fuzz, VHOST_USER_SET_INFLIGHT_FD, value);
+		break;
 	default:
 		send_empty(fuzz, empty[value % ARRAY_SIZE(empty)]);
 	}
@@ -399,9 +426,11 @@ static void place_request(struct fuzz *fuzz, uint8_t ring)
 static void start_ring(struct fuzz *fuzz, uint8_t ring)
 {
 	place_request(fuzz, ring);
-	send_features(fuzz, 7);
-	send_u64(fuzz, VHOST_USER_SET_PROTOCOL_FEATURES, fuzz->scsi ? 0xa029 : 0xa229, 0);
+	send_features(fuzz, 7 | (ring & 0x40 ? 8 : 0));
+	send_u64(fuzz, VHOST_USER_SET_PROTOCOL_FEATURES, fuzz->scsi ? 0xb029 : 0xb229, 0);
 	send_region(fuzz, VHOST_USER_ADD_MEM_REG, 0);
+	if (ring & 0x80)
+		send_inflight(fuzz, VHOST_USER_SET_INFLIGHT_FD, 0);
 	send_state(fuzz, VHOST_USER_SET_VRING_NUM, ring, 8);
 	send_state(fuzz, VHOST_USER_SET_VRING_BASE, ring, 0);
 	send_addr(fuzz, ring, 0);

@@ -108,7 +108,8 @@ class Qemu:
         self.commands = 0
         memory_mib = memory_mib or MEMORY_MIB[boot]
         arguments = [program(version), *machine_arguments(cpus, memory_mib, huge),
-                     *firmware_arguments(boot, self.place, append), *disk_arguments(disks, cpus, RECONNECT[version] if reconnect else ""),
+                     *firmware_arguments(boot, self.place, append),
+                     *disk_arguments(disks, cpus, RECONNECT[version] if reconnect else ""),
                      "-serial", f"file:{self.console}",
                      "-serial", f"unix:{self.serial},server=on,wait=off",
                      "-qmp", f"unix:{self.place / 'qmp'},server=on,wait=off", *extra]
