@@ -6,6 +6,11 @@
  * the newest is lost and the next one delivered says MISSED, on which drivers rescan. They wait
  * while the ring does not run and while it has no buffer. A device reset forgets them.
  *
+ * A driver that rescans finds what has come, since it is told after that. What goes it is told
+ * before, so that it may finish with it, and finds it still there. So a removal whose event was
+ * lost is told once more, by an event that says no more than MISSED, when the unit is gone: once
+ * for all that go at the same time.
+ *
  * One event at a time travels to the ring's reactor, which takes a buffer for it, and comes back
  * delivered or not. Nobody tells us that a driver has put a buffer into the ring (taking kicks
  * would mean holding buffers), so an event without one is tried again later, ever more slowly.
@@ -40,7 +45,7 @@ static void event_deliver(struct scsi_call *call)
 /* Does the driver want to hear of it? */
 static bool event_is_wanted(const struct scsi_device *device, uint32_t event)
 {
-	if (event == VIRTIO_SCSI_T_TRANSPORT_RESET)
+	if (event == VIRTIO_SCSI_T_TRANSPORT_RESET || event == VIRTIO_SCSI_T_NO_EVENT)
 		return device->features & VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG);
 	if (event == VIRTIO_SCSI_T_PARAM_CHANGE)
 		return device->features & VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE);
@@ -111,7 +116,7 @@ static void events_retry(struct timer *timer)
 	events_send(container_of(events, struct scsi_device, events));
 }
 
-void scsi_event_post(
+bool scsi_event_post(
 	struct scsi_device *device, uint32_t event, uint32_t reason, unsigned target, uint16_t lun)
 {
 	struct scsi_events *events = &device->events;
@@ -119,10 +124,10 @@ void scsi_event_post(
 	struct virtio_scsi_event *entry;
 
 	if (!device->device.session)
-		return;
+		return true;
 	if (events->count == SCSI_EVENTS_MAX) {
 		events->missed = true;
-		return;
+		return false;
 	}
 	entry = &events->waiting[events->count++];
 	*entry = (struct virtio_scsi_event){
@@ -130,6 +135,21 @@ void scsi_event_post(
 		.lun = {1, (uint8_t)target, (uint8_t)(encoded >> 8), (uint8_t)encoded},
 		.reason = reason,
 	};
+	events_send(device);
+	return true;
+}
+
+/* If there is no room, one of those that wait will say it. */
+void scsi_events_rescan(struct scsi_device *device)
+{
+	struct scsi_events *events = &device->events;
+
+	if (!device->device.session)
+		return;
+	events->missed = true;
+	if (events->count < SCSI_EVENTS_MAX)
+		events->waiting[events->count++] =
+			(struct virtio_scsi_event){.event = VIRTIO_SCSI_T_NO_EVENT, .lun = {1}};
 	events_send(device);
 }
 

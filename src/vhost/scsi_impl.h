@@ -136,6 +136,7 @@ struct scsi_device {
 	bool claim_retrying;
 	struct timer claim_retry;
 	unsigned removals; /* under way */
+	unsigned removals_untold; /* not yet out of the views, and the event was lost */
 	struct scsi_events events;
 	struct flow *destroyer;
 	char *name;
@@ -220,9 +221,12 @@ extern const struct virtqueue_ops scsi_event_queue_ops;
 void scsi_events_init(struct scsi_device *device);
 void scsi_events_forget(struct scsi_device *device);
 void scsi_events_fini(struct scsi_device *device);
-/* Delivered when the event ring runs and has a buffer; dropped when no front-end is connected. */
-void scsi_event_post(
+/* Delivered when the event ring runs and has a buffer; dropped when no front-end is connected.
+ * False: there was no room, so the driver will rescan, soon. */
+bool scsi_event_post(
 	struct scsi_device *device, uint32_t event, uint32_t reason, unsigned target, uint16_t lun);
+/* The driver is to look for itself, now. */
+void scsi_events_rescan(struct scsi_device *device);
 void scsi_events_start(struct scsi_device *device, struct virtqueue *vq);
 /* done when the ring will not be touched any more. */
 void scsi_events_stop(struct scsi_device *device, done_fn done, void *arg);

@@ -57,6 +57,7 @@ struct plug_op {
 	struct scsi_unit *unit;
 	struct scsi_local *local;
 	struct reason *reason;
+	bool untold; /* there was no room for the event */
 	done_fn done;
 	void *arg;
 };
@@ -93,9 +94,9 @@ static void plug_tell_others(const struct plug_op *op)
 	}
 }
 
-static void plug_post_event(const struct plug_op *op, uint32_t reason)
+static bool plug_post_event(const struct plug_op *op, uint32_t reason)
 {
-	scsi_event_post(op->device, VIRTIO_SCSI_T_TRANSPORT_RESET, reason,
+	return scsi_event_post(op->device, VIRTIO_SCSI_T_TRANSPORT_RESET, reason,
 		op->unit->slot->target->number, op->unit->attachment->number);
 }
 
@@ -233,6 +234,20 @@ static void remove_grace(struct plug_op *op)
 	timer_start(op->device->control, &op->grace, REMOVAL_GRACE_NS);
 }
 
+static void remove_tell(struct plug_op *op)
+{
+	op->untold = !plug_post_event(op, VIRTIO_SCSI_EVT_RESET_REMOVED);
+	op->device->removals_untold += op->untold;
+}
+
+/* It is in no view any more. */
+static void remove_withdrawn(struct plug_op *op)
+{
+	plug_tell_others(op);
+	if (op->untold && --op->device->removals_untold == 0)
+		scsi_events_rescan(op->device);
+}
+
 /* The next channel that is still open; its local. */
 static bool remove_find_channel(struct plug_op *op)
 {
@@ -262,13 +277,13 @@ static enum flow_result remove_run(struct flow *f)
 	struct plug_op *op = container_of(f, struct plug_op, flow);
 
 	FLOW_BEGIN(f);
-	plug_post_event(op, VIRTIO_SCSI_EVT_RESET_REMOVED);
+	remove_tell(op);
 	if (remove_has_grace(op))
 		AWAIT(f, remove_grace(op));
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
 	op->unit->visible = false;
 	for_each_local(op) AWAIT(f, scsi_local_publish(op->local, op->unit->slot, flow_resume, f));
-	plug_tell_others(op);
+	remove_withdrawn(op);
 	bdev_gate_leave(&op->device->gate);
 
 	while (remove_find_channel(op))

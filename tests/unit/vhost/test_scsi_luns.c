@@ -232,6 +232,30 @@ static void events_name_the_lun_as_report_luns_does(void **state)
 	dw_end_session(&dw);
 }
 
+static void add_many(unsigned target, unsigned count)
+{
+	for (unsigned lun = 0; lun < count; lun++)
+		assert_int_equal(dw_add_lun(&dw, target, (int)lun, lun % DW_DISKS), 0);
+}
+
+/* More than can wait: the guest looks for itself, which is of use only when they are gone. */
+static void removals_that_could_not_be_told_are_told_when_they_are_over(void **state)
+{
+	add_many(3, 40);
+	dw_session_begin(&dw);
+	dw_run_all(&dw);
+	dw_post_buffers(&dw, 40);
+	assert_int_equal(dw_remove(&dw, 3), 0);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 3, 0);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET | VIRTIO_SCSI_T_EVENTS_MISSED,
+		EVENT_REMOVED, 3, 1);
+	for (uint16_t lun = 2; lun < 32; lun++)
+		dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 3, lun);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_EVENTS_MISSED, 0, 0, 0);
+	dw_wants_no_event(&dw);
+	dw_end_session(&dw);
+}
+
 static void the_other_luns_of_the_target_tell_that_the_list_has_changed(void **state)
 {
 	static const uint16_t luns[] = {0, 1, 2};
@@ -459,6 +483,7 @@ int main(int argc, char **argv)
 		TEST(what_cannot_be_is_refused_with_a_reason),
 		TEST(a_target_goes_with_its_last_lun_whichever_that_is),
 		TEST(events_name_the_lun_as_report_luns_does),
+		TEST(removals_that_could_not_be_told_are_told_when_they_are_over),
 		TEST(the_other_luns_of_the_target_tell_that_the_list_has_changed),
 		TEST(a_new_initiator_hears_of_its_power_on_only),
 		TEST(a_removal_waits_for_its_own_commands_only),
