@@ -23,12 +23,14 @@ CONFINE = pathlib.Path(__file__).resolve().parent / "confine.py"
 
 @dataclasses.dataclass
 class Disk:
-    """A disk as a guest will see it: a target (0 for blk) behind the socket of a controller."""
+    """A disk as a guest will see it: a target and LUN (0 for blk) behind the socket of a
+    controller."""
     bus: str
     name: str
     socket: pathlib.Path
     target: int = 0
     daemon: "Daemon" = dataclasses.field(default=None, repr=False)
+    lun: int = 0
 
 
 def session_members(session):
@@ -156,7 +158,7 @@ class Daemon:
         self.call("bdev_aio_create", name=name, filename=str(path), **params)
         return name
 
-    def put(self, bus, bdev, controller=None, target=0, readonly=None):
+    def put(self, bus, bdev, controller=None, target=0, readonly=None, lun=None):
         """Put a block device on a controller, which is created unless it is there."""
         controller = controller or bdev
         socket = self.vhost_dir / controller
@@ -166,13 +168,14 @@ class Daemon:
         else:
             if controller not in (c["ctrlr"] for c in self.call("vhost_get_controllers")):
                 self.call("vhost_create_scsi_controller", ctrlr=controller)
+            more = {} if lun is None else {"lun": lun}
             self.call("vhost_scsi_controller_add_target", ctrlr=controller,
-                      scsi_target_num=target, bdev_name=bdev)
-        return Disk(bus, bdev, socket, target, self)
+                      scsi_target_num=target, bdev_name=bdev, **more)
+        return Disk(bus, bdev, socket, target, self, lun or 0)
 
-    def put_file(self, bus, name, path, controller=None, target=0, **params):
+    def put_file(self, bus, name, path, controller=None, target=0, lun=None, **params):
         """A file as a disk, in one go."""
-        return self.put(bus, self.file(name, path, **params), controller, target)
+        return self.put(bus, self.file(name, path, **params), controller, target, lun=lun)
 
     # ---- what it uses ----------------------------------------------------------------------------
 

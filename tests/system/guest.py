@@ -147,7 +147,9 @@ class Guest:
         """The kernel's name of a disk (vda, sdb), or None while there is none."""
         sockets = [d.socket for d in first_of_each_socket(self.disks)]
         pci = f"/sys/bus/pci/devices/0000:00:{FIRST_SLOT + sockets.index(disk.socket):x}.0/virtio*"
-        below = "" if disk.bus == "blk" else f"/host*/target*:0:{disk.target}/*:0"
+        # LUNs from 256 on are told in the flat form, which Linux takes as a number as it is.
+        lun = disk.lun if disk.lun < 256 else 0x4000 | disk.lun
+        below = "" if disk.bus == "blk" else f"/host*/target*:0:{disk.target}/*:{lun}"
         names = self.run(f"cd {pci}{below}/block 2>/dev/null && ls || true").split()
         return names[0] if names else None
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""SCSI controllers with several targets, which come and go under a running guest; disk identities.
+"""SCSI controllers with several targets, and targets with several LUNs, which come and go under a
+running guest; disk identities.
 
 Linux asks all 256 targets at its start, so these tests are about absent ones as well.
 """
@@ -8,14 +9,15 @@ import time
 
 import pytest
 
-from .checks import MIB
+from .checks import MIB, grow
 from .guest import fio, fio_result
 from .patience import wait_until
 
 
 def wait_for(guest, disk, there):
     wait_until(lambda: bool(guest.block_device(disk)) == there, 15,
-               f"the guest {'finds' if there else 'drops'} target {disk.target}", pause=0.3)
+               f"the guest {'finds' if there else 'drops'} LUN {disk.lun} of target {disk.target}",
+               pause=0.3)
 
 
 def serial(guest, disk):
@@ -98,4 +100,75 @@ def test_target_that_goes_under_load_ends_that_load_and_nothing_else(lab, versio
     wait_for(guest, disk, there=False)
     lost.wait(30)
     fio_result(kept.wait())
+    guest.poweroff()
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_each_lun_of_each_target_is_a_disk_of_its_own(lab, version):
+    daemon = lab.daemon()
+    places = {"one": (0, 1), "flat": (0, 300), "alone": (5, 2)}
+    root = daemon.put_file("scsi", "root", lab.image(), controller="vm", target=0)
+    disks = [daemon.put_file("scsi", name, lab.empty(name, 16 + 8 * number), controller="vm",
+                             target=target, lun=lun)
+             for number, (name, (target, lun)) in enumerate(places.items())]
+    guest = lab.boot(version, root, *disks, cpus=2)
+    assert len(guest.run("ls -d /sys/block/sd*").split()) == 4
+    assert [guest.size(d) // MIB for d in disks] == [16, 24, 32]
+    assert len({serial(guest, disk) for disk in (root, *disks)}) == 4
+    load = [guest.start(fio(guest.device(d), size_mib=8)) for d in disks]
+    for job in load:
+        fio_result(job.wait())
+    for disk, luns in ((root, ["0000", "0001", "412c"]), (disks[2], ["0002"])):
+        told = guest.run(f"sg_luns {guest.device(disk)}").split()
+        assert [word[:4] for word in told if len(word) == 16] == luns, told
+    guest.poweroff()
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_lun_comes_grows_and_goes_while_its_neighbour_works(lab, version):
+    daemon = lab.daemon()
+    root = daemon.put_file("scsi", "root", lab.image(), controller="vm", target=0)
+    near = daemon.put_file("scsi", "near", lab.empty("near", 32), controller="vm", target=0, lun=2)
+    guest = lab.boot(version, root, near)
+    load = guest.start(fio(guest.device(near), size_mib=8, time_based=1, runtime=20, verify=None,
+                           do_verify=None, verify_fatal=None))
+    kept = guest.start(fio("/fio", size_mib=16))
+    for lun in (1, 300):
+        path = lab.empty("data", 32)
+        disk = daemon.put_file("scsi", "data", path, controller="vm", target=0, lun=lun)
+        wait_for(guest, disk, there=True)
+        fio_result(guest.run(fio(guest.device(disk), size_mib=4)))
+        grow(path, 48)
+        daemon.call("bdev_aio_rescan", name="data")
+        wait_until(lambda: guest.size(disk) == 48 * MIB, 15, "the guest sees the LUN's new size")
+        daemon.call("vhost_scsi_controller_remove_target", ctrlr="vm", scsi_target_num=0, lun=lun)
+        wait_for(guest, disk, there=False)
+        daemon.call("bdev_aio_delete", name="data")
+        assert guest.size(near) == 32 * MIB
+    fio_result(kept.wait())
+    fio_result(load.wait())
+    assert "I/O error" not in guest.run("dmesg")
+    daemon.call("bdev_aio_delete", name="near")  # under nobody: its LUN goes, the root stays
+    wait_for(guest, near, there=False)
+    fio_result(guest.run(fio("/fio", size_mib=8)))
+    guest.poweroff()
+
+
+@pytest.mark.parametrize("version", ["7.2", "10.0"])
+def test_lun_that_goes_under_load_ends_that_load_and_nothing_else(lab, version):
+    daemon = lab.daemon()
+    root = daemon.put_file("scsi", "root", lab.image(), controller="vm", target=0)
+    kept, lost = (daemon.put_file("scsi", name, lab.empty(name, 32), controller="vm", target=1,
+                                  lun=lun) for name, lun in (("kept", 0), ("lost", 1)))
+    guest = lab.boot(version, root, kept, lost)
+    ends = guest.start(fio(guest.device(lost), size_mib=32, time_based=1, runtime=60)
+                       + " > /run/lost; test $? -ne 0")
+    goes_on = guest.start(fio(guest.device(kept), size_mib=16))
+    time.sleep(1.5)
+    daemon.call("vhost_scsi_controller_remove_target", ctrlr="vm", scsi_target_num=1, lun=1)
+    wait_for(guest, lost, there=False)
+    ends.wait(30)
+    fio_result(goes_on.wait())
+    daemon.call("vhost_scsi_controller_remove_target", ctrlr="vm", scsi_target_num=1)
+    wait_for(guest, kept, there=False)
     guest.poweroff()
