@@ -17,7 +17,8 @@
  * Flags of the kernel's ring are tried from the newest kernel's set downwards; the first level
  * that was taken is remembered for all later rings. Needed at least: EXT_ARG and NODROP (5.11).
  *
- * Files that do much I/O are registered (uring_file.c).
+ * Files that do much I/O are registered (uring_file.c). A reactor that finds nothing to do while
+ * the kernel's threads do its I/O gives them the core: they are bound to the same one.
  *
  * Left out for now: registered buffers, a registered ring descriptor (has to be given back by the
  * thread that registered it), rings with polled completion.
@@ -25,6 +26,7 @@
 #include "os/uring_impl.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -135,6 +137,7 @@ static void uring_destroy(struct os_ring *ring)
 {
 	struct uring *uring = uring_of(ring);
 
+	invariant(uring->with_threads == 0);
 	io_uring_queue_exit(&uring->uring);
 	os_ring_fini(ring);
 	watch_table_fini(&uring->watches);
@@ -158,7 +161,7 @@ static void sqe_set_transfer(struct io_uring_sqe *sqe, const struct os_io *io)
 		sqe->rw_flags = RWF_DSYNC;
 }
 
-static void sqe_set_io(const struct uring *uring, struct io_uring_sqe *sqe, struct os_io *io)
+static void sqe_set_io(struct uring *uring, struct io_uring_sqe *sqe, struct os_io *io)
 {
 	switch ((enum os_io_op)io->op) {
 	case OS_IO_READV:
@@ -176,8 +179,10 @@ static void sqe_set_io(const struct uring *uring, struct io_uring_sqe *sqe, stru
 		break;
 	}
 	/* The index in the kernel's table is the descriptor. */
-	if (likely(file_table_has(&uring->files, io->fd)))
+	if (likely(file_table_has(&uring->files, io->fd))) {
 		sqe->flags |= IOSQE_FIXED_FILE;
+		uring->with_threads += file_table_is_slow(&uring->files, io->fd);
+	}
 	sqe->user_data = (uintptr_t)io | URING_IO;
 }
 
@@ -240,6 +245,8 @@ static void uring_enter_now(struct uring *uring)
 		io_uring_submit_and_get_events(&uring->uring);
 	else if (uring_has_task_work(uring))
 		io_uring_get_events(&uring->uring);
+	else if (unlikely(uring->with_threads) && !io_uring_cq_ready(&uring->uring))
+		sched_yield();
 }
 
 static bool uring_arm_wake(struct uring *uring)
@@ -285,6 +292,8 @@ static unsigned uring_complete(struct uring *uring, uint64_t user_data, int32_t 
 	case URING_IO:
 		io = (struct os_io *)(uintptr_t)user_data;
 		uring->in_kernel--;
+		if (unlikely(uring->with_threads) && file_table_has(&uring->files, io->fd))
+			uring->with_threads -= file_table_is_slow(&uring->files, io->fd);
 		io->result = res;
 		ring_complete(&uring->ring, io);
 		return 1;

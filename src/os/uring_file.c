@@ -5,6 +5,11 @@
  * reason, and a file stands at the index of its descriptor, so that an operation finds it with one
  * bit. It is made with the first file.
  *
+ * Some files and devices cannot be asked "now or not at all" (zram, tmpfs). Each operation on them
+ * goes to one of the kernel's threads for this ring, which run where the reactor does: polling
+ * would keep them from it for whole time slices. Such files are told by their refusal of
+ * RWF_NOWAIT.
+ *
  * What the kernel refuses is not registered, and its operations go the ordinary way.
  *
  * A registered file is open for as long as it is in the table, whatever becomes of its descriptor:
@@ -23,6 +28,7 @@
 void file_table_fini(struct file_table *table)
 {
 	free(table->bits);
+	free(table->slow_bits);
 }
 
 static unsigned file_table_choose_size(void)
@@ -58,15 +64,32 @@ static void file_table_make(struct uring *uring)
 	if (size == 0)
 		return;
 	table->bits = calloc(size / 64, sizeof(*table->bits));
-	if (!table->bits || file_table_register(uring, size) < 0)
+	table->slow_bits = calloc(size / 64, sizeof(*table->slow_bits));
+	if (!table->bits || !table->slow_bits || file_table_register(uring, size) < 0)
 		return;
 	table->size = size;
 	table->refused = false;
 }
 
-static void file_table_flip(struct file_table *table, int fd)
+/* The refusal comes before anything else is looked at: one byte is read, if it is there, or the
+ * alignment is refused. */
+static bool file_is_slow(int fd)
 {
-	table->bits[fd / 64] ^= UINT64_C(1) << (fd % 64);
+	char byte;
+	struct iovec iov = {.iov_base = &byte, .iov_len = 1};
+
+	return preadv2(fd, &iov, 1, 0, RWF_NOWAIT) < 0 && errno == EOPNOTSUPP;
+}
+
+static void file_table_add(struct file_table *table, int fd)
+{
+	uint64_t bit = UINT64_C(1) << (fd % 64);
+
+	table->bits[fd / 64] |= bit;
+	if (file_is_slow(fd))
+		table->slow_bits[fd / 64] |= bit;
+	else
+		table->slow_bits[fd / 64] &= ~bit;
 }
 
 void uring_file_keep(struct os_ring *ring, int fd)
@@ -80,7 +103,7 @@ void uring_file_keep(struct os_ring *ring, int fd)
 	if ((unsigned)fd >= table->size)
 		return;
 	if (io_uring_register_files_update(&uring->uring, (unsigned)fd, &fd, 1) == 1)
-		file_table_flip(table, fd);
+		file_table_add(table, fd);
 }
 
 void uring_file_drop(struct os_ring *ring, int fd)
@@ -93,5 +116,5 @@ void uring_file_drop(struct os_ring *ring, int fd)
 		return;
 	rc = io_uring_register_files_update(&uring->uring, (unsigned)fd, &none, 1);
 	invariant(rc == 1);
-	file_table_flip(&uring->files, fd);
+	uring->files.bits[fd / 64] &= ~(UINT64_C(1) << (fd % 64));
 }

@@ -50,9 +50,11 @@ struct watch_table {
 	uint32_t todo_last;
 };
 
-/* Registered files: which descriptors the kernel's table has, each at its own index. */
+/* Registered files: which descriptors the kernel's table has, each at its own index, and which of
+ * them have their operations done by the kernel's threads (uring_file.c). */
 struct file_table {
 	uint64_t *bits;
+	uint64_t *slow_bits;
 	unsigned size; /* descriptors; 0: no table yet, or refused */
 	bool refused;
 };
@@ -60,6 +62,12 @@ struct file_table {
 static inline bool file_table_has(const struct file_table *table, int fd)
 {
 	return (unsigned)fd < table->size && (table->bits[fd / 64] >> (fd % 64) & 1);
+}
+
+/* Of one that it has. */
+static inline bool file_table_is_slow(const struct file_table *table, int fd)
+{
+	return table->slow_bits[fd / 64] >> (fd % 64) & 1;
 }
 
 struct uring {
@@ -70,6 +78,7 @@ struct uring {
 	struct os_io_list overflow; /* found the queue full or too many in the kernel */
 	unsigned in_kernel; /* os_ios in the submission queue or in the kernel */
 	unsigned in_kernel_max;
+	unsigned with_threads; /* of in_kernel, those that the kernel's threads do */
 	bool enabled; /* bound to its thread */
 	bool wake_armed;
 	uint64_t wake_value;

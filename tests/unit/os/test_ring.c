@@ -129,6 +129,42 @@ static void what_cannot_be_kept_works_all_the_same(void **state)
 	f->os->ops->close(f->os, fd);
 }
 
+/* On tmpfs the kernel's own threads do the work, beside operations that they do not. */
+static void files_that_the_kernels_threads_serve_are_kept_too(void **state)
+{
+	enum { COUNT = 40, LENGTH = 512 };
+	struct fixture *f = *state;
+	int disk = fixture_file(f, "file", 0);
+	unsigned char buf[LENGTH];
+	struct op ops[COUNT];
+	int memory;
+
+	memset(buf, 0x77, sizeof(buf));
+	assert_int_equal(f->os->ops->memfd_create(f->os, "memory", COUNT * LENGTH, &memory), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		unsigned count = 0;
+
+		f->os->ops->ring_file_keep(f->ring, memory);
+		f->os->ops->ring_file_keep(f->ring, disk);
+		for (unsigned i = 0; i < COUNT; i++) {
+			op_init(&ops[i], OS_IO_WRITEV, i % 3 ? memory : disk, buf, LENGTH,
+				i * LENGTH, &count);
+			f->os->ops->ring_submit(f->ring, &ops[i].io);
+		}
+		/* As a reactor that polls. */
+		for (uint64_t end = f->os->ops->now_ns(f->os) + 5 * SEC_NS;
+			count < COUNT && f->os->ops->now_ns(f->os) < end;)
+			f->os->ops->ring_enter(f->ring, 0);
+		assert_int_equal(count, COUNT);
+		for (unsigned i = 0; i < COUNT; i++)
+			assert_int_equal(ops[i].io.result, LENGTH);
+		f->os->ops->ring_file_drop(f->ring, disk);
+		f->os->ops->ring_file_drop(f->ring, memory);
+	}
+	f->os->ops->close(f->os, memory);
+	f->os->ops->close(f->os, disk);
+}
+
 static void several_pieces_are_one_transfer(void **state)
 {
 	struct fixture *f = *state;
@@ -496,6 +532,7 @@ int main(int argc, char **argv)
 		FIXTURE_TEST(what_was_written_is_read_back),
 		FIXTURE_TEST(a_kept_file_needs_no_descriptor_until_it_is_dropped),
 		FIXTURE_TEST(what_cannot_be_kept_works_all_the_same),
+		FIXTURE_TEST(files_that_the_kernels_threads_serve_are_kept_too),
 		KEEPING_TEST(what_was_written_is_read_back),
 		KEEPING_TEST(a_read_over_the_end_is_short),
 		KEEPING_TEST(errors_arrive_as_what_they_are),
