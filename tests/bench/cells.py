@@ -84,7 +84,7 @@ def storage(options, paths):
             # Reads first: zram stores what the load writes in less space than what it was given.
             cells += [Cell("storage", setup, rw, depth=depth)
                       for rw in ("randread", "randwrite") for depth in depths]
-    return Group("4 KiB requests: storage of the kernel", cells)
+    return Group("4 KiB requests: storage of the kernel", cells, EVERYONE + ("fio",))
 
 
 def large(options, paths):
@@ -96,7 +96,7 @@ def large(options, paths):
             setup = Setup(bus, disk, path)
             cells += [Cell("large", setup, rw, size * KIB, depth)
                       for size, depth in ((128, 16), (1024, 4)) for rw in ("read", "write")]
-    return Group("large sequential requests", cells)
+    return Group("large sequential requests", cells, EVERYONE + ("fio",))
 
 
 def guests(options):

@@ -55,6 +55,8 @@ def precondition(options, core, target, setup):
 
 
 def run_load(options, core, target, cell, seconds):
+    if hasattr(target, "run_load"):     # it makes its load itself
+        return target.run_load(cell, seconds)
     argv = [os.path.join(options.build, "tests/bench/vhost-bench"),
             "--socket", target.pattern(cell.setup), *cell.arguments(), "--seconds", str(seconds),
             "--warmup", str(options.warmup), "--target-pid", str(target.process.pid)]
@@ -121,7 +123,7 @@ def measure_cell(options, core, peer, cell, result, seconds):
         return
     except targets.TargetError as error:
         result["error"] = str(error)
-        if peer.process.poll() is not None:
+        if peer.process and peer.process.poll() is not None:
             raise targets.TargetError(f"{peer.name} has ended: {targets.tail(peer.log)}") from None
         return
     figures = {name: dig(report, path) for name, (path, _) in FIGURES.items()}
