@@ -27,7 +27,8 @@ test:
 	@tools/deps build test
 	@tools/test
 
-# Sluice against what else is installed: make bench, make bench QUICK=1
+# Sluice against what else is installed: make bench, make bench QUICK=1. A page to look at is made
+# in build-bench; what earlier runs measured is kept in the user's state directory.
 bench:
 	@tools/deps build bench
 	@test -f build-bench/build.ninja || meson setup build-bench --buildtype=release

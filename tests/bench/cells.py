@@ -24,6 +24,7 @@ class Cell:
     depth: int = 32
     guests: int = 1
     queues: int = 1
+    idle_queues: int = 0        # of further guests
     interarrival_us: float = 0
     load: tuple = ()            # further options of vhost-bench
 
@@ -33,7 +34,8 @@ class Cell:
         return {"section": self.section, "bus": self.setup.bus, "disk": self.setup.disk,
                 "rings": "packed" if self.setup.packed else "split", "rw": self.rw,
                 "block_size": self.block_size, "depth": self.depth, "guests": self.guests,
-                "queues": self.queues, "interarrival_us": self.interarrival_us}
+                "queues": self.queues, "idle_queues": self.idle_queues,
+                "interarrival_us": self.interarrival_us}
 
     def arguments(self):
         argv = ["--bus", self.setup.bus, "--rw", self.rw, "--block-size", str(self.block_size),
@@ -120,7 +122,8 @@ def idle_queues(options):
     """A busy queue beside idle ones: of the same guest and of others."""
     setup = Setup(options.bus[0], "null", guests=1 + 1000 // IDLE_PER_GUEST)
     counts = (0, 1000) if options.quick else (0, 10, 100, 500, 1000)
-    cells = [Cell("idle queues", setup, depth=32, load=beside(count)) for count in counts]
+    cells = [Cell("idle queues", setup, depth=32, idle_queues=count, load=beside(count))
+             for count in counts]
     return Group("idle queues beside a busy one", cells, ("sluice",))
 
 

@@ -31,6 +31,7 @@ FIGURES = {
     "busy_share": (("target", "busy_share"), False),
     "least_share": (("roles", 0, "share", "least"), True),
     "neighbour_bytes_per_second": (("roles", 1, "bytes_per_second"), True),
+    "memory_kib": (("target", "memory_kib"), False),
     "requests_per_batch": (("requests_per_batch",), True),
     "drain_ns": (("drain", "median_ns"), False),
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The cells as lines on a terminal."""
 
-HEADER = (f"{'bus':5}{'disk':7}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':9}{'target':20}"
+HEADER = (f"{'bus':5}{'disk':7}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':11}{'target':20}"
           f"{'IOPS':>12}{'+-%':>5}{'p50 us':>9}{'p99 us':>9}{'cpu ns':>8}{'busy ns':>8}"
           f"{'best':>7}{'busy %':>8}")
 
@@ -14,6 +14,8 @@ def variable(row):
     """What a section varies besides depth."""
     if row["interarrival_us"]:
         return f"{row['interarrival_us']:g} us"
+    if row["idle_queues"]:
+        return f"+{row['idle_queues']} idle"
     if row["queues"] > 1:
         return f"{row['queues']} q"
     return f"{row['guests']} vm" if row["guests"] > 1 else ""
@@ -21,7 +23,7 @@ def variable(row):
 
 def line(row):
     head = (f"{row['bus']:5}{row['disk']:7}{row['rings']:7}{row['rw']:10}"
-            f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):9}{row['target']:20}")
+            f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):11}{row['target']:20}")
     if row.get("left_out"):
         return f"{head}  left out: {row['left_out']}"
     if not row["runs"]:
@@ -37,3 +39,21 @@ def line(row):
             + figure("latency_p50_ns", 1e-3, 9, 1) + figure("latency_p99_ns", 1e-3, 9, 1)
             + figure("cpu_ns_per_request", 1, 8, 0) + figure("busy_ns_per_request", 1, 8, 0)
             + figure("busy_ns_per_request", 1, 7, 0, best) + figure("busy_share", 100, 8, 0))
+
+
+def name(row):
+    """A cell in words."""
+    if "variant" in row:
+        return f"{row['section']}, {row['variant']}, {row['target']}"
+    words = [row["bus"], row["disk"], row["rings"], row["rw"], size(row["block_size"]),
+             f"depth {row['depth']}", variable(row), row["target"]]
+    return f"{row['section']}, " + " ".join(word for word in words if word)
+
+
+def cache_lines(lines):
+    if not lines:
+        return "Cache lines between the two cores: could not be measured."
+    batches = {batch["lines"]: batch for batch in lines["batches"]}
+    return (f"Cache lines between the two cores: {lines['round_trip_ns']:.0f} ns there and back; "
+            f"each of a batch of 32: {batches[32]['read_ns']:.1f} ns to hand over, "
+            f"{batches[32]['exchange_ns']:.1f} ns there and back.")

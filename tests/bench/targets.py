@@ -67,9 +67,11 @@ def tail(path):
 
 
 def pinned(cores, argv):
-    """On these cores, and before ordinary programs of the machine where that is permitted."""
+    """On these cores, and there before other programs where that is permitted."""
+    if not cores:
+        return argv
     first = ["nice", "-n", "-10"] if os.geteuid() == 0 else []
-    return first + (["taskset", "-c", ",".join(map(str, cores))] if cores else []) + argv
+    return first + ["taskset", "-c", ",".join(map(str, cores))] + argv
 
 
 def call(path, method, **params):
@@ -108,7 +110,6 @@ class Target:
         self.folder = folder
         self.cores = cores
         self.process = None
-        self.sockets = []
         self.log = os.path.join(folder, f"{self.name}.log")
 
     def missing(self):
@@ -127,6 +128,12 @@ class Target:
     def start(self, setups):
         raise NotImplementedError
 
+    def clear_sockets(self):
+        """Left by a peer that was killed."""
+        for name in os.listdir(self.folder):
+            if name.startswith(f"{self.name}-"):
+                os.unlink(os.path.join(self.folder, name))
+
     def stop(self):
         if self.process is None:
             return
@@ -137,19 +144,19 @@ class Target:
             self.process.kill()
             self.process.wait()
         self.process = None
-        for path in self.sockets:
-            if os.path.exists(path):
-                os.unlink(path)
-        self.sockets = []
+        self.clear_sockets()
 
     def pattern(self, setup):
         """The sockets of a setup for vhost-bench: %u is the guest's number."""
         return os.path.join(self.folder, f"{self.name}-{setup.label}-%u")
 
-    def socket(self, setup, guest=0):
-        path = self.pattern(setup).replace("%u", str(guest))
-        self.sockets.append(path)
-        return path
+    def path(self, setup, guest):
+        return self.pattern(setup).replace("%u", str(guest))
+
+    def check_running(self):
+        """Asked by a guest that waits for an answer."""
+        if self.process is None or self.process.poll() is not None:
+            raise TargetError(f"{self.name} has ended: {tail(self.log)}")
 
 
 class RpcTarget(Target):
@@ -174,7 +181,7 @@ class RpcTarget(Target):
                 if disk not in disks:
                     self.create_disk(setup, disk)
                     disks.add(disk)
-                name = os.path.basename(self.socket(setup, guest))
+                name = os.path.basename(self.path(setup, guest))
                 self.create_controller(setup, name, disk)
 
     def create_disk(self, setup, name):
@@ -221,9 +228,9 @@ class Sluice(RpcTarget):
         shutil.rmtree(state, ignore_errors=True)
         os.makedirs(state)
         self.fresh_rpc()
-        mask = sum(1 << core for core in self.cores or (0,))
+        cores = ["-m", hex(sum(1 << core for core in self.cores))] if self.cores else []
         self.spawn([self.program, "serve", "--rpc-socket", self.rpc, "--vhost-dir", self.folder,
-                    "--state-dir", state, "-m", hex(mask), "--poll", self.poll])
+                    "--state-dir", state, "--poll", self.poll, *cores])
         wait_for(self.answers, self.process, self.name, self.log)
         self.configure(setups)
 
@@ -258,7 +265,7 @@ class StorageDaemon(Target):
                 argv += ["--blockdev", self.blockdev(setup, node), "--export",
                          f"type=vhost-user-blk,id=export-{node},node-name={node},writable=on,"
                          f"iothread=worker,num-queues={setup.queues},addr.type=unix,"
-                         f"addr.path={self.socket(setup, guest)}"]
+                         f"addr.path={self.path(setup, guest)}"]
         # Its pid file is written when everything on the command line is there.
         self.spawn(argv)
         wait_for(lambda: os.path.exists(ready), self.process, self.name, self.log)

@@ -2,10 +2,14 @@
 """The machine that the bench runs on: its processors, and the disks that it can make there."""
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
+
+import targets
 
 ZRAM_CONTROL = "/sys/class/zram-control"
 ZRAM_MIB = 256
@@ -45,6 +49,23 @@ def machine():
              "host": platform.node()}
     key = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:12]
     return {**facts, "key": key, "load_before": os.getloadavg()[0]}
+
+
+def commit():
+    """What was measured, for the history; no more than a name."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
+                          text=True, cwd=here, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def cache_lines(build, cores):
+    """What moving cache lines between the two cores costs."""
+    argv = [os.path.join(build, "tests/bench/cache-lines"), str(cores.target[0]),
+            str(cores.load[0])]
+    done = subprocess.run(targets.pinned(cores.everything, argv), capture_output=True, text=True,
+                          check=False, timeout=120)
+    return json.loads(done.stdout) if done.returncode == 0 else None
 
 
 class Disks:

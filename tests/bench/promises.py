@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What Sluice promises, held against a result: one line each, with the figure and whether it holds.
+
+Comparisons with SPDK use the best run of each side, since whatever else the machine does only ever
+takes away. A promise whose cells were not measured is not in the list.
+"""
+import dataclasses
+
+
+@dataclasses.dataclass
+class Promise:
+    what: str
+    limit: str
+    measured: str
+    holds: bool
+
+
+class Cells:
+    """Cells of a result, found by what is asked of them."""
+
+    def __init__(self, result):
+        self.rows = [row for row in result["cells"] if row.get("runs")]
+
+    def find(self, **wanted):
+        return [row for row in self.rows if all(row.get(k) == v for k, v in wanted.items())]
+
+    def best(self, figure, **wanted):
+        found = self.find(**wanted)
+        return found[0]["best"].get(figure) if found else None
+
+    def median(self, figure, **wanted):
+        found = self.find(**wanted)
+        return found[0]["median"].get(figure) if found else None
+
+    def ratio(self, figure, peer="spdk", **wanted):
+        """Ours to a peer's, best to best."""
+        ours = self.best(figure, target="sluice", **wanted)
+        theirs = self.best(figure, target=peer, **wanted)
+        return ours / theirs if ours and theirs else None
+
+
+def at_most(promises, what, value, limit, unit=""):
+    if value is not None:
+        promises.append(Promise(what, f"at most {limit:g}{unit}", f"{value:.3g}{unit}",
+                                value <= limit))
+
+
+def at_least(promises, what, value, limit, unit=""):
+    if value is not None:
+        promises.append(Promise(what, f"at least {limit:g}{unit}", f"{value:.3g}{unit}",
+                                value >= limit))
+
+
+def against_spdk(cells, promises):
+    wanted = {"section": "requests", "rw": "randread", "rings": "split"}
+    for bus in ("scsi", "blk"):
+        for depth in (32, 128):
+            at = f"{bus}, null, depth {depth}"
+            here = {**wanted, "bus": bus, "disk": "null", "depth": depth}
+            at_most(promises, f"busy time per request against SPDK: {at}",
+                    cells.ratio("busy_ns_per_request", **here), 0.8)
+            # Where its target is the limit; elsewhere the load is.
+            full = (cells.best("busy_share", target="spdk", **here) or 0) >= 0.95
+            at_least(promises, f"IOPS against SPDK: {at}", cells.ratio("iops", **here),
+                     1.1 if full else 1.0)
+        here = {**wanted, "bus": bus, "depth": 1, "disk": "null"}
+        at_most(promises, f"round trip at depth 1 against SPDK: {bus}, null",
+                cells.ratio("latency_p50_ns", **here), 1.05)
+        for depth in (32, 128):
+            here = {**wanted, "bus": bus, "disk": "malloc", "depth": depth}
+            at_least(promises, f"IOPS against SPDK: {bus}, RAM disk, depth {depth}",
+                     cells.ratio("iops", **here), 1.3)
+
+
+def idle(cells, promises):
+    for row in cells.find(section="idle", target="sluice"):
+        median = row["median"]
+        at_most(promises, f"idle, {row['variant']}: CPU", median["cpu_cores"] * 100, 1, " %")
+        at_most(promises, f"idle, {row['variant']}: memory", median["memory_kib"] / 1024, 64,
+                " MiB")
+    busy = {row["idle_queues"]: row for row in cells.find(section="idle queues", target="sluice")}
+    if 0 in busy and 1000 in busy:
+        loss = 1 - busy[1000]["best"]["iops"] / max(busy[0]["best"]["iops"], 1)
+        at_most(promises, "what 1,000 idle queues cost a busy one", loss * 100, 2, " %")
+
+
+def fairness(cells, promises):
+    guests = {row["guests"]: row for row in cells.find(section="guests", target="sluice",
+                                                       bus="blk")}
+    if 64 in guests and 1 in guests:
+        at_least(promises, "the worst served of 64 guests: part of its share",
+                 guests[64]["best"].get("least_share"), 0.8)
+        at_least(promises, "64 guests' IOPS against one guest's", guests[64]["best"]["iops"]
+                 / guests[1]["best"]["iops"], 0.85)
+    alone = cells.best("latency_p99_ns", section="fairness", target="sluice", guests=1)
+    beside = cells.best("latency_p99_ns", section="fairness", target="sluice", guests=2)
+    if alone and beside:
+        at_most(promises, "what a neighbour's 1 MiB writes add at the 99th percentile",
+                (beside - alone) / 1000, 100, " us")
+    one = cells.best("drain_ns", section="drain", target="sluice")
+    two = cells.best("drain_ns", section="drain", target="sluice-2")
+    if one and two:
+        at_least(promises, "two data threads drain two rings faster by", one / two, 1.8, " times")
+
+
+def window(cells, promises):
+    worst, where = 0, None
+    for row in cells.find(section="window", target="sluice"):
+        us = row["interarrival_us"]
+        always = cells.median("latency_p50_ns", section="window", target="sluice-always",
+                              interarrival_us=us)
+        if not always or us > 50:
+            continue
+        excess = row["median"]["latency_p50_ns"] / always
+        if excess > worst:
+            worst, where = excess, us
+    if where is not None:
+        at_most(promises, "latency of adaptive polling against polling always, arrivals up to "
+                f"50 us (worst at {where:g} us)", worst, 1.1)
+
+
+def check(result):
+    cells = Cells(result)
+    promises = []
+    for part in (against_spdk, idle, fairness, window):
+        part(cells, promises)
+    return promises
