@@ -255,6 +255,7 @@ static void file_destroy(struct bdev *bdev, done_fn done, void *arg)
 {
 	struct file_bdev *file = file_bdev_of(bdev);
 
+	file_report_end(file);
 	file->destroyed = done;
 	file->arg = arg;
 	worker_run(&file->job, bdev_registry_control(bdev->registry), file_close_job, file_closed,

@@ -47,11 +47,15 @@ static void file_io_call(
 static void file_flush_done(struct os_io *os_io)
 {
 	struct bdev_io *io = file_io_request(os_io);
+	struct file_bdev *file = file_bdev_of(io->channel->bdev);
 
-	if (file_io_may_retry(io, os_io->result))
-		file_flush(file_bdev_of(io->channel->bdev), io);
-	else
-		bdev_io_complete(io, os_io->result < 0 ? (int)os_io->result : 0);
+	if (file_io_may_retry(io, os_io->result)) {
+		file_flush(file, io);
+		return;
+	}
+	if (os_io->result < 0)
+		file_report_failure(file, io, (int)os_io->result);
+	bdev_io_complete(io, os_io->result < 0 ? (int)os_io->result : 0);
 }
 
 void file_flush(struct file_bdev *file, struct bdev_io *io)
@@ -103,6 +107,7 @@ static void file_call_done(struct file_bdev *file, struct bdev_io *io, _Atomic b
 	} else if (file_io_may_retry(io, result)) {
 		file_clear(file, io);
 	} else {
+		file_report_failure(file, io, (int)result);
 		bdev_io_complete(io, (int)result);
 	}
 }
@@ -135,7 +140,9 @@ static void file_zeroes_written(struct os_io *os_io)
 	if (result > 0)
 		result = (int64_t)align_down((uint64_t)result, file->offset_align);
 	if (result <= 0 && !file_io_may_retry(io, result)) {
-		bdev_io_complete(io, result ? (int)result : -EIO);
+		result = result ? result : -EIO;
+		file_report_failure(file, io, (int)result);
+		bdev_io_complete(io, (int)result);
 		return;
 	}
 	if (result > 0)

@@ -8,6 +8,7 @@
  *	file_io.c	READ and WRITE
  *	file_bounce.c	those that need copying; the device on a reactor
  *	file_clear.c	FLUSH, UNMAP and WRITE_ZEROES
+ *	file_report.c	what the log says of requests that failed
  */
 #ifndef BACKEND_FILE_IMPL_H
 #define BACKEND_FILE_IMPL_H
@@ -22,6 +23,18 @@
 #define FILE_BOUNCE_ALIGN 4096u
 /* What a piece through bounce memory has at most. */
 #define FILE_BOUNCE_BYTES (128 * KIB)
+
+/* Requests that failed: file_report.c. */
+struct file_failures {
+	_Atomic bool told;
+	_Atomic uint32_t more; /* after the first */
+	uint8_t first_type; /* enum bdev_io_type */
+	int first_status;
+	uint64_t first_offset;
+	uint64_t first_length;
+	struct message message;
+	struct timer timer;
+};
 
 struct file_bdev {
 	struct bdev bdev;
@@ -44,6 +57,7 @@ struct file_bdev {
 	/* A data reactor has met an end that was not expected: the control reactor looks. */
 	_Atomic bool size_doubted;
 	struct message doubt_message;
+	struct file_failures failures;
 
 	/* control reactor's */
 	struct bdev_gate rescan_gate;
@@ -109,6 +123,13 @@ void file_check_size(struct file_bdev *file);
 /* Any reactor: looks at the size soon. */
 void file_doubt_size(struct file_bdev *file);
 bool bdev_is_any_file(const struct bdev *bdev);
+
+/* ---- file_report.c ---- */
+
+/* Any reactor: a request is about to end with that error, for the log. */
+void file_report_failure(struct file_bdev *file, const struct bdev_io *io, int status);
+/* Control reactor: the device goes. */
+void file_report_end(struct file_bdev *file);
 
 /* ---- file_open.c, on a worker ---- */
 

@@ -41,6 +41,8 @@ static void file_io_end(struct bdev_io *io, int status)
 {
 	if (unlikely(file_io_of(io)->bounce))
 		file_bounce_end(io);
+	if (unlikely(status))
+		file_report_failure(file_bdev_of(io->channel->bdev), io, status);
 	bdev_io_complete(io, status);
 }
 

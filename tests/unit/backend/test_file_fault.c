@@ -2,6 +2,7 @@
 /* The file device when files, kernels and calls fail: on the simulated host only. */
 #include "file_world.h"
 #include "model.h"
+#include "unit/base/capture.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -82,6 +83,39 @@ static void a_full_disk_is_reported_and_recovers(void **state)
 	sim_file_limit(fw.file, UINT64_MAX);
 	assert_int_equal(world_write(&fw.world, fw.channel, buf, 0, sizeof(buf)), 0);
 	file_world_end(&fw);
+}
+
+/* The host's log, not only the guest, learns that a disk is full. */
+static void failures_are_logged_at_once_and_then_counted(void **state)
+{
+	static struct capture capture;
+	uint8_t buf[4096] = {1};
+	struct file_world fw;
+
+	file_world_start(&fw, 1, SIZE);
+	sim_file_fail_range(fw.file, 8192, 4096, ENOSPC, 100);
+	capture_begin(&capture);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(world_write(&fw.world, fw.channel, buf, 8192, 4096), -ENOSPC);
+	sim_run_for(sim_of(&fw), SEC_NS);
+	assert_int_equal(capture_end(&capture), 1);
+	assert_non_null(strstr(capture.text, "write of 4096 bytes at 8192"));
+	assert_non_null(strstr(capture.text, "No space left on device"));
+
+	capture_begin(&capture);
+	sim_run_for(sim_of(&fw), 60 * SEC_NS);
+	assert_int_equal(capture_end(&capture), 1);
+	assert_non_null(strstr(capture.text, " 99 more requests"));
+
+	/* A new series; and the device goes in the middle of it. */
+	capture_begin(&capture);
+	sim_fail_call(sim_of(&fw), SIM_CALL_IO_FDATASYNC, 1, EIO);
+	assert_int_equal(clear(&fw, BDEV_IO_FLUSH, 0, 0, 0), -EIO);
+	sim_file_fail_range(fw.file, 0, 4096, EIO, 1);
+	assert_int_equal(clear(&fw, BDEV_IO_WRITE_ZEROES, 0, 0, 4096), -EIO);
+	file_world_end(&fw);
+	assert_int_equal(capture_end(&capture), 1);
+	assert_non_null(strstr(capture.text, "flush of"));
 }
 
 static void interrupted_calls_are_made_again_within_a_bound(void **state)
@@ -346,6 +380,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(short_transfers_are_continued),
 		cmocka_unit_test(errors_of_the_disk_arrive_as_they_are),
 		cmocka_unit_test(a_full_disk_is_reported_and_recovers),
+		cmocka_unit_test(failures_are_logged_at_once_and_then_counted),
 		cmocka_unit_test(interrupted_calls_are_made_again_within_a_bound),
 		cmocka_unit_test(a_kernel_that_wants_more_alignment_gets_it),
 		cmocka_unit_test(what_the_kernel_cannot_zero_is_written),
