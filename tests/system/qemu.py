@@ -74,15 +74,19 @@ def firmware_arguments(boot, place, append):
     return []
 
 
-def disk_arguments(disks, queues, reconnect):
+def disk_arguments(disks, queues, reconnect, bootindex):
     """One PCI device per socket, in the order given, at fixed slots. See Guest.block_device.
-    reconnect: what is added to their character devices, or nothing."""
+    reconnect: what is added to their character devices, or nothing.
+
+    With a boot index firmware starts from the first; of a SCSI controller that is LUN 0 of target
+    0, whatever else it has. Without one firmware has its own order.
+    """
     words = []
     for index, disk in enumerate(first_of_each_socket(disks)):
         char = f"char{index}"
         words += ["-chardev", f"socket,id={char},path={disk.socket}{reconnect}"]
         count = f"num-queues={queues}" if disk.bus == "blk" else f"num_queues={queues}"
-        boot = ",bootindex=1" if index == 0 else ""
+        boot = ",bootindex=1" if index == 0 and bootindex else ""
         words += ["-device", f"vhost-user-{disk.bus}-pci,id=disk{index},chardev={char},{count},"
                              f"addr={FIRST_SLOT + index:#x}{boot}"]
     return words
@@ -96,7 +100,7 @@ class Qemu:
     """A started QEMU. The harness sees to it that none outlives its test."""
 
     def __init__(self, version, place, disks, *, boot="kernel", cpus=1, memory_mib=None,
-                 append="", huge=False, reconnect=False, extra=()):
+                 append="", huge=False, reconnect=False, bootindex=True, extra=()):
         self.place = pathlib.Path(place)
         self.place.mkdir(parents=True, exist_ok=True)
         self.console = self.place / "console.log"
@@ -109,7 +113,8 @@ class Qemu:
         memory_mib = memory_mib or MEMORY_MIB[boot]
         arguments = [program(version), *machine_arguments(cpus, memory_mib, huge),
                      *firmware_arguments(boot, self.place, append),
-                     *disk_arguments(disks, cpus, RECONNECT[version] if reconnect else ""),
+                     *disk_arguments(disks, cpus, RECONNECT[version] if reconnect else "",
+                                     bootindex),
                      "-serial", f"file:{self.console}",
                      "-serial", f"unix:{self.serial},server=on,wait=off",
                      "-qmp", f"unix:{self.place / 'qmp'},server=on,wait=off", *extra]
