@@ -6,7 +6,8 @@ build folders and checkouts and is no part of the project. Only runs of the same
 same kind (quick or whole) are compared. The reference is the median of the last runs.
 
 A cell has fallen when its median *and* its best run lie more than a tenth below the reference: on
-a machine with neighbours the median alone falls every other hour.
+a machine with neighbours the median alone falls every other hour. Cells that were measured while
+others had much of the load's core say nothing, neither then nor later.
 """
 import json
 import os
@@ -15,6 +16,7 @@ import statistics
 RUNS = 7                        # that the reference is made of
 ENOUGH = 2                      # fewer say nothing
 TOLERANCE = 0.10
+QUIET = 0.9                     # of its core must the load have had
 # What a cell is held to: the rate, and for arrivals by the clock, whose rate is given, the latency.
 RATE, LATENCY = "iops", "latency_p50_ns"
 
@@ -49,6 +51,10 @@ def load(path):
     return entries
 
 
+def load_share(row):
+    return row["median"].get("load_share", 1.0)
+
+
 def kind(result):
     return f"{result['machine']['key']} {'quick' if result['settings']['quick'] else 'whole'}"
 
@@ -62,14 +68,14 @@ def append(path, result):
                 file.write(json.dumps({
                     "when": result["when"], "commit": result["commit"], "kind": kind(result),
                     "cell": identity(row), "figure": figure, "median": row["median"][figure],
-                    "best": row["best"][figure]}) + "\n")
+                    "best": row["best"][figure], "load_share": load_share(row)}) + "\n")
 
 
 def references(entries, result):
     """Of each cell: the medians of its last runs here, the newest last."""
     found = {}
     for entry in entries:
-        if entry.get("kind") == kind(result):
+        if entry.get("kind") == kind(result) and entry.get("load_share", 1.0) >= QUIET:
             found.setdefault(entry["cell"], []).append(entry["median"])
     return {cell: values[-RUNS:] for cell, values in found.items()}
 
@@ -82,7 +88,7 @@ def compare(path, result):
         past = known.get(identity(row), [])
         figure = figure_of(row)
         row["past"] = past
-        if len(past) < ENOUGH or figure not in row.get("median", {}):
+        if len(past) < ENOUGH or figure not in row.get("median", {}) or load_share(row) < QUIET:
             continue
         reference = statistics.median(past)
         row["against_past"] = change(figure, row["median"][figure], reference)

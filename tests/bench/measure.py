@@ -7,12 +7,15 @@ Two figures for the CPU of a request, never to be mixed:
   busy  what the target's own reactors count as work (framework_get_reactors): for a target that
         polls without end, `cpu` is only the time that passed
 Busy time is time: what interrupts a reactor is counted as its work. On a machine that is not quiet
-the best run is nearer to the truth than the median; both are kept.
+the best run is nearer to the truth than the median; both are kept. How quiet it was is measured
+too: the load polls, so the share of its core that it got is what others left (`load_share`).
 """
 import json
 import os
+import resource
 import statistics
 import subprocess
+import time
 
 import targets
 from cells import Cell
@@ -31,6 +34,7 @@ FIGURES = {
     "busy_share": (("target", "busy_share"), False),
     "least_share": (("roles", 0, "share", "least"), True),
     "neighbour_bytes_per_second": (("roles", 1, "bytes_per_second"), True),
+    "load_share": (("load_share",), True),
     "memory_kib": (("target", "memory_kib"), False),
     "requests_per_batch": (("requests_per_batch",), True),
     "drain_ns": (("drain", "median_ns"), False),
@@ -55,6 +59,11 @@ def precondition(options, core, target, setup):
         written += run_load(options, core, target, cell, 0.2)["requests"] << 20
 
 
+def children_cpu():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def run_load(options, core, target, cell, seconds):
     if hasattr(target, "run_load"):     # it makes its load itself
         return target.run_load(cell, seconds)
@@ -66,8 +75,10 @@ def run_load(options, core, target, cell, seconds):
     # Options of the command line before the first role: they are of all roles.
     at = argv.index("--role") if "--role" in argv else len(argv)
     argv[at:at] = options.load
+    began, used = time.monotonic(), children_cpu()
     done = subprocess.run(targets.pinned(core, argv), capture_output=True, text=True,
                           timeout=seconds + options.warmup + 60, check=False)
+    share = (children_cpu() - used) / (time.monotonic() - began)
     if not done.stdout:
         why = done.stderr.strip() or f"vhost-bench: exit {done.returncode}"
         kind = targets.NotOffered if "the target has no" in why else targets.TargetError
@@ -76,7 +87,15 @@ def run_load(options, core, target, cell, seconds):
     if report["errors"]:
         raise targets.TargetError(f"{report['errors']} requests failed, the first with status "
                                   f"{report['first_error']:#x}")
+    if not report["options"]["drain"]:          # there it sleeps
+        report["load_share"] = min(share, 1.0)
     return report
+
+
+def quiet_share(rows):
+    """The share of its core that the load got, at the median of all runs; None if unknown."""
+    shares = [run["load_share"] for row in rows for run in row["runs"] if "load_share" in run]
+    return statistics.median(shares) if shares else None
 
 
 def summarise(cell):

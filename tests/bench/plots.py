@@ -12,9 +12,9 @@ matplotlib.use("svg")
 from matplotlib import pyplot, ticker  # noqa: E402  (after the choice of how to draw)
 
 COLOURS = {"sluice": "#0b6e99", "spdk": "#d9822b", "qemu-storage-daemon": "#8a8f98",
-           "qemu": "#8aa65a", "sluice-always": "#9b5fa5", "sluice-2": "#5aa0bd"}
+           "qemu": "#8aa65a", "fio": "#c9b458", "sluice-always": "#9b5fa5", "sluice-2": "#5aa0bd"}
 NAMES = {"sluice": "Sluice", "spdk": "SPDK", "qemu-storage-daemon": "qemu-storage-daemon",
-         "qemu": "QEMU", "sluice-always": "Sluice, polling always",
+         "qemu": "QEMU", "fio": "fio alone", "sluice-always": "Sluice, polling always",
          "sluice-2": "Sluice, two data threads"}
 pyplot.rcParams.update({
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,

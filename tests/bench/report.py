@@ -11,6 +11,7 @@ import sys
 import plots
 import promises
 import table
+from history import QUIET
 
 STYLE = """
 :root { color-scheme: light; }
@@ -183,6 +184,14 @@ def cell_table(rows):
             + "".join(map(cell_line, rows)) + "</table></div></details>")
 
 
+def noise(result):
+    share = result.get("load_share")
+    if share is None or share >= QUIET:
+        return ""
+    return (f"<p class=no>The machine was not quiet: the load got {share:.0%} of its core. These "
+            "figures say little.</p>")
+
+
 def head(result):
     machine, settings = result["machine"], result["settings"]
     peers = "; ".join(f"{name}: {what}" for name, what in result["targets"].items())
@@ -190,7 +199,8 @@ def head(result):
             f"{escape(result['commit'])}, {escape(machine['cpu'])}, {machine['cores']} cores, "
             f"Linux {escape(machine['kernel'])}, load before: {machine['load_before']:.1f}. "
             f"{settings['rounds']} alternated runs of {settings['seconds']:g} s, "
-            f"{result['took_seconds'] / 60:.0f} minutes in all. {escape(peers)}.</p>")
+            f"{result['took_seconds'] / 60:.0f} minutes in all. {escape(peers)}.</p>"
+            + noise(result))
 
 
 def body(result):

@@ -69,6 +69,17 @@ def test_runs_of_another_kind_or_too_few_of_them_say_nothing(tmp_path):
     assert not history.compare(past(tmp_path / "other", 100), result(50, 50))
 
 
+def test_what_a_busy_machine_measured_is_not_compared(tmp_path):
+    path = past(tmp_path, 100, 100)
+    disturbed = result(50, 50)
+    disturbed["cells"][0]["median"]["load_share"] = 0.5
+    assert not history.compare(path, disturbed)
+    history.append(path, disturbed)
+    history.append(path, disturbed)
+    history.append(path, disturbed)
+    assert history.compare(path, result(80, 80))
+
+
 def test_a_history_that_was_cut_off_is_still_read(tmp_path):
     path = past(tmp_path, 100, 100)
     with open(path, "a", encoding="utf-8") as file:
