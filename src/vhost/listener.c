@@ -3,7 +3,8 @@
  * The socket of a controller and the one front-end that is connected to it. Reference 2.1.
  *
  * A second connection while one lives is left in the backlog: it is accepted when the first has
- * gone and all that belonged to it has been given back. Somebody who connects and disconnects in a
+ * gone and all that belonged to it has been given back. The log says once that it waits, since
+ * nothing else would: QEMU stands still without a word. Somebody who connects and disconnects in a
  * loop is slowed down. The other ways to get a connection (connecting to a front-end's socket, an
  * inherited descriptor) will come in beside socket_accept.
  */
@@ -22,7 +23,7 @@
 
 static void listener_arm(struct vhost_controller *controller)
 {
-	if (controller->listen_fd >= 0 && !controller->session && !controller->watch.armed &&
+	if (controller->listen_fd >= 0 && !controller->watch.armed &&
 		!timer_is_started(&controller->accept_later))
 		reactor_watch(controller->vhost->control, &controller->watch);
 }
@@ -110,6 +111,13 @@ static void listener_ready(struct os_watch *watch)
 	int fd;
 	int rc;
 
+	if (controller->session) {
+		/* Not armed again before the first has gone. */
+		log_limited(&controller->log_limit, LOG_NOTICE,
+			"%s: another front-end waits until the one that is connected leaves",
+			controller->name);
+		return;
+	}
 	if (listener_is_too_fast(controller)) {
 		timer_start(controller->vhost->control, &controller->accept_later, SEC_NS / 4);
 		return;

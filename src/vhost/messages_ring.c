@@ -18,7 +18,8 @@
 static int message_find_ring(struct vhost_session *s, uint32_t index)
 {
 	if (index >= s->ring_count)
-		return reason_set(&s->reason, -EINVAL, "ring %u of a device with %u rings", index,
+		return reason_set(&s->reason, -EINVAL,
+			"ring %u of a device with %u rings: give the machine fewer queues", index,
 			s->ring_count);
 	s->ring = &s->rings[index];
 	return 0;

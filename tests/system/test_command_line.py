@@ -260,6 +260,17 @@ def test_a_controller_that_lost_its_disk_is_listed_used_again_and_deleted(shell,
     shell.good("disk", "detach", "a")
 
 
+def test_a_second_machine_on_a_socket_waits_and_the_log_says_so(shell, machine):
+    shell.good("disk", "attach", "--size", "1M", "vm1.img")
+    first = machine("vm1.scsi")
+    assert "waits" not in shell.daemon.log_tail()
+    machine("vm1.scsi")
+    wait_until(lambda: "vm1.scsi: another front-end waits" in shell.daemon.log_tail(), 5, "told")
+    first.close()
+    wait_until(lambda: shell.daemon.call("vhost_get_controllers")[0]["sessions"], 5, "served")
+    assert shell.daemon.log_tail().count("another front-end waits") == 1
+
+
 def test_names_that_json_cannot_carry_are_refused(shell):
     before = shell.state()
     for arguments in (["disk", "attach", "--size", "1M", b"caf\xe9.img"],
