@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/log.h"
 
@@ -22,4 +23,17 @@ void *alloc_lines(size_t size)
 	if (p)
 		memset(p, 0, lines);
 	return p;
+}
+
+void *alloc_pages(size_t size)
+{
+	void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return pages == MAP_FAILED ? NULL : pages;
+}
+
+void free_pages(void *pages, size_t size)
+{
+	if (pages)
+		munmap(pages, size);
 }

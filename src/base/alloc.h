@@ -16,4 +16,8 @@ void *alloc_op(size_t size) __attribute__((malloc, returns_nonnull));
  * without memory. */
 void *alloc_lines(size_t size) __attribute__((malloc));
 
+/* Whole pages, zeroed, which take memory only when they are touched. NULL without address space. */
+void *alloc_pages(size_t size) __attribute__((malloc));
+void free_pages(void *pages, size_t size); /* NULL is allowed */
+
 #endif

@@ -167,7 +167,7 @@ static inline void split_prefetch(struct virtqueue *vq)
 		return;
 	head = guest_load16(&split->avail->ring[next & split->mask]);
 	__builtin_prefetch(&split->desc[head & split->mask]);
-	__builtin_prefetch(virtqueue_request(vq, head & split->mask), 1);
+	__builtin_prefetch(virtqueue_request_at(vq, head & split->mask), 1);
 }
 
 static struct vq_request *split_pop(struct virtqueue *vq)

@@ -373,16 +373,14 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->ring->set_areas(vq, config->descriptors, config->driver_area, config->device_area);
 }
 
-static void virtqueue_init_requests(struct virtqueue *vq)
+void virtqueue_init_request(struct virtqueue *vq, uint16_t head)
 {
-	for (unsigned head = 0; head < vq->size; head++) {
-		struct vq_request *request = virtqueue_request(vq, (uint16_t)head);
+	struct vq_request *request = virtqueue_request_at(vq, head);
 
-		request->vq = vq;
-		request->head = (uint16_t)head;
-		if (vq->ops->request_init)
-			vq->ops->request_init(request);
-	}
+	request->vq = vq;
+	request->head = head;
+	if (vq->ops->request_init)
+		vq->ops->request_init(request);
 }
 
 int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_config *config,
@@ -409,10 +407,10 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	if (rc)
 		goto free_batch;
 	rc = -ENOMEM;
-	vq->requests = alloc_lines(vq->request_size * config->size);
+	/* Not touched yet: those of a queue that is never used take no memory. */
+	vq->requests = alloc_pages(vq->request_size * config->size);
 	if (!vq->requests)
 		goto destroy_ring;
-	virtqueue_init_requests(vq);
 	*ret_vq = vq;
 	return 0;
 
@@ -432,7 +430,7 @@ void virtqueue_destroy(struct virtqueue *vq)
 	vq->ring->destroy(vq);
 	free(vq->inflight.recovered);
 	free(vq->inflight.batch);
-	free(vq->requests);
+	free_pages(vq->requests, vq->request_size * vq->size);
 	free(vq);
 }
 

@@ -165,7 +165,7 @@ struct virtqueue {
 	struct guest_memory *memory;
 	unsigned region_hint; /* of data buffers */
 	unsigned table_hint; /* of indirect tables */
-	uint8_t *requests;
+	uint8_t *requests; /* set up when they are used first (virtqueue_request) */
 	size_t request_size;
 	uint64_t features;
 	uint32_t chain_max; /* descriptors */
@@ -230,9 +230,21 @@ struct inflight_mark { /* found by recover */
 int inflight_set_recovered(
 	struct virtqueue *vq, struct inflight_mark *marks, unsigned count) MUST_CHECK;
 
-static inline struct vq_request *virtqueue_request(struct virtqueue *vq, uint16_t head)
+/* Its place: only to be prefetched. */
+static inline struct vq_request *virtqueue_request_at(const struct virtqueue *vq, uint16_t head)
 {
 	return (struct vq_request *)(void *)(vq->requests + head * vq->request_size);
+}
+
+void virtqueue_init_request(struct virtqueue *vq, uint16_t head);
+
+static inline struct vq_request *virtqueue_request(struct virtqueue *vq, uint16_t head)
+{
+	struct vq_request *request = virtqueue_request_at(vq, head);
+
+	if (unlikely(!request->vq))
+		virtqueue_init_request(vq, head);
+	return request;
 }
 
 /* inflight_split.c */

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -569,6 +570,30 @@ static void long_chains_of_few_bytes_do_not_make_a_turn_long(void **state)
 	world_destroy(&world);
 }
 
+/* A thousand idle queues shall fit into little memory. */
+static void a_queue_of_many_entries_takes_memory_only_for_those_in_use(void **state)
+{
+	struct queue_world world;
+	struct turn_counter counter = {.world = &world};
+	const struct world_options options = {
+		.seed = 1, .size = 32768, .ops = &turn_counter_ops, .device = &counter};
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	world_create(&world, &options);
+	world_start(&world);
+	fe_ring_poke_desc(world.ring, 7, WORLD_DATA_GPA, 1, 0, 0);
+	fe_ring_poke_avail(world.ring, 0, 7);
+	fe_ring_poke_avail_idx(world.ring, 1);
+	world_run(&world, 100 * MSEC_NS);
+	assert_int_equal(counter.handled, 1);
+	getrusage(RUSAGE_SELF, &after);
+	/* The requests alone would be 6 MiB. */
+	assert_in_range(after.ru_minflt - before.ru_minflt, 0, 800);
+	world_stop(&world);
+	world_destroy(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -580,6 +605,7 @@ int main(void)
 		cmocka_unit_test(a_frozen_queue_fetches_nothing),
 		cmocka_unit_test(a_queue_that_expects_the_next_request_asks_for_no_kick),
 		cmocka_unit_test(long_chains_of_few_bytes_do_not_make_a_turn_long),
+		cmocka_unit_test(a_queue_of_many_entries_takes_memory_only_for_those_in_use),
 	};
 
 	log_set_level(LOG_ERROR);
