@@ -121,8 +121,9 @@ struct scsi_lun_channel *scsi_target_view_find(const struct scsi_target_view *vi
 {
 	unsigned low = 0, high = view->lun_count;
 
-	if (likely(high && view->luns[0]->number == number))
-		return view->luns[0];
+	/* Where LUNs are numbered without gaps each is at its number. */
+	if (likely(number < high && view->luns[number]->number == number))
+		return view->luns[number];
 	while (low < high) {
 		unsigned middle = low + (high - low) / 2;
 
