@@ -36,6 +36,9 @@ int control_create(const struct control_options *options, struct control **ret_c
 	if (!control)
 		return -ENOMEM;
 	control->options = *options;
+	control->busy_ns = calloc(options->data_count + 1, sizeof(*control->busy_ns));
+	if (!control->busy_ns)
+		rc = -ENOMEM;
 	list_init(&control->init_waiters);
 	list_init(&control->bdev_waiters);
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(tables); i++)
@@ -43,6 +46,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 	if (!rc)
 		rc = bdev_registry_subscribe(options->registry, control_bdev_event, control);
 	if (rc) {
+		free(control->busy_ns);
 		free(control);
 		return rc;
 	}
@@ -54,6 +58,7 @@ void control_destroy(struct control *control)
 {
 	invariant(list_is_empty(&control->init_waiters) && list_is_empty(&control->bdev_waiters));
 	notify_fini(control);
+	free(control->busy_ns);
 	free(control);
 }
 

@@ -20,6 +20,7 @@ struct control {
 	struct list init_waiters; /* framework_wait_init */
 	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
 	unsigned malloc_count; /* default names */
+	uint64_t *busy_ns; /* last told of each reactor, by that reactor (reactors.c) */
 	struct notify_event events[NOTIFY_KEPT]; /* the event with id n is at n % NOTIFY_KEPT */
 	uint64_t events_count; /* the next id */
 };

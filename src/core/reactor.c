@@ -256,10 +256,14 @@ static void reactor_account(struct reactor *reactor)
 
 void reactor_wake_up(struct reactor *reactor)
 {
+	uint64_t idle_ns;
+
 	if (!reactor->overslept)
 		return;
 	reactor->overslept = false;
+	idle_ns = reactor->stats.idle_ns;
 	reactor_account(reactor); /* asleep: idle */
+	reactor->stats.asleep_ns += reactor->stats.idle_ns - idle_ns;
 }
 
 static void reactor_sleep(struct reactor *reactor)

@@ -88,6 +88,7 @@ struct reactor_stats {
 	uint64_t turns;
 	uint64_t busy_ns; /* turns that found work */
 	uint64_t idle_ns; /* turns that found none, and sleep */
+	uint64_t asleep_ns; /* of idle_ns: in the call that sleeps, which also submits */
 	uint64_t sleeps;
 	uint64_t messages;
 	uint64_t longest_turn_ns;
