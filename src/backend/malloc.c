@@ -11,13 +11,15 @@
  * they came: neither a guest that writes megabytes nor one that discards its disk takes a turn for
  * itself, and short requests never stand behind long ones.
  *
+ * Memory is taken when it is written first, 2 MiB at a time, by a worker: clearing so much takes
+ * longer than a turn may (malloc_store.c). The requests that need it wait meanwhile, no others.
+ *
  * The store is one mapping that all channels use; two requests that overlap at the same time leave
  * there any mixture of both, as on a disk.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "backend/backends.h"
 #include "backend/malloc_impl.h"
@@ -27,15 +29,10 @@
 #define MALLOC_SHORT_BYTES (32 * KIB) /* the longest of the short ones */
 #define MALLOC_TURN_BYTES  (512 * KIB) /* of short ones in a turn: 25 to 50 us */
 #define MALLOC_PIECE_BYTES (64 * KIB) /* of a long one, between two looks at the time */
-#define MALLOC_PAGE        (4 * KIB)
-#define MALLOC_HUGE_PAGE   (2 * MIB)
-#define MALLOC_UNMAP_PIECE (2 * MIB) /* pages given back in one call */
 
 struct malloc_bdev {
 	struct bdev bdev;
-	uint8_t *store;
-	void *mapping; /* store is aligned in it */
-	size_t mapping_length;
+	struct malloc_store store;
 	struct worker_job job; /* destroy */
 	done_fn destroyed;
 	void *arg;
@@ -48,6 +45,9 @@ struct malloc_channel {
 	uint64_t short_bytes; /* in that turn */
 	struct bdev_io_list long_ios;
 	struct poller poller;
+	struct worker_job job; /* takes memory for populating */
+	struct bdev_io_list populating;
+	struct bdev_io_list absent; /* wait for the next job */
 };
 
 static struct malloc_bdev *malloc_bdev_of(const struct bdev *bdev)
@@ -57,26 +57,6 @@ static struct malloc_bdev *malloc_bdev_of(const struct bdev *bdev)
 
 /* ---- the work ----------------------------------------------------------- */
 
-static void malloc_zero(uint8_t *at, uint64_t length)
-{
-	memset(at, 0, length);
-}
-
-/* Whole pages are given back, what is left at both ends is cleared. */
-static void malloc_unmap(uint8_t *at, uint64_t length)
-{
-	uint8_t *end = at + length;
-	uint8_t *first = (uint8_t *)align_up((uintptr_t)at, MALLOC_PAGE);
-	uint8_t *last = (uint8_t *)align_down((uintptr_t)end, MALLOC_PAGE);
-
-	if (first >= last || madvise(first, (size_t)(last - first), MADV_DONTNEED) != 0) {
-		malloc_zero(at, length);
-		return;
-	}
-	malloc_zero(at, (uint64_t)(first - at));
-	malloc_zero(last, (uint64_t)(end - last));
-}
-
 static bool malloc_gives_pages_back(const struct bdev_io *io)
 {
 	return io->type == BDEV_IO_UNMAP ||
@@ -84,25 +64,24 @@ static bool malloc_gives_pages_back(const struct bdev_io *io)
 		       io->length > MALLOC_SHORT_BYTES);
 }
 
-/* A piece of a long request; returns what it counts for. */
-static uint64_t malloc_advance(struct bdev_io *io, uint8_t *store, uint64_t bytes)
+/* A piece of a request; returns what it counts for. */
+static uint64_t malloc_advance(struct bdev_io *io, struct malloc_store *store, uint64_t bytes)
 {
 	struct malloc_io *state = malloc_io_of(io);
-	uint8_t *at = store + io->offset + state->progress;
+	uint64_t at = io->offset + state->progress;
 	uint64_t left = io->length - state->progress;
 
 	if (io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)
-		return malloc_copy(io, store, bytes, NULL);
+		return malloc_copy(io, store->bytes, bytes, NULL);
 	if (malloc_gives_pages_back(io)) {
 		/* Pieces end at whole pages of the store, not of the request. */
-		left = u64_min(
-			left, MALLOC_UNMAP_PIECE - ((uintptr_t)at & (MALLOC_UNMAP_PIECE - 1)));
-		malloc_unmap(at, left);
+		left = u64_min(left, MALLOC_REGION - (at & (MALLOC_REGION - 1)));
+		malloc_store_unmap(store, at, left);
 		state->progress += left;
 		return u64_max(left / 16, 1);
 	}
 	left = u64_min(left, bytes);
-	malloc_zero(at, left);
+	memset(store->bytes + at, 0, left);
 	state->progress += left;
 	return left;
 }
@@ -141,7 +120,7 @@ static void malloc_run_short(struct malloc_channel *channel, struct poll_result 
 	channel->short_turn = turn;
 	while (channel->short_ios.head && channel->short_bytes < MALLOC_TURN_BYTES) {
 		struct bdev_io *io = malloc_list_take(&channel->short_ios);
-		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
+		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store.bytes;
 		unsigned units = (unsigned)(io->length / KIB);
 
 		malloc_copy(io, store, io->length, channel->short_ios.head);
@@ -174,8 +153,7 @@ static struct poll_result malloc_poll(struct poller *poller, struct poll_budget 
 	malloc_run_short(channel, &result);
 	while (list->head && result.bytes < budget.bytes && result.requests < budget.requests) {
 		struct bdev_io *io = list->head;
-		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store;
-
+		struct malloc_store *store = &malloc_bdev_of(io->channel->bdev)->store;
 		uint64_t bytes = u64_min(budget.bytes - result.bytes, MALLOC_PIECE_BYTES);
 		uint64_t done = malloc_advance(io, store, bytes);
 
@@ -227,6 +205,53 @@ static void malloc_submit_short(
 	reactor_defer(io->channel->reactor, DEFER_SUBMIT, &channel->batch);
 }
 
+static void malloc_begin(struct malloc_channel *channel, struct bdev_io *io)
+{
+	struct malloc_store *store = &malloc_bdev_of(io->channel->bdev)->store;
+
+	if (io->length > MALLOC_SHORT_BYTES || malloc_gives_pages_back(io)) {
+		malloc_submit_long(channel, io);
+	} else if (likely(io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)) {
+		malloc_submit_short(channel, io, store->bytes);
+	} else {
+		malloc_advance(io, store, io->length);
+		bdev_io_complete(io, 0);
+	}
+}
+
+static int malloc_populate_job(struct worker_job *job)
+{
+	struct malloc_channel *channel = container_of(job, struct malloc_channel, job);
+	const struct bdev_io *io;
+
+	for (io = channel->populating.head; io; io = io->next)
+		malloc_store_populate(
+			&malloc_bdev_of(io->channel->bdev)->store, io->offset, io->length);
+	return 0;
+}
+
+static void malloc_populated(void *arg, int rc);
+
+static void malloc_populate_absent(struct malloc_channel *channel)
+{
+	while (channel->absent.head)
+		malloc_list_add(&channel->populating, malloc_list_take(&channel->absent));
+	worker_run(&channel->job, channel->poller.reactor, malloc_populate_job, malloc_populated,
+		channel);
+}
+
+/* Each goes on, whatever has become of its memory meanwhile: an UNMAP may have taken it again. */
+static void malloc_populated(void *arg, int rc)
+{
+	struct malloc_channel *channel = arg;
+
+	invariant(rc == 0);
+	while (channel->populating.head)
+		malloc_begin(channel, malloc_list_take(&channel->populating));
+	if (channel->absent.head)
+		malloc_populate_absent(channel);
+}
+
 static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
 	struct malloc_channel *own = (struct malloc_channel *)channel->backend;
@@ -240,14 +265,14 @@ static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
 	}
 	/* Checked above already; here a mistake would cost the host's memory. */
 	invariant(io->offset < size && io->length <= size - io->offset);
-	if (io->length > MALLOC_SHORT_BYTES || malloc_gives_pages_back(io)) {
-		malloc_submit_long(own, io);
-	} else if (likely(io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)) {
-		malloc_submit_short(own, io, dev->store);
-	} else {
-		malloc_advance(io, dev->store, io->length);
-		bdev_io_complete(io, 0);
+	if (likely(io->type == BDEV_IO_READ || malloc_gives_pages_back(io) ||
+		    malloc_store_is_present(&dev->store, io->offset, io->length))) {
+		malloc_begin(own, io);
+		return;
 	}
+	malloc_list_add(&own->absent, io);
+	if (!own->populating.head)
+		malloc_populate_absent(own);
 }
 
 static int malloc_channel_init(struct bdev_channel *channel)
@@ -257,6 +282,8 @@ static int malloc_channel_init(struct bdev_channel *channel)
 	own->batch.run = malloc_batch_run;
 	malloc_list_init(&own->short_ios);
 	malloc_list_init(&own->long_ios);
+	malloc_list_init(&own->populating);
+	malloc_list_init(&own->absent);
 	poller_start(channel->reactor, &own->poller, &malloc_poller_ops);
 	return 0;
 }
@@ -279,7 +306,8 @@ static int malloc_destroy_job(struct worker_job *job)
 {
 	struct malloc_bdev *dev = container_of(job, struct malloc_bdev, job);
 
-	return munmap(dev->mapping, dev->mapping_length) ? -errno : 0;
+	malloc_store_destroy(&dev->store);
+	return 0;
 }
 
 static void malloc_destroy_done(void *arg, int rc)
@@ -320,27 +348,6 @@ bool bdev_is_malloc(const struct bdev *bdev)
 	return bdev->ops == &malloc_ops;
 }
 
-/* Memory is taken when it is written first; huge pages only where they are whole ones. */
-static int malloc_map(struct malloc_bdev *dev, uint64_t size, struct reason *reason)
-{
-	bool huge = size >= MALLOC_HUGE_PAGE;
-
-	dev->mapping_length = align_up(size, MALLOC_PAGE) + (huge ? MALLOC_HUGE_PAGE : 0);
-	dev->mapping = mmap(NULL, dev->mapping_length, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (dev->mapping == MAP_FAILED)
-		return reason_set(reason, -errno,
-			"no address space for a malloc device of %llu bytes: choose a smaller one",
-			(unsigned long long)size);
-	dev->store = dev->mapping;
-	madvise(dev->mapping, dev->mapping_length, MADV_DONTDUMP);
-	if (huge) {
-		dev->store = (uint8_t *)align_up((uintptr_t)dev->mapping, MALLOC_HUGE_PAGE);
-		madvise(dev->store, align_down(size, MALLOC_HUGE_PAGE), MADV_HUGEPAGE);
-	}
-	return 0;
-}
-
 static int malloc_bdev_fill(
 	struct malloc_bdev *dev, const struct malloc_bdev_options *options, struct reason *reason)
 {
@@ -364,7 +371,7 @@ static int malloc_bdev_fill(
 	dev->bdev.size_bytes = size;
 	if (size == 0)
 		return reason_set(reason, -EINVAL, "a malloc device needs at least one block");
-	return malloc_map(dev, size, reason);
+	return malloc_store_create(&dev->store, size, reason);
 }
 
 int malloc_bdev_create(struct bdev_registry *registry, const struct malloc_bdev_options *options,
@@ -385,7 +392,7 @@ int malloc_bdev_create(struct bdev_registry *registry, const struct malloc_bdev_
 	return 0;
 
 unmap_store:
-	munmap(dev->mapping, dev->mapping_length);
+	malloc_store_destroy(&dev->store);
 free_dev:
 	free(dev);
 	return rc;

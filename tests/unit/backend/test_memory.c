@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define SIZE (6 * MIB)
 
@@ -251,6 +252,62 @@ static void malloc_copies_a_bounded_part_of_many_short_requests_in_a_turn(void *
 	memory_world_end(&mw);
 }
 
+/* ---- where memory comes from ------------------------------------------------------------- */
+
+#define FRESH_SIZE (64 * MIB)
+
+/* Page faults of the data thread. */
+static void faults_run(struct world_call *call)
+{
+	struct rusage usage;
+
+	assert_int_equal(getrusage(RUSAGE_THREAD, &usage), 0);
+	world_done(call, (int)usage.ru_minflt);
+}
+
+static int data_thread_faults(struct memory_world *mw)
+{
+	struct world_call call = {.run = faults_run};
+
+	return world_run(&mw->world, mw->world.data[0], &call);
+}
+
+static void memory_is_not_taken_by_the_data_thread(void **state)
+{
+	const struct malloc_bdev_options options = {
+		.name = "ram", .num_blocks = FRESH_SIZE / 512, .block_size = 512};
+	static uint8_t buf[4096], back[4096];
+	struct memory_world mw;
+	int faults;
+
+	memory_world_start(&mw, 1, malloc_create_run, &options);
+	memset(buf, 0x5c, sizeof(buf));
+	memset(back, 1, sizeof(back));
+	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 0, sizeof(buf)), 0);
+	faults = data_thread_faults(&mw);
+	/* One write into each region, and one across each border. */
+	for (uint64_t at = 0; at < FRESH_SIZE; at += 2 * MIB) {
+		if (at)
+			assert_int_equal(
+				world_write(&mw.world, mw.channels[0], buf, at - 512, 4096), 0);
+		assert_int_equal(world_write(&mw.world, mw.channels[0], buf, at + MIB, 4096), 0);
+	}
+	if (!mw.world.host.sim) /* where every thread is the test's own */
+		assert_true(data_thread_faults(&mw) - faults < 16);
+	for (uint64_t at = 2 * MIB; at < FRESH_SIZE; at += 2 * MIB) {
+		assert_int_equal(world_read(&mw.world, mw.channels[1], back, at - 512, 4096), 0);
+		assert_memory_equal(back, buf, sizeof(buf));
+	}
+	/* Given back and taken again. */
+	assert_int_equal(
+		world_io(&mw.world, mw.channels[0], BDEV_IO_UNMAP, 0, NULL, 0, 0, FRESH_SIZE), 0);
+	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 6 * MIB, 4096), 0);
+	assert_int_equal(world_read(&mw.world, mw.channels[1], back, 6 * MIB - 4096, 4096), 0);
+	for (size_t i = 0; i < sizeof(back); i++)
+		assert_int_equal(back[i], 0);
+	memory_world_end(&mw);
+}
+
 static void impossible_memory_devices_are_refused(void **state)
 {
 	static const struct malloc_bdev_options wrong[] = {
@@ -287,6 +344,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(malloc_reads_what_was_written_on_every_reactor),
 		cmocka_unit_test(malloc_does_long_and_short_requests_at_the_same_time),
 		cmocka_unit_test(malloc_copies_a_bounded_part_of_many_short_requests_in_a_turn),
+		cmocka_unit_test(memory_is_not_taken_by_the_data_thread),
 		cmocka_unit_test(impossible_memory_devices_are_refused),
 	};
 
