@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * cache-lines CPU CPU: what it costs to move cache lines between two cores, as JSON. Every request
- * of a polled ring moves some (its command one way, its answer the other, its part of the rings),
- * so this is the floor that no target and no driver gets under.
+ * cache-lines CPU CPU [turn]: what it costs to move cache lines between two cores, as JSON. Every
+ * request of a polled ring moves some (its command one way, its answer the other, its part of the
+ * rings), so this is the floor that no target and no driver gets under.
  *
  *   round_trip_ns  one line there and back: what a request of depth 1 cannot go below
  *   read_ns        per line, when one core has written `lines` and the other reads them: the misses
@@ -10,6 +10,9 @@
  *   exchange_ns    per line, when the other core reads and then writes them, as a device does with
  *                  the line of a blk request (header read, status written), and the first then
  *                  reads and writes them again, as the driver does
+ *
+ * With `turn` only the first, in a few milliseconds: the processors of a virtual machine are moved
+ * about by its host, and how far apart they are decides about every figure of a polled ring.
  *
  * Two threads take turns by a word of their own line; the time of that turn, measured with no lines
  * at all, is taken off. Turns are timed in slices so short that many pass between two
@@ -157,14 +160,14 @@ static double measure(struct stage *stage, int cpu, enum work work, uint32_t cou
 	return failed ? -1 : (double)slices[SLICES / 10] / SLICE;
 }
 
-static json_t *report(struct stage *stage, int cpu)
+static json_t *report(struct stage *stage, int cpu, bool only_turn)
 {
 	static const uint32_t counts[] = {1, 4, 16, 32, 64, 128, 256, 512};
 	double turn = measure(stage, cpu, WORK_NONE, 0);
 	json_t *batches = json_array();
 	size_t i;
 
-	for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+	for (i = 0; !only_turn && i < sizeof(counts) / sizeof(counts[0]); i++) {
 		double read = measure(stage, cpu, WORK_READ, counts[i]);
 		double exchange = measure(stage, cpu, WORK_EXCHANGE, counts[i]);
 
@@ -181,15 +184,15 @@ int main(int argc, char **argv)
 	struct stage *stage = aligned_alloc(4096, (sizeof(*stage) + 4095) & ~4095ul);
 	json_t *root;
 
-	if (argc != 3 || !stage) {
-		fprintf(stderr, "usage: cache-lines CPU CPU\n");
+	if (argc < 3 || argc > 4 || !stage) {
+		fprintf(stderr, "usage: cache-lines CPU CPU [turn]\n");
 		return 2;
 	}
 	if (pin(atoi(argv[1])) || atoi(argv[1]) == atoi(argv[2])) {
 		fprintf(stderr, "cache-lines: it takes two processors that this may run on\n");
 		return 1;
 	}
-	root = report(stage, atoi(argv[2]));
+	root = report(stage, atoi(argv[2]), argc == 4);
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(5));
 	putchar('\n');
 	json_decref(root);

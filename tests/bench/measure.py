@@ -9,6 +9,10 @@ Two figures for the CPU of a request, never to be mixed:
 Busy time is time: what interrupts a reactor is counted as its work. On a machine that is not quiet
 the best run is nearer to the truth than the median; both are kept. How quiet it was is measured
 too: the load polls, so the share of its core that it got is what others left (`load_share`).
+
+A virtual machine's processors are moved about by its host. How far apart the two are at the moment
+(`round_trip_ns` of a cache line, timed before each run) decides about every figure of a polled
+ring, so the median is that of the runs in which they were as near as in any of their group.
 """
 import json
 import os
@@ -34,11 +38,15 @@ FIGURES = {
     "busy_share": (("target", "busy_share"), False),
     "least_share": (("roles", 0, "share", "least"), True),
     "neighbour_bytes_per_second": (("roles", 1, "bytes_per_second"), True),
+    "round_trip_ns": (("round_trip_ns",), False),
     "load_share": (("load_share",), True),
     "memory_kib": (("target", "memory_kib"), False),
     "requests_per_batch": (("requests_per_batch",), True),
     "drain_ns": (("drain", "median_ns"), False),
 }
+
+
+FAR = 1.6                       # times the nearest round trip
 
 
 def dig(report, path):
@@ -98,11 +106,29 @@ def quiet_share(rows):
     return statistics.median(shares) if shares else None
 
 
-def summarise(cell):
+def round_trip(options, cores):
+    """Of a cache line between target and load, now; None where there are no two cores."""
+    if not cores.load:
+        return None
+    argv = [os.path.join(options.build, "tests/bench/cache-lines"), str(cores.load[0]),
+            str(cores.target[0]), "turn"]
+    done = subprocess.run(targets.pinned(cores.everything, argv), capture_output=True, text=True,
+                          timeout=60, check=False)
+    return json.loads(done.stdout)["round_trip_ns"] if done.returncode == 0 else None
+
+
+def near_runs(runs, nearest):
+    """Those in which the cores were as near as they get, or all when none was."""
+    near = [run for run in runs if nearest and run.get("round_trip_ns", 0) <= nearest * FAR]
+    return near or runs
+
+
+def summarise(cell, nearest=None):
     """Medians over the runs, the best, and their distance as a share of the median."""
     cell.update(median={}, best={}, spread={})
+    runs = near_runs(cell["runs"], nearest)
     for name, (_, more_is_better) in FIGURES.items():
-        values = [run[name] for run in cell["runs"] if name in run]
+        values = [run[name] for run in runs if name in run]
         if not values:
             continue
         median = statistics.median(values)
@@ -132,9 +158,11 @@ class Results:
         return [result for cell in rows for result in rows[cell]]
 
 
-def measure_cell(options, core, peer, cell, result, seconds):
+def measure_cell(options, cores, peer, cell, result, seconds):
     try:
-        report = run_load(options, core, peer, cell, seconds)
+        distance = round_trip(options, cores)
+        report = run_load(options, cores.load, peer, cell, seconds)
+        report["round_trip_ns"] = distance
     except targets.NotOffered as reason:
         result["left_out"] = str(reason)
         return
@@ -152,7 +180,7 @@ def measure_cell(options, core, peer, cell, result, seconds):
         result[fact] = report["options"][fact]
 
 
-def measure_round(options, load_core, peer, group, results):
+def measure_round(options, cores, peer, group, results):
     """One turn of one target: every cell of the group once."""
     mine = results.open_cells(peer)
     if not mine:
@@ -161,9 +189,9 @@ def measure_round(options, load_core, peer, group, results):
         peer.start(list(dict.fromkeys(cell.setup for cell, _ in mine)))
         # All setups of a target share its RAM disks.
         for setup in [cell.setup for cell, _ in mine if cell.setup.disk == "malloc"][:1]:
-            precondition(options, load_core, peer, setup)
+            precondition(options, cores.load, peer, setup)
         for cell, result in mine:
-            measure_cell(options, load_core, peer, cell, result,
+            measure_cell(options, cores, peer, cell, result,
                          group.seconds or options.seconds)
     except (targets.TargetError, OSError) as error:
         for _, result in mine:
@@ -173,16 +201,16 @@ def measure_round(options, load_core, peer, group, results):
         peer.stop()
 
 
-def measure_group(options, load_core, peers, group, before_round=None):
+def measure_group(options, cores, peers, group):
     """All cells of a group on all its targets. Returns the results."""
     able = [peer for peer in peers if peer.name in group.peers]
     results = Results(group, able)
     for _ in range(group.rounds or options.rounds):
         for peer in able:
-            if before_round:
-                before_round()
-            measure_round(options, load_core, peer, group, results)
+            measure_round(options, cores, peer, group, results)
     rows = results.rows()
+    distances = [run["round_trip_ns"] for row in rows for run in row["runs"]
+                 if "round_trip_ns" in run]
     for result in rows:
-        summarise(result)
+        summarise(result, min(distances, default=None))
     return rows
