@@ -25,21 +25,19 @@
 int malloc_store_create(struct malloc_store *store, uint64_t size, struct reason *reason)
 {
 	bool huge = size >= MALLOC_REGION;
-	int rc;
 
 	store->size = size;
-	store->present = calloc(align_up(size, MALLOC_REGION) / MALLOC_REGION, 1);
-	if (!store->present)
-		return reason_set(reason, -ENOMEM, "out of memory");
 	store->mapping_length = align_up(size, STORE_PAGE) + (huge ? MALLOC_REGION : 0);
 	store->mapping = mmap(NULL, store->mapping_length, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (store->mapping == MAP_FAILED) {
-		rc = reason_set(reason, -errno,
+	if (store->mapping == MAP_FAILED)
+		return reason_set(reason, -errno,
 			"no address space for a malloc device of %llu bytes: choose a smaller one",
 			(unsigned long long)size);
-		free(store->present);
-		return rc;
+	store->present = calloc(align_up(size, MALLOC_REGION) / MALLOC_REGION, 1);
+	if (!store->present) {
+		munmap(store->mapping, store->mapping_length);
+		return reason_set(reason, -ENOMEM, "out of memory");
 	}
 	store->bytes = store->mapping;
 	madvise(store->mapping, store->mapping_length, MADV_DONTDUMP);

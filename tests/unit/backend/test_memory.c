@@ -299,6 +299,23 @@ static int data_thread_faults(struct memory_world *mw)
 	return world_run(&mw->world, mw->world.data[0], &call);
 }
 
+/* One write into each region, and one across each border. */
+static void write_everywhere(struct memory_world *mw, const uint8_t *buf)
+{
+	for (uint64_t at = 0; at < FRESH_SIZE; at += 2 * MIB) {
+		if (at)
+			assert_int_equal(
+				world_write(&mw->world, mw->channels[0], buf, at - 512, 4096), 0);
+		assert_int_equal(world_write(&mw->world, mw->channels[0], buf, at + MIB, 4096), 0);
+	}
+}
+
+static void unmap_everything(struct memory_world *mw)
+{
+	assert_int_equal(
+		world_io(&mw->world, mw->channels[0], BDEV_IO_UNMAP, 0, NULL, 0, 0, FRESH_SIZE), 0);
+}
+
 static void memory_is_not_taken_by_the_data_thread(void **state)
 {
 	const struct malloc_bdev_options options = {
@@ -310,24 +327,18 @@ static void memory_is_not_taken_by_the_data_thread(void **state)
 	memory_world_start(&mw, 1, malloc_create_run, &options);
 	memset(buf, 0x5c, sizeof(buf));
 	memset(back, 1, sizeof(back));
-	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 0, sizeof(buf)), 0);
+	/* Given back and taken again: what a sanitizer has to touch was touched before. */
+	write_everywhere(&mw, buf);
+	unmap_everything(&mw);
 	faults = data_thread_faults(&mw);
-	/* One write into each region, and one across each border. */
-	for (uint64_t at = 0; at < FRESH_SIZE; at += 2 * MIB) {
-		if (at)
-			assert_int_equal(
-				world_write(&mw.world, mw.channels[0], buf, at - 512, 4096), 0);
-		assert_int_equal(world_write(&mw.world, mw.channels[0], buf, at + MIB, 4096), 0);
-	}
+	write_everywhere(&mw, buf);
 	if (!mw.world.host.sim) /* where every thread is the test's own */
 		assert_true(data_thread_faults(&mw) - faults < 16);
 	for (uint64_t at = 2 * MIB; at < FRESH_SIZE; at += 2 * MIB) {
 		assert_int_equal(world_read(&mw.world, mw.channels[1], back, at - 512, 4096), 0);
 		assert_memory_equal(back, buf, sizeof(buf));
 	}
-	/* Given back and taken again. */
-	assert_int_equal(
-		world_io(&mw.world, mw.channels[0], BDEV_IO_UNMAP, 0, NULL, 0, 0, FRESH_SIZE), 0);
+	unmap_everything(&mw);
 	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 6 * MIB, 4096), 0);
 	assert_int_equal(world_read(&mw.world, mw.channels[1], back, 6 * MIB - 4096, 4096), 0);
 	for (size_t i = 0; i < sizeof(back); i++)
