@@ -11,7 +11,7 @@ import pytest
 
 from .checks import ALL, assert_clean
 from .guest import fio, fio_result
-from .patience import wait_until
+from .test_restart import CAN_RECONNECT, KILLS, TROUBLE, load, restart
 
 RING_PACKED = 34
 PACKED = ["-global", "vhost-user-scsi.packed=on", "-global", "vhost-user-blk.packed=on"]
@@ -93,4 +93,19 @@ def test_a_killed_qemu_with_packed_rings_starts_again_on_the_same_disk(lab, vers
     assert again.run("sha256sum < /kept") == before
     fio_result(again.run(fio("/fio", size_mib=8)))
     again.poweroff()
+    assert_clean(image)
+
+
+@pytest.mark.parametrize("version, bus", CAN_RECONNECT)
+def test_a_guest_with_packed_rings_runs_on_through_kills_of_the_daemon(lab, version, bus):
+    daemon = lab.daemon()
+    guest, disk, image = boot(lab, daemon, version, bus, cpus=2, reconnect=True)
+    job = guest.start(load("/load", 4 * KILLS, size_mib=32, numjobs=2))
+    for _ in range(KILLS):
+        time.sleep(2)
+        restart(daemon, (disk, image))
+    fio_result(job.wait())
+    assert guest.run(TROUBLE) == ""
+    fio_result(guest.run(fio("/again", size_mib=8)))
+    guest.poweroff()
     assert_clean(image)
