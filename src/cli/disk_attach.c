@@ -281,7 +281,7 @@ static bool attach_add_target(struct attach *attach)
 /* ---- what to tell -------------------------------------------------------------------------- */
 
 /* In QEMU's options a comma in a value is written twice. */
-static json_t *qemu_option(const char *before, const char *value)
+static json_t *qemu_option(const char *before, const char *value, const char *after)
 {
 	char text[2 * PATHS_MAX + 64];
 	size_t len = (size_t)snprintf(text, sizeof(text), "%s", before);
@@ -291,10 +291,12 @@ static json_t *qemu_option(const char *before, const char *value)
 			text[len++] = ',';
 		text[len++] = *value;
 	}
-	text[len] = '\0';
+	snprintf(text + len, sizeof(text) - len, "%s", after);
 	return json_string(text);
 }
 
+/* A guest whose QEMU connects again goes on when the daemon was killed and has its disks again.
+ * With vhost-user-scsi that is so from QEMU 8.2 on, and those before do not even start with it. */
 static json_t *qemu_arguments(const struct attach *attach, const char *socket)
 {
 	char chardev[512], device[1024], id[sizeof(attach->name)];
@@ -307,7 +309,8 @@ static json_t *qemu_arguments(const struct attach *attach, const char *socket)
 		attach->scsi ? "scsi" : "blk", id, id);
 	return json_pack("[s, s, s, s, s, o, s, s]", "-object",
 		"memory-backend-memfd,id=mem,size=2G,share=on", "-machine", "memory-backend=mem",
-		"-chardev", qemu_option(chardev, socket), "-device", device);
+		"-chardev", qemu_option(chardev, socket, attach->scsi ? "" : ",reconnect=1"),
+		"-device", device);
 }
 
 static void attach_print(const struct attach *attach, const char *socket, const json_t *arguments)
@@ -335,6 +338,9 @@ static void attach_print(const struct attach *attach, const char *socket, const 
 		shell_print(json_string_value(json_array_get(arguments, i + 1)));
 	}
 	printf("\n");
+	if (attach->scsi)
+		printf("\nFrom QEMU 8.2 on, add ,reconnect=1 to -chardev: then the machine goes on "
+		       "after\na restart of the daemon, when the disk has been attached again.\n");
 }
 
 static bool attach_tell(struct attach *attach)

@@ -75,6 +75,7 @@ def test_a_file_of_any_name_goes_on_a_blk_controller(shell):
     socket = f"{shell.daemon.vhost_dir}/a_b_c.blk"
     assert told["bus"] == "blk" and told["controller"] == "a_b_c.blk" and told["socket"] == socket
     assert told["qemu"][-1].startswith("vhost-user-blk-pci,")
+    assert told["qemu"][-3] == f"socket,id=char-a_b_c.blk,path={socket},reconnect=1"
     shell.good("disk", "detach", "a b,c.img")
     assert shell.state() == ([], [], ["a b,c.img"])
 
@@ -203,7 +204,7 @@ def test_printed_arguments_are_what_a_shell_makes_of_them(shell):
                                  "x.img"))
     shell.good("disk", "detach", "x")
     text = shell.good("disk", "attach", "--controller", name, "x.img")
-    command = text[text.index("  -object"):]
+    command = text[text.index("  -object"):text.index("\n\nFrom QEMU")]
     done = subprocess.run(["sh", "-c", "printf '%s\\n' " + command], capture_output=True, text=True,
                           check=True)
     assert done.stdout.splitlines() == told["qemu"]
