@@ -155,7 +155,7 @@ static void driver_take_back(struct world *w)
 
 static const struct virtqueue_ops life_ops = {.request_size = sizeof(struct vq_request)};
 
-static void life_begin(struct world *w)
+static void life_create(struct world *w)
 {
 	const struct fe_ring *ring = w->ring;
 	const struct virtqueue_config config = {
@@ -179,9 +179,22 @@ static void life_begin(struct world *w)
 	w->held_count = 0;
 	w->last_taken = 0;
 	assert_int_equal(virtqueue_create(&life_ops, &config, &reason, &w->vq), 0);
+}
+
+static void life_recover(void *arg)
+{
+	struct world *w = arg;
+	struct reason reason = {0};
+
 	if (virtqueue_recover(w->vq, &reason))
 		fail_msg("%s", reason.text);
 	w->vq->ring->start(w->vq);
+}
+
+static void life_begin(struct world *w)
+{
+	life_create(w);
+	life_recover(w);
 }
 
 static void life_end(struct world *w)
@@ -390,17 +403,14 @@ static void live_again(struct world *w, bool meanwhile)
 	life_end(w);
 }
 
-static void recover_in_child(void *arg)
-{
-	life_begin(arg);
-}
-
 /* Each crash point of the recovery as well. */
 static void live_again_from_each_recovery(struct world *w, const struct driver_state *driver)
 {
 	struct crash_points points;
 
-	collect(w, recover_in_child, &points);
+	life_create(w); /* which touches nothing that is shared */
+	collect(w, life_recover, &points);
+	life_end(w);
 	for (unsigned i = 0; i < points.count; i++) {
 		crash_points_restore(&w->areas, &points, i);
 		driver_load(w, driver);
