@@ -146,7 +146,7 @@ static void removal_ends_new_requests_and_waits_for_old_ones(void **state)
 		remove.bdev = &cw.fake.bdev;
 		world_begin(&cw.world, cw.world.control, &remove);
 		assert_true(host_wait_flag(&cw.world.host, &cw.user.removed));
-		host_sleep(&cw.world.host, 1 * MSEC_NS); /* the channel has heard of it */
+		world_settle(&cw.world); /* the channel has heard of it */
 		assert_int_equal(atomic_load(&cw.fake.submitted), 1);
 		assert_int_equal(world_read(&cw.world, channel, buf, 0, 512), -ENODEV);
 		assert_int_equal(atomic_load(&cw.fake.submitted), 1);

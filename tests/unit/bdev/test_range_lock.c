@@ -180,7 +180,7 @@ static void a_lock_waits_for_what_is_in_flight(void **state)
 		io_begin(&lw, &io, 2, BDEV_IO_WRITE, 0, NULL);
 		lock_begin(&lw, &first, 0, 0, 512);
 		lock_begin(&lw, &second, 1, 4096, 512);
-		host_sleep(&lw.world.host, 1 * MSEC_NS);
+		world_settle(&lw.world);
 		assert_false(atomic_load(&first.lock.ended));
 		atomic_store(&lw.fake.hold, false);
 		io_begin(&lw, &later, 2, BDEV_IO_WRITE, 0, NULL); /* may not overtake the lock */
@@ -248,7 +248,7 @@ static void a_lock_can_be_given_up_at_any_time(void **state)
 		io_begin(&lw, &io, 2, BDEV_IO_WRITE, 65536, NULL);
 		if (seed % 3 == 0) {
 			lock_begin(&lw, &held, 1, 0, 4096);
-			host_sleep(&lw.world.host, 50 * USEC_NS); /* it is the first */
+			world_settle(&lw.world); /* it is the first */
 		}
 		lock_begin(&lw, &given_up, 0, 0, 4096);
 		pause = seed % 7 * 3 * USEC_NS;

@@ -75,6 +75,19 @@ int world_run(struct world *world, struct reactor *reactor, struct world_call *c
 	return world_finish(world, call);
 }
 
+static void settle_run(void *arg)
+{
+}
+
+void world_settle(struct world *world)
+{
+	for (unsigned hops = 0; hops < 4; hops++) {
+		host_call(&world->host, world->control, settle_run, NULL);
+		for (unsigned i = 0; i < WORLD_REACTORS; i++)
+			host_call(&world->host, world->data[i], settle_run, NULL);
+	}
+}
+
 /* ---- devices and users -------------------------------------------------- */
 
 static void world_user_removed(struct bdev_user *user)

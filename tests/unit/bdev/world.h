@@ -57,6 +57,8 @@ void world_begin(struct world *world, struct reactor *reactor, struct world_call
 /* Waits for a call that was begun. */
 int world_finish(struct world *world, struct world_call *call);
 int world_run(struct world *world, struct reactor *reactor, struct world_call *call);
+/* Until messages that were sent, and what follows from them on other reactors, have run. */
+void world_settle(struct world *world);
 
 void world_user_init(struct world_user *user, const char *name);
 int world_open(
