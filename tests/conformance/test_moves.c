@@ -125,6 +125,8 @@ static void start_driver(struct driver *driver, struct fe *fe, unsigned ring, un
 	assert_int_equal(pthread_create(&driver->thread, NULL, drive, driver), 0);
 }
 
+static uint64_t packed_rings; /* the feature bit, where a test wants them */
+
 /* Two queues, both moved to and fro until their drivers have ended. (Of scsi only one is driven:
  * the helper knows but one place on the disk.) */
 static void move_under_load(
@@ -142,9 +144,11 @@ static void move_under_load(
 	options = server_options(&server);
 	options.ring_count = first + 2;
 	options.notified = notified;
+	options.features |= packed_rings;
 	if (!event_idx)
 		options.features &= ~FE_F_EVENT_IDX;
 	fe = server_open_with(&server, &options);
+	assert_int_equal(fe->ring[first]->packed, packed_rings != 0);
 	server_call(&server, set_coalescing, &delay_base_us);
 	check_io(fe, first, 1);
 	for (unsigned i = 0; i < count; i++)
@@ -176,6 +180,16 @@ static void blk_notified(void **state)
 {
 	move_under_load(FE_BUS_BLK, true, true, 0, 20000);
 	move_under_load(FE_BUS_BLK, true, false, 0, 10000);
+}
+
+/* Packed rings are polled or notified like split ones. */
+static void blk_packed(void **state)
+{
+	packed_rings = FE_F_PACKED;
+	move_under_load(FE_BUS_BLK, false, true, 0, 10000);
+	move_under_load(FE_BUS_BLK, true, true, 3, 10000);
+	move_under_load(FE_BUS_BLK, true, false, 0, 10000);
+	packed_rings = 0;
 }
 
 static void blk_coalesced(void **state)
@@ -489,6 +503,7 @@ int main(void)
 			NULL, NULL},
 		{"queues of a notified blk device move under load and lose no wake-up",
 			blk_notified, NULL, NULL, NULL},
+		{"packed queues move under load and lose nothing", blk_packed, NULL, NULL, NULL},
 		{"queues whose signals are delayed move under load and lose no wake-up",
 			blk_coalesced, NULL, NULL, NULL},
 		{"queues of a polled scsi device move under load and lose nothing", scsi_polled,
