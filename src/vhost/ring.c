@@ -392,8 +392,11 @@ static void rings_first_start(struct vhost_session *s)
 		if (s->rings[i].started && !ring_begins_anew(&s->rings[i]))
 			return;
 	}
-	if (s->has_run)
-		s->device->ops->reset(s->device);
+	if (!s->has_run)
+		return;
+	s->device->ops->reset(s->device);
+	/* All rings were drained: what a region says of them is of the driver before this one. */
+	inflight_reset(s);
 }
 
 /* Not even where it stood can be told from a packed ring itself (reference 11.3). */

@@ -435,6 +435,36 @@ static void item_49(void **state)
 	check_recovery(FE_CLOUD_HYPERVISOR, true, 0);
 }
 
+/* A driver begins anew while the front-end keeps the region of the one before it, and tells nobody
+ * of the reset (7.5). The one before may even have been firmware with a split ring. */
+static void a_new_driver(void **state)
+{
+	struct fe_options options;
+	struct server server;
+	struct fe *fe;
+
+	server_start(&server, FE_BUS_BLK);
+	for (unsigned was_split = 0; was_split < 2; was_split++) {
+		options = was_split ? server_options(&server) : packed_options(&server);
+		options.ring_size = 32;
+		options.order = FE_QEMU_7_2;
+		fe = server_open_with(&server, &options);
+		check_io(fe, 0, 7);
+		assert_ok(fe, fe_stop(fe));
+		fe_ring_destroy(fe->ring[0]);
+		fe->ring[0] = NULL;
+		fe->options.features |= FE_F_PACKED;
+		assert_ok(fe, fe_set_features(fe, fe->options.features & fe->offered));
+		assert_ok(fe, fe_create_rings(fe));
+		assert_true(fe->ring[0]->packed);
+		assert_int_equal(fe->base[0], 0x80008000);
+		assert_ok(fe, fe_start(fe));
+		check_io(fe, 0, 7);
+		server_close(fe);
+	}
+	server_stop(&server);
+}
+
 /* ---- 51 ---------------------------------------------------------------------------------- */
 
 static unsigned first_marked(struct fe *fe)
@@ -630,6 +660,8 @@ int main(void)
 			NULL},
 		{"24.49 recovery of a packed ring does not believe SET_VRING_BASE", item_49, NULL,
 			NULL, NULL},
+		{"11.1 a new driver does not go on where the one before it stood", a_new_driver,
+			NULL, NULL, NULL},
 		{"24.51 forged records of a packed ring are refused or harmless", item_51, NULL,
 			NULL, NULL},
 	};
