@@ -2,7 +2,7 @@
 """Packed rings: `packed=on` of QEMU's vhost-user devices, driven by Linux.
 
 QEMU gives them to a SCSI guest without asking us (conformance item 13), to a block device only
-because they are offered.
+because they are offered. Kills of the daemon: test_restart.py.
 """
 
 import time
@@ -11,7 +11,6 @@ import pytest
 
 from .checks import ALL, assert_clean
 from .guest import fio, fio_result
-from .test_restart import CAN_RECONNECT, KILLS, TROUBLE, load, restart
 
 RING_PACKED = 34
 PACKED = ["-global", "vhost-user-scsi.packed=on", "-global", "vhost-user-blk.packed=on"]
@@ -96,16 +95,12 @@ def test_a_killed_qemu_with_packed_rings_starts_again_on_the_same_disk(lab, vers
     assert_clean(image)
 
 
-@pytest.mark.parametrize("version, bus", CAN_RECONNECT)
-def test_a_guest_with_packed_rings_runs_on_through_kills_of_the_daemon(lab, version, bus):
-    daemon = lab.daemon()
-    guest, disk, image = boot(lab, daemon, version, bus, cpus=2, reconnect=True)
-    job = guest.start(load("/load", 4 * KILLS, size_mib=32, numjobs=2))
-    for _ in range(KILLS):
-        time.sleep(2)
-        restart(daemon, (disk, image))
-    fio_result(job.wait())
-    assert guest.run(TROUBLE) == ""
-    fio_result(guest.run(fio("/again", size_mib=8)))
+@pytest.mark.parametrize("version, bus", [("7.2", "blk"), ("10.0", "scsi")])
+def test_firmware_leaves_its_split_rings_to_a_driver_with_packed_ones(lab, version, bus):
+    disk = lab.daemon().put_file(bus, "root", lab.image(kind="disk"))
+    guest = lab.boot(version, disk, boot="seabios", extra=PACKED)
+    assert_packed(guest, disk)
+    fio_result(guest.run(fio("/fio", size_mib=4)))
+    guest.reboot()
+    fio_result(guest.run(fio("/fio", size_mib=4)))
     guest.poweroff()
-    assert_clean(image)
