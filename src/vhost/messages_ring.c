@@ -178,6 +178,8 @@ enum flow_result message_set_vring_fd_run(struct flow *f)
 	ring_replace_fd(s->ring, vring_fd_place(s), s->new_fd);
 	if (s->conn.header.request != VHOST_USER_SET_VRING_KICK)
 		goto finish;
+	if (!s->ring->started)
+		s->ring->broken = false;
 	s->ring->started = true;
 	AWAIT(f, rings_settle(s, true, flow_resume, f));
 	if (flow_failed(f) && !s->ring->vq)

@@ -15,7 +15,8 @@
  * every ring is at its goal. A move that drains is bounded by the session's limit on messages.
  *
  * A ring whose memory goes away is closed, not broken: its base is kept, and it is opened again
- * when the memory is back. A start looks at the ring once without a kick (virtqueue_start).
+ * when the memory is back. One that was broken stays closed then: only a new start ends that
+ * (8.4). A start looks at the ring once without a kick (virtqueue_start).
  *
  * A ring that runs is also moved to other reactors (ring_relocate.c), but not while rings settle:
  * whoever settles them has a hold.
@@ -101,7 +102,7 @@ static enum ring_goal ring_find_goal(struct ring *ring)
 	struct vhost_session *s = ring->session;
 	const struct guest_memory *memory = s->memory_switching ? s->change.table : s->memory;
 
-	if (s->ending || !ring->started || !ring_is_complete(ring))
+	if (s->ending || !ring->started || ring->broken || !ring_is_complete(ring))
 		return RING_CLOSED;
 	if (!ring_resolve(ring, memory)) {
 		if (ring->enabled && memory->count)
@@ -261,6 +262,10 @@ void ring_tell_started(struct ring *ring)
 
 static void ring_destroy_vq(struct ring *ring)
 {
+	struct virtqueue_info info;
+
+	virtqueue_get_info(ring->vq, &info);
+	ring->broken = info.broken;
 	ring->base = virtqueue_base(ring->vq);
 	ring->has_base = true;
 	virtqueue_destroy(ring->vq);

@@ -63,6 +63,7 @@ struct ring {
 	/* as it is */
 	struct virtqueue *vq; /* NULL: closed */
 	bool paused;
+	bool broken; /* closed after the driver broke it: until GET_VRING_BASE or a reset */
 	void *context; /* the device's */
 	struct reactor *reactor;
 	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;

@@ -438,6 +438,12 @@ static void check_attack(struct server *server, struct fe *fe, const struct atta
 	fe_ring_kick_always(fe->ring[0]);
 	usleep(2000);
 	assert_int_equal(fe_eventfd_drain(fe->err_fd[0]), 0);
+	/* Its memory going and coming back does not start it either: it would break again. */
+	assert_ok(fe, fe_rem_mem_reg(fe, 0));
+	assert_ok(fe, fe_add_mem_reg(fe, 0));
+	check_io(fe, 1, 1);
+	usleep(2000);
+	assert_int_equal(fe_eventfd_drain(fe->err_fd[0]), 0);
 	assert_ok(fe, fe_stop_ring(fe, 0));
 	fe_memory_free(&fe->memory, buffer);
 	fe_ring_reset(fe->ring[0]);
