@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "crash_points.h"
 
-#include <errno.h>
-#include <signal.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "stepped.h"
 
 size_t crash_areas_bytes(const struct crash_areas *areas)
 {
@@ -44,72 +45,61 @@ static bool crash_areas_differ(const struct crash_areas *areas, const uint8_t *s
 	return false;
 }
 
-/* Keeps the memory's state if it is a new one. False: too many. */
-static bool crash_points_look(struct crash_points *points, const struct crash_areas *areas)
+struct crash_collection {
+	const struct crash_areas *areas;
+	struct crash_points points;
+	void (*fn)(void *arg);
+	void *arg;
+};
+
+/* Keeps the memory's state if it is a new one. */
+static void crash_collection_step(void *arg)
 {
-	if (points->count &&
-		!crash_areas_differ(areas, points->states + (points->count - 1) * points->bytes))
-		return true;
+	struct crash_collection *collection = arg;
+	struct crash_points *points = &collection->points;
+
+	if (points->count && !crash_areas_differ(collection->areas,
+				     points->states + (points->count - 1) * points->bytes))
+		return;
 	if (points->count == CRASH_POINTS_MAX)
-		return false;
-	crash_areas_save(areas, points->states + points->count++ * points->bytes);
-	return true;
+		fail_msg("more than %u states", points->count);
+	crash_areas_save(collection->areas, points->states + points->count++ * points->bytes);
 }
 
-static void crash_child_run(void (*fn)(void *arg), void *arg)
+static void crash_collection_run(void *arg)
 {
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-		_exit(EPERM);
-	raise(SIGSTOP);
-	fn(arg);
-	_exit(0);
-}
+	struct crash_collection *collection = arg;
 
-/* Steps until it exits; its exit code, or -EPROTO. */
-static int crash_child_step(
-	pid_t child, const struct crash_areas *areas, struct crash_points *points)
-{
-	int status;
-
-	for (;;) {
-		if (waitpid(child, &status, 0) != child)
-			return -EPROTO;
-		if (WIFEXITED(status))
-			return WEXITSTATUS(status);
-		if (!WIFSTOPPED(status) ||
-			(WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGSTOP))
-			return -EPROTO;
-		if (!crash_points_look(points, areas))
-			return -EPROTO;
-		if (ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) < 0)
-			return -EPERM;
-	}
+	stepped_begin();
+	collection->fn(collection->arg);
+	stepped_end();
 }
 
 int crash_points_collect(const struct crash_areas *areas, void (*fn)(void *arg), void *arg,
 	struct crash_points *ret_points)
 {
-	struct crash_points points = {.bytes = crash_areas_bytes(areas)};
-	pid_t child;
+	struct crash_collection collection = {
+		.areas = areas,
+		.points = {.bytes = crash_areas_bytes(areas)},
+		.fn = fn,
+		.arg = arg,
+	};
+	const struct stepped_child child = {
+		.run = crash_collection_run,
+		.arg = &collection,
+		.step = crash_collection_step,
+		.step_arg = &collection,
+	};
 	int rc;
 
-	points.states = malloc(CRASH_POINTS_MAX * points.bytes);
-	if (!points.states)
-		return -ENOMEM;
-	child = fork();
-	if (child == 0)
-		crash_child_run(fn, arg);
-	rc = child < 0 ? -errno : crash_child_step(child, areas, &points);
-	if (rc < 0 && child > 0) {
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
-	}
-	if (rc) {
-		free(points.states);
-		return rc < 0 ? rc : rc == EPERM ? -EPERM : -EPROTO;
-	}
-	*ret_points = points;
-	return 0;
+	collection.points.states = malloc(CRASH_POINTS_MAX * collection.points.bytes);
+	assert_non_null(collection.points.states);
+	rc = stepped_child_run(&child);
+	if (rc)
+		free(collection.points.states);
+	else
+		*ret_points = collection.points;
+	return rc;
 }
 
 void crash_points_free(struct crash_points *points)

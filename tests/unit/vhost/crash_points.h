@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What a process leaves behind when it is killed, for every moment at which it could be: a piece of
- * code runs in a child, instruction by instruction under ptrace, and each state that the memory
+ * code runs in a child, instruction by instruction (stepped.h), and each state that the memory
  * shared with it goes through is kept. No store of the compiler's making is missed, and nothing in
  * the code under test knows of it.
  */
@@ -32,7 +32,7 @@ struct crash_points {
 };
 
 /* Runs fn(arg) in a child and collects. The memory is as the child left it afterwards. Returns 0,
- * -EPERM where ptrace is forbidden, or -EPROTO when the child did not come to its end. */
+ * or -EPERM where ptrace is forbidden. */
 int crash_points_collect(const struct crash_areas *areas, void (*fn)(void *arg), void *arg,
 	struct crash_points *ret_points);
 void crash_points_free(struct crash_points *points);

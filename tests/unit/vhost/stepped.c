@@ -41,24 +41,23 @@ void stepped_end(void)
 	raise(SIGUSR2);
 }
 
-static void stepped_child(const struct stepped *stepped)
+static void stepped_child_main(const struct stepped_child *child)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		_exit(EXIT_NOT_TRACED);
-	stepped->run(stepped->memory);
+	child->run(child->arg);
 	_exit(0);
 }
 
 /* Signals are for us and do not reach the child. */
-static int stepped_follow(
-	const struct stepped *stepped, pid_t child, uint8_t *before, uint8_t *copy)
+static int stepped_child_follow(const struct stepped_child *child, pid_t pid)
 {
 	bool stepping = false;
 	int status;
 
 	for (;;) {
-		assert_int_equal(waitpid(child, &status, 0), child);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
 		if (WIFEXITED(status))
 			return WEXITSTATUS(status);
 		if (!WIFSTOPPED(status))
@@ -69,36 +68,69 @@ static int stepped_follow(
 			stepping = true;
 		if (WSTOPSIG(status) == SIGUSR2)
 			stepping = false;
-		if (stepping && memcmp(before, stepped->memory, stepped->size) != 0) {
-			memcpy(before, stepped->memory, stepped->size);
-			memcpy(copy, before, stepped->size);
-			stepped->look(copy, stepped->arg);
-		}
-		if (ptrace(stepping ? PTRACE_SINGLESTEP : PTRACE_CONT, child, NULL, NULL) < 0)
+		if (stepping)
+			child->step(child->step_arg);
+		if (ptrace(stepping ? PTRACE_SINGLESTEP : PTRACE_CONT, pid, NULL, NULL) < 0)
 			fail_msg("ptrace: %s", strerror(errno));
 	}
+}
+
+int stepped_child_run(const struct stepped_child *child)
+{
+	pid_t pid = fork();
+	int code;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		stepped_child_main(child);
+	code = stepped_child_follow(child, pid);
+	if (code == EXIT_NOT_TRACED)
+		return -EPERM;
+	assert_int_equal(code, 0);
+	return 0;
+}
+
+/* ---- one piece of memory ------------------------------------------------------------------- */
+
+struct stepped_memory {
+	const struct stepped *stepped;
+	uint8_t *before;
+	uint8_t *copy;
+};
+
+static void stepped_memory_step(void *arg)
+{
+	struct stepped_memory *memory = arg;
+	const struct stepped *stepped = memory->stepped;
+
+	if (memcmp(memory->before, stepped->memory, stepped->size) == 0)
+		return;
+	memcpy(memory->before, stepped->memory, stepped->size);
+	memcpy(memory->copy, memory->before, stepped->size);
+	stepped->look(memory->copy, stepped->arg);
 }
 
 int stepped_run(const struct stepped *stepped)
 {
 	/* At the alignment of the original: what lies in it is used in place. */
-	uint8_t *before = aligned_alloc(4096, (stepped->size + 4095) & ~(size_t)4095);
-	uint8_t *copy = aligned_alloc(4096, (stepped->size + 4095) & ~(size_t)4095);
-	pid_t child;
-	int code;
+	struct stepped_memory memory = {
+		.stepped = stepped,
+		.before = aligned_alloc(4096, (stepped->size + 4095) & ~(size_t)4095),
+		.copy = aligned_alloc(4096, (stepped->size + 4095) & ~(size_t)4095),
+	};
+	const struct stepped_child child = {
+		.run = stepped->run,
+		.arg = stepped->memory,
+		.step = stepped_memory_step,
+		.step_arg = &memory,
+	};
+	int rc;
 
-	assert_non_null(before);
-	assert_non_null(copy);
-	memcpy(before, stepped->memory, stepped->size);
-	child = fork();
-	assert_true(child >= 0);
-	if (child == 0)
-		stepped_child(stepped);
-	code = stepped_follow(stepped, child, before, copy);
-	free(before);
-	free(copy);
-	if (code == EXIT_NOT_TRACED)
-		return -EPERM;
-	assert_int_equal(code, 0);
-	return 0;
+	assert_non_null(memory.before);
+	assert_non_null(memory.copy);
+	memcpy(memory.before, stepped->memory, stepped->size);
+	rc = stepped_child_run(&child);
+	free(memory.before);
+	free(memory.copy);
+	return rc;
 }

@@ -13,6 +13,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* The engine: step is called in the parent after each instruction, while the child stands still. */
+struct stepped_child {
+	void (*run)(void *arg); /* in the child */
+	void *arg;
+	void (*step)(void *step_arg);
+	void *step_arg;
+};
+
+/* 0, or -errno: -EPERM where processes may not be traced. The child's failure is a failure of the
+ * test. */
+int stepped_child_run(const struct stepped_child *child);
+
+/* What is usually wanted of it: a look at each state of one piece of memory. */
 struct stepped {
 	void *memory; /* from stepped_alloc */
 	size_t size;
@@ -26,8 +39,7 @@ struct stepped {
 void *stepped_alloc(size_t size);
 void stepped_free(void *memory, size_t size);
 
-/* 0, or -errno: -EPERM where processes may not be traced. The child's failure is a failure of the
- * test. */
+/* As stepped_child_run. */
 int stepped_run(const struct stepped *stepped);
 
 /* In the child. */
