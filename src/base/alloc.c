@@ -29,7 +29,11 @@ void *alloc_pages(size_t size)
 {
 	void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	return pages == MAP_FAILED ? NULL : pages;
+	if (pages == MAP_FAILED)
+		return NULL;
+	/* Else the first use of one could make two megabytes of it and its neighbours there. */
+	madvise(pages, size, MADV_NOHUGEPAGE);
+	return pages;
 }
 
 void free_pages(void *pages, size_t size)
