@@ -4,8 +4,9 @@
  *
  * The disk is a block device that the daemon has, or a file or device node, for which one is made
  * (once: a file that is attached twice is one block device). The controller is made when there is
- * none of that name. Steps: file (only with --size), block device, controller, target; a step that
- * fails takes back those that this command has made before, newest first.
+ * none of that name. Steps: file (only with --size), block device, controller, target, and the
+ * socket of a SCSI controller; a step that fails takes back those that this command has made
+ * before, newest first.
  */
 #include <ctype.h>
 #include <getopt.h>
@@ -250,8 +251,9 @@ static bool attach_make_controller(struct attach *attach)
 	attach->connected = controller && controller_is_connected(controller);
 	if (controller)
 		return true;
+	/* A machine that connects again must find its disk: the socket comes after the target. */
 	if (attach->scsi)
-		params = json_pack("{s:s}", "ctrlr", attach->name);
+		params = json_pack("{s:s, s:b}", "ctrlr", attach->name, "delay", 1);
 	else
 		params = json_pack("{s:s, s:s, s:b}", "ctrlr", attach->name, "dev_name",
 			attach->bdev, "readonly", (int)attach->readonly);
@@ -275,7 +277,8 @@ static bool attach_add_target(struct attach *attach)
 		return false;
 	attach->target = (int)json_integer_value(target);
 	json_decref(target);
-	return true;
+	return !attach->made_controller || attach_call(attach, "vhost_start_scsi_controller",
+						   json_pack("{s:s}", "ctrlr", attach->name), NULL);
 }
 
 /* ---- what to tell -------------------------------------------------------------------------- */

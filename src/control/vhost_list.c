@@ -133,12 +133,17 @@ static void vhost_get_controllers(struct rpc_request *request, const void *param
 	struct control *control = context;
 	const struct name_params *wanted = params;
 	struct vhost_controller *controller = NULL;
+	struct reason reason = {0};
 	struct list_call *call;
 
 	if (wanted->name) {
 		controller = vhost_controller_find(control->options.vhost, wanted->name);
 		if (!controller) {
-			rpc_request_fail_code(request, RPC_INTERNAL_ERROR, -ENODEV, NULL);
+			reason_set(&reason, -ENODEV,
+				"there is no controller %s: vhost_get_controllers without a name "
+				"lists those there are",
+				wanted->name);
+			rpc_request_fail_code(request, RPC_INTERNAL_ERROR, -ENODEV, &reason);
 			return;
 		}
 	}

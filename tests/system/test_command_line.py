@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import socket as sockets
 import subprocess
 import threading
@@ -616,3 +617,37 @@ def test_a_list_on_a_terminal_is_a_table(shell):
                                 "SOCKET"]
     assert lines[0].index("SIZE") == lines[1].index("1M")
     assert lines[0].index("SOCKET") == lines[1].index("/")
+
+
+def test_a_new_scsi_controller_has_its_target_before_its_socket(shell):
+    """A machine that connects again (reconnect) repeats its requests as soon as it can connect."""
+    socket = shell.daemon.vhost_dir / "vm1.scsi"
+    front = shell.place / "front.sock"
+    early = []
+
+    def watch(chunk):
+        if b"vhost_scsi_controller_add_target" in chunk:
+            early.append(socket.exists())
+
+    with sockets.socket(sockets.AF_UNIX) as listener:
+        listener.bind(str(front))
+        listener.listen()
+        thread = threading.Thread(target=relay_one, args=(listener, shell.daemon, watch))
+        thread.start()
+        shell.good("disk", "attach", "-r", str(front), "--size", "1M", "vm1.img")
+        thread.join(20)
+    assert early == [False] and socket.is_socket()
+
+
+def relay_one(listener, daemon, watch):
+    """Carry what one client and the daemon say to each other."""
+    with listener.accept()[0] as client, sockets.socket(sockets.AF_UNIX) as server:
+        server.connect(str(daemon.rpc_socket))
+        while True:
+            for source in select.select([client, server], [], [])[0]:
+                chunk = source.recv(1 << 16)
+                if not chunk:
+                    return
+                if source is client:
+                    watch(chunk)
+                (server if source is client else client).sendall(chunk)
