@@ -91,12 +91,24 @@ static int place_move(struct place_op *op)
 	return ring_relocate(ring, op->pin, op->deadline_ns - now_ns, op->reason, place_moved, op);
 }
 
+/* Somebody has chosen otherwise since. */
+static int place_check_choice(const struct place_op *op)
+{
+	if (op->controller->pins[op->queue] == op->pin)
+		return 0;
+	return reason_set(op->reason, -ESTALE,
+		"another place was chosen for queue %u of %s meanwhile: that one holds", op->queue,
+		op->controller->name);
+}
+
 /* Tries once; the session may have ended meanwhile, and another one come. */
 static void place_try(struct timer *timer)
 {
 	struct place_op *op = container_of(timer, struct place_op, retry);
-	int rc = place_move(op);
+	int rc = place_check_choice(op);
 
+	if (!rc)
+		rc = place_move(op);
 	if (rc)
 		place_moved(op, rc == -EALREADY ? 0 : rc);
 }
@@ -110,7 +122,7 @@ static void place_moved(void *arg, int rc)
 		timer_start(control, &op->retry, PLACE_RETRY_NS);
 		return;
 	}
-	place_end(op, rc == -ECANCELED ? -EBUSY : rc);
+	place_end(op, rc == -ECANCELED || rc == -ESTALE ? -EBUSY : rc);
 }
 
 void vhost_controller_place_queue(struct vhost_controller *controller, unsigned queue, int cpu,

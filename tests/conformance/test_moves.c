@@ -477,6 +477,33 @@ static void choices_last(void **state)
 	server_stop(&server);
 }
 
+/* The first waits for the guest, the second is content with where the queue is. */
+static void later_choice_holds(void **state)
+{
+	struct server server;
+	struct place place;
+	pthread_t thread;
+	struct fe *fe;
+	int cpu;
+
+	server_start(&server, FE_BUS_BLK);
+	fe = server_open(&server);
+	cpu = queue_info(&server, 0).cpu;
+	assert_ok(fe, fe_enable_ring(fe, 0, false));
+	place = (struct place){.server = &server, .queue = 0, .cpu = !cpu};
+	assert_int_equal(pthread_create(&thread, NULL, place_thread, &place), 0);
+	while (!queue_info(&server, 0).pinned)
+		usleep(1000);
+	assert_int_equal(place_queue(&server, 0, cpu), 0);
+	assert_ok(fe, fe_enable_ring(fe, 0, true));
+	pthread_join(thread, NULL);
+	assert_int_equal(queue_info(&server, 0).cpu, cpu);
+	assert_int_equal(place.rc, -EBUSY);
+	check_io(fe, 0, 2);
+	server_close(fe);
+	server_stop(&server);
+}
+
 static void impossible_choices(void **state)
 {
 	struct server server;
@@ -524,6 +551,8 @@ int main(void)
 		{"a task management function finds the commands of a queue that cannot leave",
 			function_during_stuck_move, NULL, NULL, NULL},
 		{"a queue placed by hand stays there for every front-end", choices_last, NULL, NULL,
+			NULL},
+		{"of two choices for a queue the later one holds", later_choice_holds, NULL, NULL,
 			NULL},
 		{"what cannot be chosen is refused", impossible_choices, NULL, NULL, NULL},
 	};
