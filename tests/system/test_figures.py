@@ -5,6 +5,7 @@ import os
 import statistics
 import time
 
+from .guest import fio, fio_result
 from .rpc import Rpc
 
 
@@ -36,3 +37,23 @@ def test_daemon_with_two_idle_guests_uses_under_1_percent_of_a_core_and_30_mib(l
     assert memory < 30 * 1024, f"{memory} KiB"
     for guest in guests:
         guest.poweroff()
+
+
+def test_busy_time_is_what_the_data_thread_used(lab):
+    """A thread that sleeps between requests: it has nothing idle to do, so its CPU time is busy."""
+    def used():
+        """Busy seconds and CPU seconds of the data thread."""
+        reactor = daemon.call("framework_get_reactors")["reactors"][1]
+        stat = daemon.proc(f"task/{reactor['tid']}/schedstat").read_text(encoding="utf-8")
+        return reactor["busy"] / 1e9, int(stat.split()[0]) / 1e9
+
+    daemon = lab.daemon("--poll", "never")
+    guest = lab.boot("10.0", daemon.put_file("blk", "disk", lab.image()))
+    busy, cpu = used()
+    fio_result(guest.run(fio("/fio", size_mib=4, iodepth=1), 240))
+    busy, cpu = (b - a for a, b in zip((busy, cpu), used()))
+    assert cpu > 0.01, cpu
+    assert busy > 0.9 * cpu, f"busy {busy:.4f} s, CPU {cpu:.4f} s"
+    threads = daemon.call("thread_get_stats")["threads"]
+    assert threads[1]["busy"] > 0
+    guest.poweroff()
