@@ -219,6 +219,7 @@ void inflight_reset(struct vhost_session *s)
 {
 	const struct inflight_region *region = s->inflight.region;
 
+	s->inflight.looked = false; /* what it told of is no longer there */
 	for (unsigned i = 0; region && i < region->queues; i++) {
 		struct vhost_inflight_split *queue =
 			inflight_queue(region, i, session_has_packed_rings(s));

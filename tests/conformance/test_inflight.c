@@ -359,6 +359,53 @@ static void late_ring(void **state)
 	server_stop(&server);
 }
 
+/* The same, but its driver is gone: the one that begins anew does not wait for records that were
+ * wiped. With RESET_DEVICE and without. */
+static void check_new_driver_waits_for_nobody(bool reset)
+{
+	struct server server;
+	struct fe_options options;
+	struct requests old[2], new;
+	struct fe_io *ended;
+	struct fe *fe;
+
+	server_start(&server, FE_BUS_BLK);
+	options = server_options(&server);
+	options.ring_count = 2;
+	fe = server_open_with(&server, &options);
+	held_bdev_hold(server.disk);
+	put_writes(fe, 0, &old[0], 2, 0, 1);
+	put_writes(fe, 1, &old[1], 2, 8, 1);
+	assert_true(held_bdev_await(server.disk, 4));
+	lose_connection(&server, fe);
+	fe->ring_count = 1;
+	assert_ok(fe, fe_reconnect(fe));
+	finish_all(fe, 0, &old[0]);
+	assert_ok(fe, fe_stop(fe));
+	if (reset)
+		assert_ok(fe, fe_set_empty(fe, FE_RESET_DEVICE));
+	fe_ring_destroy(fe->ring[0]);
+	fe->ring[0] = NULL;
+	fe->base[0] = 0;
+	assert_ok(fe, fe_create_rings(fe));
+	assert_ok(fe, fe_setup_ring(fe, 0)); /* the region is not sent again */
+	assert_ok(fe, fe_enable_ring(fe, 0, true));
+	put_writes(fe, 0, &new, 1, 0, 2);
+	/* (Half of what a ring is waited for.) */
+	assert_int_equal(fe_io_wait(fe->ring[0], &ended, 2500), 0);
+	fe_io_drop(fe->ring[1], &old[1].blks[0].io);
+	fe_io_drop(fe->ring[1], &old[1].blks[1].io);
+	fe->ring_count = 2;
+	server_close(fe);
+	server_stop(&server);
+}
+
+static void new_driver_waits_for_nobody(void **state)
+{
+	check_new_driver_waits_for_nobody(true);
+	check_new_driver_waits_for_nobody(false);
+}
+
 /* A ring is stopped, or its connection lost again, before all has been repeated. */
 static void interrupted_recovery(void **state)
 {
@@ -635,6 +682,8 @@ int main(void)
 			NULL, NULL, NULL},
 		{"11.4 a ring that does not start again holds the others for a while only",
 			late_ring, NULL, NULL, NULL},
+		{"11.4 a new driver does not wait for records of the one before it",
+			new_driver_waits_for_nobody, NULL, NULL, NULL},
 		{"11.2 a recovery that is interrupted begins again", interrupted_recovery, NULL,
 			NULL, NULL},
 		{"24.51 forged records are refused or harmless", item_51, NULL, NULL, NULL},
