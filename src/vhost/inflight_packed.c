@@ -92,17 +92,9 @@ static int packed_region_init(struct virtqueue *vq, struct reason *reason)
 static int packed_region_check(struct virtqueue *vq, uint16_t version, struct reason *reason)
 {
 	const struct vhost_inflight_packed *region = vq->inflight.packed;
-	uint16_t desc_num = region_load16(&region->desc_num);
 
-	if (version != VHOST_INFLIGHT_VERSION || region->features)
-		return reason_set(reason, -EPROTO,
-			"%s: the in-flight region is of a version (%u) that we do not know",
-			vq->name, version);
-	if (desc_num != vq->inflight.desc_num)
-		return reason_set(reason, -EPROTO,
-			"%s: the in-flight region was made for rings of %u entries, not %u",
-			vq->name, desc_num, vq->inflight.desc_num);
-	return 0;
+	return inflight_check_header(
+		vq, region->features, version, region_load16(&region->desc_num), reason);
 }
 
 static bool slot_is(const struct virtqueue *vq, uint16_t position, bool avail, bool used)

@@ -55,3 +55,17 @@ int inflight_set_recovered(struct virtqueue *vq, struct inflight_mark *marks, un
 	inflight->counter = marks[count - 1].counter + 1;
 	return 0;
 }
+
+int inflight_check_header(const struct virtqueue *vq, uint64_t features, uint16_t version,
+	uint16_t desc_num, struct reason *reason)
+{
+	if (version != VHOST_INFLIGHT_VERSION || features)
+		return reason_set(reason, -EPROTO,
+			"%s: the in-flight region is of a version (%u) that we do not know",
+			vq->name, version);
+	if (desc_num != vq->inflight.desc_num)
+		return reason_set(reason, -EPROTO,
+			"%s: the in-flight region was made for rings of %u entries, not %u",
+			vq->name, desc_num, vq->inflight.desc_num);
+	return 0;
+}

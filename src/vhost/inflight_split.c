@@ -105,16 +105,11 @@ static int split_region_check(
 	struct virtqueue *vq, uint16_t version, uint16_t done, struct reason *reason)
 {
 	const struct vhost_inflight_split *region = vq->inflight.split;
-	uint16_t desc_num = region_load16(&region->desc_num);
+	int rc = inflight_check_header(
+		vq, region->features, version, region_load16(&region->desc_num), reason);
 
-	if (version != VHOST_INFLIGHT_VERSION || region->features)
-		return reason_set(reason, -EPROTO,
-			"%s: the in-flight region is of a version (%u) that we do not know",
-			vq->name, version);
-	if (desc_num != vq->inflight.desc_num)
-		return reason_set(reason, -EPROTO,
-			"%s: the in-flight region was made for rings of %u entries, not %u",
-			vq->name, desc_num, vq->inflight.desc_num);
+	if (rc)
+		return rc;
 	/* Where nothing is marked there is nothing to be wrong about: a driver may have begun anew
 	 * with the region of the one before it. */
 	if (!split_has_records(vq))

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Rings are counted, not measured. A reactor that is
- * not pinned answers to its number in the order of the daemon's list, so that masks mean something
- * without pinning too.
+ * Rings are counted, not measured. A reactor that is not pinned answers to its number in the order
+ * of the daemon's list, so that masks mean something without pinning too.
  */
 #include "vhost/placement_impl.h"
 

@@ -225,6 +225,10 @@ struct inflight_mark { /* found by recover */
 	uint16_t index; /* of the head, packed: entry */
 };
 
+/* inflight_recover.c: is a used region, by what its head says, one for this ring? -EPROTO with a
+ * sentence. */
+int inflight_check_header(const struct virtqueue *vq, uint64_t features, uint16_t version,
+	uint16_t desc_num, struct reason *reason) MUST_CHECK;
 /* inflight_recover.c: sorts marks by counter into inflight.recovered (once), and sets the counter
  * of the next chain. -ENOMEM. */
 int inflight_set_recovered(
