@@ -64,6 +64,8 @@ static inline struct os_real *os_real_of(struct os *os)
 /* A descriptor that has the directory's lock for as long as it is open, or -1. Others than us may
  * hold such a lock: it is waited for 200 ms. */
 int directory_lock(const char *directory);
+/* A connection: is the process that listens there no more? */
+bool socket_listener_is_dead(int fd);
 /* Directory locked: a socket of that name is about to appear. */
 void sockets_record(struct os_real *real, int directory, const char *name);
 

@@ -11,6 +11,11 @@
  * listens on: -EADDRINUSE; anything else is never touched: -EEXIST. Two daemons that start
  * at the same moment take turns through a lock on the directory, so that neither renames over the
  * fresh socket of the other.
+ *
+ * The socket of a killed process takes connections for some time still: what its io_uring polled is
+ * let go of by the kernel later than the process ends. Whom a socket belongs to is told by
+ * SO_PEERCRED of a connection to it: the process that called listen(). Where that is dead, the
+ * socket is waited for a little.
  */
 #include "os/real_impl.h"
 
@@ -18,6 +23,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -29,6 +35,7 @@
 
 #define BACKLOG         256
 #define DIRECTORY_TRIES 200
+#define DEAD_TRIES      200
 
 static int address_set(struct sockaddr_un *address, const char *path)
 {
@@ -73,11 +80,40 @@ int real_socket_connect(struct os *os, const char *path, int *ret_fd)
 	return 0;
 }
 
+bool socket_listener_is_dead(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	/* 0: of another pid namespace */
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && peer.pid > 0 &&
+	       kill(peer.pid, 0) < 0 && errno == ESRCH;
+}
+
+/* Connects; while that meets the socket of a dead process it tries again, for 200 ms. */
+static int path_probe(struct os *os, const char *path)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+	bool dead;
+	int fd;
+	int rc;
+
+	for (int i = 0;; i++) {
+		rc = real_socket_connect(os, path, &fd);
+		if (rc)
+			return rc;
+		dead = socket_listener_is_dead(fd);
+		close(fd);
+		if (!dead || i == DEAD_TRIES)
+			return 0;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* 0: free, or a socket without a listener. */
 static int path_check(struct os *os, const char *path, struct reason *reason)
 {
 	struct stat st;
-	int fd;
 	int rc;
 
 	if (lstat(path, &st) < 0)
@@ -85,14 +121,12 @@ static int path_check(struct os *os, const char *path, struct reason *reason)
 	if (!S_ISSOCK(st.st_mode))
 		return reason_set(reason, -EEXIST,
 			"%s exists and is not a socket: remove it or choose another path", path);
-	rc = real_socket_connect(os, path, &fd);
+	rc = path_probe(os, path);
 	if (rc == -ECONNREFUSED || rc == -ENOENT)
 		return 0;
 	if (rc == -EACCES || rc == -EPERM)
 		return reason_set(reason, rc,
 			"%s belongs to somebody else: remove it or choose another path", path);
-	if (rc == 0)
-		close(fd);
 	return reason_set(reason, -EADDRINUSE,
 		"another process listens on %s: stop it or choose another path", path);
 }

@@ -7,7 +7,8 @@
  * one a line: what is not in it is not ours, and is never touched. Each daemon that uses the
  * directory holds a shared lock (flock) on the record for its life. Who starts and gets the lock
  * exclusively is alone: no daemon lives that could own one of those names, and what gives
- * ECONNREFUSED (the kernel's word that nobody listens) is removed. So a daemon beside others never
+ * ECONNREFUSED (the kernel's word that nobody listens), or takes a connection for a process that is
+ * dead (real_listen.c), is removed. So a daemon beside others never
  * even connects to their sockets, to which that would be the visit of a front-end. What it cannot
  * remove for their sake waits until somebody is alone.
  *
@@ -75,6 +76,7 @@ static bool socket_remains(struct os_real *real, const char *name, bool remove)
 {
 	char path[PATH_MAX];
 	struct stat st;
+	bool dead;
 	int fd;
 	int rc;
 
@@ -86,9 +88,12 @@ static bool socket_remains(struct os_real *real, const char *name, bool remove)
 	if (!remove)
 		return true;
 	rc = real_socket_connect(&real->os, path, &fd);
-	if (rc == 0)
+	dead = rc == -ECONNREFUSED;
+	if (rc == 0) {
+		dead = socket_listener_is_dead(fd);
 		close(fd);
-	if (rc != -ECONNREFUSED)
+	}
+	if (!dead)
 		return true;
 	log_notice("removing the socket %s, which a daemon that was killed has left", path);
 	return unlink(path) < 0;

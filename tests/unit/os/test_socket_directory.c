@@ -5,6 +5,8 @@
 #include "fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,6 +92,74 @@ static void sockets_of_a_killed_daemon_go_when_the_next_starts(void **state)
 	assert_true(is_there(f, "foreign"));
 	assert_false(is_there(f, RECORD));
 	unlink(fixture_path(f, "foreign"));
+}
+
+/*
+ * A killed daemon whose socket takes connections still: the kernel keeps it until all I/O of the
+ * dead process has ended. Here its listening descriptor is kept by us, who never called listen().
+ */
+static int daemon_killed_with_listener_kept(struct fixture *f, const char *name)
+{
+	int pair[2], fd, status;
+	unsigned nfds = 0;
+	char byte = 0;
+	pid_t pid;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	pid = fork();
+	if (pid == 0) {
+		os_real_sockets_open(f->os, f->directory);
+		fd = listen_at(f, name);
+		_exit(f->os->ops->socket_send(f->os, pair[1], &byte, 1, &fd, 1) == 1 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(f->os->ops->socket_receive(f->os, pair[0], &byte, 1, &fd, 1, &nfds), 1);
+	assert_int_equal(nfds, 1);
+	close(pair[0]);
+	close(pair[1]);
+	return fd;
+}
+
+static void a_socket_that_outlives_its_killed_daemon_goes_as_well(void **state)
+{
+	struct fixture *f = *state;
+	int kept = daemon_killed_with_listener_kept(f, "vm0");
+	int fd;
+
+	assert_int_equal(f->os->ops->socket_connect(f->os, fixture_path(f, "vm0"), &fd), 0);
+	f->os->ops->close(f->os, fd);
+	os_real_sockets_open(f->os, f->directory);
+	assert_false(is_there(f, "vm0"));
+	os_real_sockets_close(f->os);
+	close(kept);
+}
+
+static void *listener_close_later(void *arg)
+{
+	usleep(30000);
+	close(*(int *)arg);
+	return NULL;
+}
+
+static void a_path_is_waited_for_while_a_dead_process_lets_go_of_it(void **state)
+{
+	struct fixture *f = *state;
+	int kept = daemon_killed_with_listener_kept(f, "vm0");
+	struct reason reason = {0};
+	pthread_t thread;
+	int fd;
+
+	/* Somebody has it from the dead process, and keeps it. */
+	assert_int_equal(
+		f->os->ops->socket_listen(f->os, fixture_path(f, "vm0"), 0600, &reason, &fd),
+		-EADDRINUSE);
+	assert_int_equal(pthread_create(&thread, NULL, listener_close_later, &kept), 0);
+	fd = listen_at(f, "vm0");
+	pthread_join(thread, NULL);
+	f->os->ops->close(f->os, fd);
+	os_real_sockets_open(f->os, f->directory);
+	os_real_sockets_close(f->os);
 }
 
 static void nothing_is_touched_while_another_daemon_lives_there(void **state)
@@ -179,6 +249,8 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(sockets_of_a_killed_daemon_go_when_the_next_starts),
+		FIXTURE_TEST(a_socket_that_outlives_its_killed_daemon_goes_as_well),
+		FIXTURE_TEST(a_path_is_waited_for_while_a_dead_process_lets_go_of_it),
 		FIXTURE_TEST(nothing_is_touched_while_another_daemon_lives_there),
 		FIXTURE_TEST(a_name_that_has_a_listener_again_stays),
 		FIXTURE_TEST(a_record_can_name_nothing_but_sockets_in_its_directory),
