@@ -21,6 +21,7 @@
 
 #include "base/alloc.h"
 #include "bdev/bdev.h"
+#include "core/call.h"
 
 struct bdev_subscriber {
 	struct list link;
@@ -54,21 +55,6 @@ void bdev_notify(struct bdev *bdev, int kind);
 
 /* Something that a removal waits for may have gone. */
 void bdev_removal_check(struct bdev *bdev);
-
-/* ---- call.c ------------------------------------------------------------- */
-
-/* fn runs on reactor, then done(arg, rc) on the reactor that called. */
-struct bdev_call {
-	struct message message;
-	struct reactor *home;
-	int (*fn)(struct bdev_call *call);
-	done_fn done;
-	void *arg;
-	int rc;
-};
-
-void bdev_call(struct bdev_call *call, struct reactor *home, struct reactor *reactor,
-	int (*fn)(struct bdev_call *call), done_fn done, void *arg);
 
 /* ---- channel.c ---------------------------------------------------------- */
 

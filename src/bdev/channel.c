@@ -91,7 +91,7 @@ struct bdev_channel_op {
 	struct reactor *reactor;
 	struct bdev_channel *channel;
 	struct bdev_gate_turn turn;
-	struct bdev_call call;
+	struct reactor_call call;
 	struct bdev_channel **ret_channel;
 	done_fn done;
 	void *arg;
@@ -127,14 +127,14 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	return channel;
 }
 
-static int bdev_channel_start(struct bdev_call *call)
+static int bdev_channel_start(struct reactor_call *call)
 {
 	struct bdev_channel_op *op = container_of(call, struct bdev_channel_op, call);
 
 	return op->bdev->ops->channel_init ? op->bdev->ops->channel_init(op->channel) : 0;
 }
 
-static int bdev_channel_end(struct bdev_call *call)
+static int bdev_channel_end(struct reactor_call *call)
 {
 	struct bdev_channel_op *op = container_of(call, struct bdev_channel_op, call);
 	struct bdev_channel *channel = op->channel;
@@ -191,7 +191,8 @@ static enum flow_result bdev_channel_open_run(struct flow *f)
 		flow_fail(f, -ENOMEM);
 		goto leave;
 	}
-	AWAIT(f, bdev_call(&op->call, f->reactor, op->reactor, bdev_channel_start, flow_resume, f));
+	AWAIT(f, reactor_call(
+			 &op->call, f->reactor, op->reactor, bdev_channel_start, flow_resume, f));
 	if (flow_failed(f))
 		goto free_channel;
 	list_add_tail(&op->bdev->channels, &op->channel->link);
@@ -218,7 +219,8 @@ static enum flow_result bdev_channel_close_run(struct flow *f)
 	if (--op->channel->users > 0)
 		goto leave;
 	list_remove(&op->channel->link);
-	AWAIT(f, bdev_call(&op->call, f->reactor, op->reactor, bdev_channel_end, flow_resume, f));
+	AWAIT(f,
+		reactor_call(&op->call, f->reactor, op->reactor, bdev_channel_end, flow_resume, f));
 	bdev_channel_free(op->channel);
 leave:
 	bdev_channel_op_end(op, f->error);
@@ -265,14 +267,14 @@ struct bdev_stats_op {
 	struct bdev *bdev;
 	struct bdev_channel *channel; /* being asked */
 	struct bdev_gate_turn turn;
-	struct bdev_call call;
+	struct reactor_call call;
 	struct bdev_io_stats part;
 	struct bdev_io_stats *ret_stats;
 	done_fn done;
 	void *arg;
 };
 
-static int bdev_channel_copy_stats(struct bdev_call *call)
+static int bdev_channel_copy_stats(struct reactor_call *call)
 {
 	struct bdev_stats_op *op = container_of(call, struct bdev_stats_op, call);
 
@@ -290,7 +292,7 @@ static enum flow_result bdev_stats_run(struct flow *f)
 	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
 		&op->channel->link != &op->bdev->channels;
 		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link)) {
-		AWAIT(f, bdev_call(&op->call, f->reactor, op->channel->reactor,
+		AWAIT(f, reactor_call(&op->call, f->reactor, op->channel->reactor,
 				 bdev_channel_copy_stats, flow_resume, f));
 		bdev_stats_add(op->ret_stats, &op->part);
 	}

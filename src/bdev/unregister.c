@@ -14,7 +14,7 @@ struct bdev_remove_op {
 	struct bdev *bdev;
 	struct bdev_registry *registry;
 	struct bdev_gate_turn turn;
-	struct bdev_call call;
+	struct reactor_call call;
 	struct list *at; /* the channel being told */
 	struct deferred wake;
 	bool waiting; /* for bdev_removal_check */
@@ -80,7 +80,7 @@ again:
 	}
 }
 
-static int bdev_channel_tell_removed(struct bdev_call *call)
+static int bdev_channel_tell_removed(struct reactor_call *call)
 {
 	struct bdev_remove_op *op = container_of(call, struct bdev_remove_op, call);
 
@@ -92,7 +92,7 @@ static void bdev_remove_tell_channel(struct bdev_remove_op *op, done_fn done, vo
 {
 	const struct bdev_channel *channel = list_entry(op->at, struct bdev_channel, link);
 
-	bdev_call(&op->call, op->flow.reactor, channel->reactor, bdev_channel_tell_removed, done,
+	reactor_call(&op->call, op->flow.reactor, channel->reactor, bdev_channel_tell_removed, done,
 		arg);
 }
 
