@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * CRC-32C (Castagnoli): reflected, initial value and final XOR all ones. Of "123456789": 0xe3069283.
+ * CRC-32C (Castagnoli): reflected, initial value and final XOR all ones. Of "123456789":
+ * 0xe3069283.
  */
 #ifndef BASE_CRC32C_H
 #define BASE_CRC32C_H

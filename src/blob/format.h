@@ -44,9 +44,9 @@ struct super {
 
 /*
  * Of a 4096-byte super block. device_bytes takes the place of a size that old stores do not tell.
- * Beyond what is checked for -EILSEQ (version, signature, checksum, size beyond the device) a super
- * block is refused with -EILSEQ when its numbers cannot be: sizes that are 0, no powers or multiples
- * where they must be, regions that overlap or lie outside, more bits than a mask has room for.
+ * Beyond what is checked for -EILSEQ (version, signature, checksum, size beyond the device) a
+ * super block is refused with -EILSEQ when its numbers cannot be: sizes that are 0, no powers or
+ * multiples where they must be, regions that overlap or lie outside, more bits than a mask holds.
  */
 int super_decode(const void *page, uint64_t device_bytes, struct super *ret_super,
 	struct reason *reason) MUST_CHECK;
@@ -146,8 +146,8 @@ void md_fini(struct md *md);
 int md_resize(struct md *md, uint64_t num_clusters) MUST_CHECK;
 
 const struct xattr *md_xattr_find(const struct list *xattrs, const char *name);
-/* Replaces in place or adds at the end; -ENOMEM, -EINVAL (empty name), -ENOSPC (does not fit a page:
- * 9 + name + value must be at most 4072 bytes). */
+/* Replaces in place or adds at the end; -ENOMEM, -EINVAL (empty name), -ENOSPC (does not fit a
+ * page: 9 + name + value must be at most 4072 bytes). */
 int md_xattr_set(
 	struct list *xattrs, const char *name, const void *value, size_t length) MUST_CHECK;
 bool md_xattr_remove(struct list *xattrs, const char *name); /* false: there was none */
