@@ -15,6 +15,7 @@
  *	blob_op.c	an operation from control to the engine and back
  *	blob_write.c	a blob's chain onto the disk
  *	blob_commit.c	first writes: records of many requests in few pages
+ *	store_refill.c	clusters that data reactors hold ahead of need
  *	blob_create.c, blob_snapshot.c, blob_delete.c, blob_merge.c, blob_resize.c, blob_inflate.c,
  *	blob_parent.c, blob_xattrs.c		one operation each
  *	io_impl.h and the files it names	the data path
@@ -112,8 +113,9 @@ struct blob_view {
 
 struct page_mark { /* of a page of the chain as it is on the disk */
 	uint32_t index;
-	uint32_t crc;
+	uint32_t crc; /* of its descriptors, both */
 	uint64_t hash;
+	bool known; /* false: a write of it has failed */
 };
 
 struct blob {
@@ -168,8 +170,10 @@ static inline uint32_t blob_map_get(const struct blob_map *map, uint64_t index)
 		      : 0;
 }
 
-/* Engine. -ENOMEM when a new extent is needed. Keeps num_allocated. */
-int blob_map_set(struct blob *blob, uint64_t index, uint32_t cluster) MUST_CHECK;
+/* Engine. The extent of that slot is there afterwards; -ENOMEM. */
+int blob_map_prepare(struct blob *blob, uint32_t slot) MUST_CHECK;
+/* Engine. The extent is there. Keeps num_allocated. */
+void blob_map_set(struct blob *blob, uint64_t index, uint32_t cluster);
 /* The clusters of a slot into an array of 512. */
 void blob_map_copy_slot(const struct blob_map *map, uint32_t slot, uint32_t *ret_clusters);
 
@@ -178,8 +182,12 @@ static inline uint32_t blob_root_index(const struct blob *blob)
 	return (uint32_t)blob->id;
 }
 
-/* Loaded md (flags, xattrs) into what data reactors and control see: thin, read_only, view. */
+/* Engine: what data reactors see follows md and broken. */
 void blob_refresh(struct blob *blob);
+/* Engine: what control will see; control: sees it, clones of parents are counted. At load both are
+ * called before anybody else knows the blob. */
+void blob_view_fill(const struct blob *blob, struct blob_view *ret_view);
+void blob_view_apply(struct blob *blob, const struct blob_view *view);
 
 /* ---- store_io.c: engine ------------------------------------------------------------------- */
 
@@ -259,23 +267,30 @@ void store_releases_wait(struct blob_store *store, done_fn done, void *arg);
 
 /* ---- blob_write.c: engine, md_gate held ------------------------------------------------------ */
 
+/* A copy with everything in it; -ENOMEM and `to` is empty. */
+int md_copy(struct md *to, const struct md *from) MUST_CHECK;
+
 /*
- * Writes the chain of blob->md: pages that differ from those on the disk, each page that is
- * referenced stable before the one that refers to it. Within store_begin_change with
- * blob_chain_pages_max() promised: what it took of them it subtracts from *pages. What the chain
- * refers to (extent pages, blobs) is stable already. done: the root, or the only page that changed,
- * is written and, with stable, flushed. A failed write may have happened: the caller restores md
- * and writes again, or marks the blob broken.
+ * The blob's metadata becomes md, whose contents are taken (md is empty afterwards, in any case).
+ * Extent pages and blobs that it refers to are stable already. Within store_begin_change with
+ * blob_chain_pages_max(md) pages promised: what of them was taken is subtracted from *pages. At done
+ * the one write that decides has been made, and with stable it is flushed.
+ *
+ * cluster_at tells the clusters of a run-length blob as they will be; NULL: as its map says.
+ *
+ * When a write fails, what is on the disk is not known: the old metadata is written again, and if
+ * that fails too the blob is broken. The error is returned either way and blob->md is the old one.
  */
-void blob_write_chain(struct blob *blob, uint32_t *pages, bool stable, done_fn done, void *arg);
-/* Pages that blob_write_chain may take for this md. */
+void blob_update(struct blob *blob, struct md *md, md_cluster_at cluster_at, void *cluster_arg,
+	uint32_t *pages, bool stable, done_fn done, void *arg);
+/* Pages that blob_update may take for this md. */
 uint32_t blob_chain_pages_max(const struct md *md);
 /* The root is overwritten with zeroes, and stable: there is no such blob any more. */
 void blob_write_no_root(struct blob *blob, done_fn done, void *arg);
-/* chain from the pages that were read (store_load.c). */
+/* The chain as it was read at load. */
 int blob_chain_adopt(struct blob *blob, const uint32_t *indexes, const void *const *pages,
 	unsigned count) MUST_CHECK;
-/* Every page of the chain into a release (for delete). */
+/* Every page of the chain, the root too, into a release (for delete). */
 void blob_chain_release(struct blob *blob, struct store_release *release);
 void blob_set_broken(struct blob *blob, const char *why, int rc); /* logs */
 
@@ -317,7 +332,10 @@ struct store_refill {
 	uint32_t clusters[STORE_REFILL_MAX];
 };
 
+/* store_refill.c */
 void store_refill_send(struct store_refill *refill); /* home; done also for giving back */
+/* Engine: one of those that were handed out is in use now. */
+void store_cluster_used(struct blob_store *store);
 
 /* ---- blob_op.c ------------------------------------------------------------------------------- */
 

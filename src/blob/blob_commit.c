@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * First writes and freed clusters: records of data reactors onto the disk. docs/volumes.md, "First
+ * writes".
+ *
+ * A blob has at most one commit at a time. It takes all records that wait, applies them to copies of
+ * the slots that they touch, writes each such slot once, and answers: so the more requests wait, the
+ * fewer writes each of them costs. What comes meanwhile waits for the next.
+ *
+ *	1. flush		the data that new entries will point to is stable
+ *	2. extent pages		of slots that have one: rewritten in place; of slots that have
+ *				none: written to fresh pages, with those of neighbouring slots, empty, as
+ *				long as metadata pages are plenty, so that the next step is rare
+ *	3. flush, chain		only if there are fresh pages: they enter the extent table
+ *	4. map, answers		data reactors see the clusters
+ *
+ * A run-length blob has no extent pages: its chain is written instead of 2 and 3.
+ *
+ * Crash table:
+ *	before 2		nothing has happened; clusters are referred to by nothing
+ *	within 2		each slot whose page is rewritten has its new entries, no other has;
+ *				fresh pages are referred to by nothing
+ *	after 3			all is there
+ * Each entry stands for itself, so any subset is a state in which some of the requests were made:
+ * none of them has been answered.
+ *
+ * A write that fails may have happened. The old contents are written again; if that fails too the
+ * blob is broken, and the clusters in question stay taken until the next load.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "base/alloc.h"
+#include "blob/store_impl.h"
+
+#define COMMIT_RECORDS_MAX 2048
+#define COMMIT_SLOTS_MAX   1024 /* more are another commit */
+#define BATCH_SLOTS        64 /* fresh pages together, a power of two */
+
+/* A slot as it will be. */
+struct slot_change {
+	UT_hash_handle hh;
+	uint32_t slot;
+	uint32_t fresh; /* its new page, 0: it has one */
+	uint32_t clusters[BLOBSTORE_SLOT_ENTRIES];
+};
+
+struct commit_op {
+	struct flow flow;
+	struct blob *blob;
+	struct bdev_gate_turn turn;
+	struct list records; /* of this commit */
+	struct slot_change *changes;
+	unsigned num_changes;
+	unsigned num_fresh;
+	bool allocates;
+	uint32_t pages; /* promised, not taken */
+	struct md md; /* with fresh pages */
+	struct page_writes writes;
+	struct store_release *release;
+};
+
+/* ---- records come and go ------------------------------------------------ */
+
+static void record_returned(struct message *message)
+{
+	struct blob_record *record = container_of(message, struct blob_record, message);
+
+	record->done(record);
+}
+
+static void record_answer(struct blob_record *record, int status)
+{
+	record->status = status;
+	record->message.run = record_returned;
+	reactor_send(record->home, &record->message);
+}
+
+static enum flow_result commit_run(struct flow *f);
+
+static void record_arrived(struct message *message)
+{
+	struct blob_record *record = container_of(message, struct blob_record, message);
+	struct blob *blob = record->blob;
+	struct commit_op *op;
+
+	list_add_tail(&blob->records, &record->link);
+	if (blob->committing)
+		return;
+	blob->committing = true;
+	op = alloc_op(sizeof(*op));
+	op->blob = blob;
+	list_init(&op->records);
+	page_writes_init(&op->writes, blob->store);
+	flow_start(&op->flow, blob->store->engine, "blob_commit", commit_run);
+}
+
+void blob_record_send(struct blob_record *record)
+{
+	record->message.run = record_arrived;
+	reactor_send(record->blob->store->engine, &record->message);
+}
+
+/* ---- slots -------------------------------------------------------------- */
+
+static struct slot_change *change_of(struct commit_op *op, uint32_t slot)
+{
+	struct slot_change *change;
+
+	HASH_FIND(hh, op->changes, &slot, sizeof(slot), change);
+	if (change)
+		return change;
+	if (blob_map_prepare(op->blob, slot))
+		return NULL;
+	change = malloc(sizeof(*change));
+	if (!change)
+		return NULL;
+	change->slot = slot;
+	change->fresh = 0;
+	blob_map_copy_slot(blob_map(op->blob), slot, change->clusters);
+	HASH_ADD(hh, op->changes, slot, sizeof(slot), change);
+	op->num_changes++;
+	return change;
+}
+
+static uint32_t slot_of(uint64_t index)
+{
+	return (uint32_t)(index / BLOBSTORE_SLOT_ENTRIES);
+}
+
+static int apply_allocate(struct commit_op *op, const struct blob_record *record)
+{
+	struct slot_change *change = change_of(op, slot_of(record->index));
+	uint32_t *entry;
+
+	if (!change)
+		return -ENOMEM;
+	entry = &change->clusters[record->index % BLOBSTORE_SLOT_ENTRIES];
+	if (*entry)
+		return -EEXIST;
+	*entry = record->cluster;
+	op->allocates = true;
+	return 0;
+}
+
+static bool slot_has_clusters(const struct commit_op *op, uint32_t slot)
+{
+	const struct blob_map *map = blob_map(op->blob);
+
+	return atomic_load_explicit(&map->extents[slot], memory_order_relaxed) != NULL;
+}
+
+static int apply_free(struct commit_op *op, const struct blob_record *record)
+{
+	uint64_t end = record->index + record->count;
+
+	for (uint64_t index = record->index; index < end;) {
+		uint32_t slot = slot_of(index);
+		uint64_t slot_end = u64_min(end, ((uint64_t)slot + 1) * BLOBSTORE_SLOT_ENTRIES);
+		struct slot_change *change;
+
+		if (!slot_has_clusters(op, slot)) {
+			index = slot_end;
+			continue;
+		}
+		change = change_of(op, slot);
+		if (!change)
+			return -ENOMEM;
+		for (; index < slot_end; index++)
+			change->clusters[index % BLOBSTORE_SLOT_ENTRIES] = 0;
+	}
+	return 0;
+}
+
+static int record_apply(struct commit_op *op, const struct blob_record *record)
+{
+	uint64_t count = record->kind == BLOB_RECORD_FREE ? record->count : 1;
+	uint64_t clusters = op->blob->md.num_clusters;
+
+	if (op->blob->broken)
+		return -EROFS;
+	if (count > clusters || record->index > clusters - count)
+		return -EIO; /* it was resized under the request */
+	return record->kind == BLOB_RECORD_ALLOCATE ? apply_allocate(op, record)
+						    : apply_free(op, record);
+}
+
+/* As many of those that wait as one commit takes. */
+static void commit_take(struct commit_op *op)
+{
+	struct blob_record *record, *next;
+	unsigned taken = 0;
+
+	list_for_each_entry_safe (record, next, &op->blob->records, link) {
+		if (taken++ == COMMIT_RECORDS_MAX || op->num_changes >= COMMIT_SLOTS_MAX)
+			break;
+		list_remove(&record->link);
+		list_add_tail(&op->records, &record->link);
+		record->status = record_apply(op, record);
+	}
+}
+
+static void changes_free(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+
+	HASH_ITER (hh, op->changes, change, next) {
+		HASH_DEL(op->changes, change);
+		free(change);
+	}
+	op->num_changes = 0;
+}
+
+/* ---- fresh extent pages ------------------------------------------------- */
+
+static bool slot_needs_page(const struct blob *blob, const struct slot_change *change)
+{
+	return blob->md.uses_table && !blob->md.pages[change->slot];
+}
+
+/* Slots next to one that needs a page get theirs with it while there are plenty. */
+static void batch_add(struct commit_op *op, uint32_t slot)
+{
+	const struct blob *blob = op->blob;
+	const struct blob_store *store = blob->store;
+	uint32_t first = slot & ~(uint32_t)(BATCH_SLOTS - 1);
+	uint32_t free_pages = store->super.md_len - store->used_pages.count;
+
+	if (free_pages / 4 < store->pages_promised + op->num_changes + BATCH_SLOTS ||
+		free_pages < store->super.md_len / 4)
+		return;
+	for (uint32_t s = first; s < first + BATCH_SLOTS && s < blob->md.num_slots; s++)
+		if (!blob->md.pages[s] && op->num_changes < 2 * COMMIT_SLOTS_MAX)
+			change_of(op, s);
+}
+
+static void commit_batch(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+
+	if (!op->allocates)
+		return;
+	HASH_ITER (hh, op->changes, change, next) {
+		if (slot_needs_page(op->blob, change))
+			batch_add(op, change->slot);
+	}
+}
+
+static uint32_t commit_pages_wanted(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+	uint32_t pages = 0;
+
+	commit_batch(op);
+	HASH_ITER (hh, op->changes, change, next)
+		pages += slot_needs_page(op->blob, change);
+	return pages || !op->blob->md.uses_table ? pages + blob_chain_pages_max(&op->blob->md) : 0;
+}
+
+static int commit_take_pages(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+	int rc = md_copy(&op->md, &op->blob->md);
+
+	if (rc)
+		return rc;
+	HASH_ITER (hh, op->changes, change, next) {
+		if (!slot_needs_page(op->blob, change))
+			continue;
+		change->fresh = store_page_take(op->blob->store, true);
+		op->pages--;
+		op->md.pages[change->slot] = change->fresh;
+		op->num_fresh++;
+	}
+	return 0;
+}
+
+static void commit_put_pages_back(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+
+	HASH_ITER (hh, op->changes, change, next) {
+		if (!change->fresh)
+			continue;
+		store_page_put_back(op->blob->store, change->fresh);
+		change->fresh = 0;
+	}
+	op->num_fresh = 0;
+}
+
+/* ---- writes ------------------------------------------------------------- */
+
+static int slot_write_add(struct commit_op *op, const struct slot_change *change, bool as_it_was)
+{
+	const struct blob *blob = op->blob;
+	uint32_t index = change->fresh ? change->fresh : blob->md.pages[change->slot];
+	uint32_t before[BLOBSTORE_SLOT_ENTRIES];
+	void *page = page_writes_add(&op->writes, index);
+
+	if (!page)
+		return -ENOMEM;
+	if (as_it_was)
+		blob_map_copy_slot(blob_map(blob), change->slot, before);
+	extent_page_encode(blob->id, change->slot, as_it_was ? before : change->clusters,
+		extent_page_entries(blob->md.num_clusters, change->slot), page);
+	return 0;
+}
+
+/* All of them, or after a failure those that were there before. */
+static int commit_add_writes(struct commit_op *op, bool as_it_was)
+{
+	struct slot_change *change, *next;
+	int rc = 0;
+
+	if (!op->blob->md.uses_table)
+		return 0;
+	HASH_ITER (hh, op->changes, change, next) {
+		if (!rc && !(as_it_was && change->fresh))
+			rc = slot_write_add(op, change, as_it_was);
+	}
+	return rc;
+}
+
+/* Of a run-length blob as it will be. */
+static uint32_t commit_cluster_at(void *arg, uint64_t index)
+{
+	struct commit_op *op = arg;
+	uint32_t slot = slot_of(index);
+	struct slot_change *change;
+
+	HASH_FIND(hh, op->changes, &slot, sizeof(slot), change);
+	return change ? change->clusters[index % BLOBSTORE_SLOT_ENTRIES]
+		      : blob_map_get(blob_map(op->blob), index);
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+static void slot_publish(struct commit_op *op, const struct slot_change *change)
+{
+	struct blob *blob = op->blob;
+	uint64_t first = (uint64_t)change->slot * BLOBSTORE_SLOT_ENTRIES;
+
+	for (uint32_t i = 0; i < BLOBSTORE_SLOT_ENTRIES; i++) {
+		uint32_t before;
+
+		if (first + i >= blob->md.num_clusters)
+			break;
+		before = blob_map_get(blob_map(blob), first + i);
+		if (before == change->clusters[i])
+			continue;
+		blob_map_set(blob, first + i, change->clusters[i]);
+		if (before)
+			store_release_cluster(op->release, before);
+		else
+			store_cluster_used(blob->store);
+	}
+}
+
+static void commit_publish(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+
+	op->release = store_release_create(
+		op->blob->store, op->blob->md.md_ro_flags & BLOBSTORE_CLEAR_MASK);
+	HASH_ITER (hh, op->changes, change, next)
+		slot_publish(op, change);
+	store_release_start(op->release);
+}
+
+/* Nothing on the disk refers to the clusters of records that failed. */
+static void commit_release_clusters(struct commit_op *op)
+{
+	struct blob_record *record;
+
+	op->release = store_release_create(op->blob->store, BLOBSTORE_CLEAR_NONE);
+	list_for_each_entry (record, &op->records, link)
+		if (record->kind == BLOB_RECORD_ALLOCATE && record->status == 0) {
+			store_cluster_used(op->blob->store);
+			store_release_cluster(op->release, record->cluster);
+		}
+	store_release_start(op->release);
+}
+
+/* rc: of the commit; what had failed by itself keeps its own, but a loser whose winner failed did
+ * not lose. */
+static void commit_answer(struct commit_op *op, int rc)
+{
+	struct blob_record *record, *next;
+
+	list_for_each_entry_safe (record, next, &op->records, link) {
+		list_remove(&record->link);
+		if (rc && (record->status == 0 || record->status == -EEXIST))
+			record->status = rc == -EROFS || rc == -ENOSPC ? rc : -EIO;
+		record_answer(record, record->status);
+	}
+}
+
+static bool commit_has_work(const struct commit_op *op)
+{
+	const struct blob_record *record;
+
+	list_for_each_entry (record, &op->records, link)
+		if (record->status == 0)
+			return true;
+	return false;
+}
+
+static void commit_end(struct commit_op *op)
+{
+	changes_free(op);
+	md_fini(&op->md);
+	memset(&op->md, 0, sizeof(op->md));
+	md_init(&op->md, 0);
+	page_writes_fini(&op->writes);
+	page_writes_init(&op->writes, op->blob->store);
+	store_end_change(op->blob->store, op->pages);
+	op->pages = 0;
+	op->num_fresh = 0;
+	op->allocates = false;
+	op->flow.error = 0;
+	bdev_gate_leave(&op->blob->md_gate);
+}
+
+static enum flow_result commit_run(struct flow *f)
+{
+	struct commit_op *op = container_of(f, struct commit_op, flow);
+
+	FLOW_BEGIN(f);
+	md_init(&op->md, 0);
+next:
+	AWAIT(f, bdev_gate_enter(&op->blob->md_gate, &op->turn, flow_resume, f));
+	commit_take(op);
+	if (!commit_has_work(op))
+		goto answer;
+	op->pages = commit_pages_wanted(op);
+	AWAIT(f, store_begin_change(op->blob->store, op->pages, NULL, flow_resume, f));
+	if (flow_failed(f)) {
+		op->pages = 0;
+		goto release;
+	}
+	if (op->allocates)
+		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
+	if (flow_failed(f))
+		goto release;
+	flow_fail(f, commit_take_pages(op));
+	if (flow_failed(f))
+		goto release;
+	flow_fail(f, commit_add_writes(op, false));
+	if (flow_failed(f))
+		goto put_back;
+	AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
+	if (flow_failed(f))
+		goto restore;
+	if (op->num_fresh || !op->blob->md.uses_table) {
+		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
+		if (flow_failed(f))
+			goto restore;
+		AWAIT(f, blob_update(op->blob, &op->md, commit_cluster_at, op, &op->pages, false,
+				 flow_resume, f));
+		if (flow_failed(f))
+			goto restore;
+	}
+	commit_publish(op);
+	goto answer;
+
+restore:
+	flow_fail(f, commit_add_writes(op, true));
+	if (!flow_failed(f))
+		AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
+	if (flow_failed(f))
+		blob_set_broken(op->blob, "writing an extent page", f->error);
+	if (op->blob->broken)
+		goto answer; /* what the disk refers to is not known: all stay taken */
+put_back:
+	commit_put_pages_back(op);
+release:
+	commit_release_clusters(op);
+answer:
+	commit_answer(op, f->error);
+	commit_end(op);
+	if (!list_is_empty(&op->blob->records))
+		goto next;
+	op->blob->committing = false;
+	page_writes_fini(&op->writes);
+	free(op);
+	FLOW_END(f);
+}
