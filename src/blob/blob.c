@@ -74,9 +74,33 @@ static struct blob_extent *extent_of(struct blob_map *map, uint32_t slot)
 	return atomic_load_explicit(&map->extents[slot], memory_order_acquire);
 }
 
-int blob_map_prepare(struct blob *blob, uint32_t slot)
+struct blob_map *blob_map_resized(const struct blob_map *map, uint64_t num_clusters)
 {
-	struct blob_map *map = blob_map(blob);
+	struct blob_map *resized = blob_map_create(num_clusters);
+
+	for (uint32_t slot = 0; resized && slot < map->num_slots && slot < resized->num_slots;
+		slot++)
+		atomic_init(&resized->extents[slot],
+			atomic_load_explicit(&map->extents[slot], memory_order_relaxed));
+	return resized;
+}
+
+void blob_map_dismantle(struct blob_map *map, const struct blob_map *other)
+{
+	if (!map)
+		return;
+	for (uint32_t slot = 0; slot < map->num_slots; slot++) {
+		struct blob_extent *extent = extent_of(map, slot);
+
+		if (slot >= other->num_slots ||
+			atomic_load_explicit(&other->extents[slot], memory_order_relaxed) != extent)
+			free(extent);
+	}
+	free_pages(map, map->bytes);
+}
+
+int blob_map_prepare(struct blob_map *map, uint32_t slot)
+{
 	struct blob_extent *extent;
 
 	invariant(slot < map->num_slots);
@@ -231,4 +255,9 @@ void blob_set_bdev(struct blob *blob, struct bdev *bdev)
 void blob_set_esnap_bdev(struct blob *blob, struct bdev_user *esnap)
 {
 	blob->esnap = esnap;
+}
+
+struct bdev_user *blob_esnap_bdev(const struct blob *blob)
+{
+	return blob->esnap;
 }

@@ -171,6 +171,8 @@ void blob_get_xattr(struct blob *blob, const char *name, void *ret_value, size_t
 void blob_get_esnap_id(
 	struct blob *blob, void *ret_id, size_t size, size_t *ret_length, done_fn done, void *arg);
 void blob_set_esnap_bdev(struct blob *blob, struct bdev_user *esnap);
+/* It moves: to the snapshot of such a blob, and from a snapshot that is deleted to its clone. */
+struct bdev_user *blob_esnap_bdev(const struct blob *blob);
 
 /* ---- the data path: for the struct bdev_ops of the device that shows a blob ---------------- */
 

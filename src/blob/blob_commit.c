@@ -106,6 +106,7 @@ void blob_record_send(struct blob_record *record)
 
 /* ---- slots -------------------------------------------------------------- */
 
+/* NULL: no memory. */
 static struct slot_change *change_of(struct commit_op *op, uint32_t slot)
 {
 	struct slot_change *change;
@@ -113,8 +114,6 @@ static struct slot_change *change_of(struct commit_op *op, uint32_t slot)
 	HASH_FIND(hh, op->changes, &slot, sizeof(slot), change);
 	if (change)
 		return change;
-	if (blob_map_prepare(op->blob, slot))
-		return NULL;
 	change = malloc(sizeof(*change));
 	if (!change)
 		return NULL;
@@ -136,7 +135,7 @@ static int apply_allocate(struct commit_op *op, const struct blob_record *record
 	struct slot_change *change = change_of(op, slot_of(record->index));
 	uint32_t *entry;
 
-	if (!change)
+	if (!change || blob_map_prepare(blob_map(op->blob), change->slot))
 		return -ENOMEM;
 	entry = &change->clusters[record->index % BLOBSTORE_SLOT_ENTRIES];
 	if (*entry)

@@ -153,7 +153,9 @@ struct chain_op {
 
 static uint32_t cluster_of_map(void *arg, uint64_t index)
 {
-	return blob_map_get(arg, index);
+	const struct blob_map *map = arg;
+
+	return index < map->num_clusters ? blob_map_get(map, index) : 0;
 }
 
 /* Which pages differ, and how they are written. first > last: none. */

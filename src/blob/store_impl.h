@@ -170,8 +170,12 @@ static inline uint32_t blob_map_get(const struct blob_map *map, uint64_t index)
 		      : 0;
 }
 
-/* Engine. The extent of that slot is there afterwards; -ENOMEM. */
-int blob_map_prepare(struct blob *blob, uint32_t slot) MUST_CHECK;
+/* The extent of that slot is there afterwards; -ENOMEM. */
+int blob_map_prepare(struct blob_map *map, uint32_t slot) MUST_CHECK;
+/* A map of another size with the extents of the old one, as far as they go; NULL: no memory. Then
+ * one of the two is dismantled: what the other does not have goes with it. */
+struct blob_map *blob_map_resized(const struct blob_map *map, uint64_t num_clusters);
+void blob_map_dismantle(struct blob_map *map, const struct blob_map *other);
 /* Engine. The extent is there. Keeps num_allocated. */
 void blob_map_set(struct blob *blob, uint64_t index, uint32_t cluster);
 /* The clusters of a slot into an array of 512. */
@@ -262,6 +266,7 @@ struct store_release *store_release_create(
 void store_release_cluster(struct store_release *release, uint32_t cluster);
 void store_release_page(struct store_release *release, uint32_t index);
 void store_release_start(struct store_release *release);
+void store_release_drop(struct store_release *release); /* instead of start; NULL is allowed */
 /* For closing: all have ended. */
 void store_releases_wait(struct blob_store *store, done_fn done, void *arg);
 
@@ -364,6 +369,7 @@ struct blob_op {
 		struct blob_view view;
 	} views[BLOB_OP_VIEWS];
 	unsigned num_views;
+	bool keep; /* what is on the disk is not known: nothing is given back */
 	struct blob *born; /* joins control's list with its view */
 	struct blob *gone; /* leaves it, and is freed */
 	/* devices whose I/O stands still between blob_op_freeze and blob_op_thaw */
