@@ -74,29 +74,17 @@ static struct blob_extent *extent_of(struct blob_map *map, uint32_t slot)
 	return atomic_load_explicit(&map->extents[slot], memory_order_acquire);
 }
 
-struct blob_map *blob_map_resized(const struct blob_map *map, uint64_t num_clusters)
+void blob_map_move_extents(struct blob_map *to, struct blob_map *from)
 {
-	struct blob_map *resized = blob_map_create(num_clusters);
+	for (uint32_t slot = 0; slot < from->num_slots && slot < to->num_slots; slot++) {
+		struct blob_extent *extent = extent_of(from, slot);
 
-	for (uint32_t slot = 0; resized && slot < map->num_slots && slot < resized->num_slots;
-		slot++)
-		atomic_init(&resized->extents[slot],
-			atomic_load_explicit(&map->extents[slot], memory_order_relaxed));
-	return resized;
-}
-
-void blob_map_dismantle(struct blob_map *map, const struct blob_map *other)
-{
-	if (!map)
-		return;
-	for (uint32_t slot = 0; slot < map->num_slots; slot++) {
-		struct blob_extent *extent = extent_of(map, slot);
-
-		if (slot >= other->num_slots ||
-			atomic_load_explicit(&other->extents[slot], memory_order_relaxed) != extent)
-			free(extent);
+		if (!extent)
+			continue;
+		free(extent_of(to, slot));
+		atomic_store_explicit(&to->extents[slot], extent, memory_order_release);
+		atomic_store_explicit(&from->extents[slot], NULL, memory_order_relaxed);
 	}
-	free_pages(map, map->bytes);
 }
 
 int blob_map_prepare(struct blob_map *map, uint32_t slot)

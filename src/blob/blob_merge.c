@@ -3,8 +3,9 @@
  * A snapshot with one clone is deleted: what the clone does not have itself passes to it.
  * docs/volumes.md, "Deleting".
  *
- * The clone's first writes wait for its metadata gate meanwhile, its other I/O goes on: until the
- * switch in memory it reads through the snapshot. For the switch all I/O below stands still.
+ * The clone's first writes wait for its metadata gate meanwhile, its other I/O goes on: until its map
+ * is filled it reads through the snapshot. All I/O below stands still for a moment when the snapshot
+ * leaves the chain of parents.
  *
  * Slots. Only the snapshot has a page: the clone takes that page over, if it has as many entries as
  * the clone's would; both have one, or the numbers differ: a fresh page with both.
@@ -187,10 +188,10 @@ static uint32_t merge_pages(const struct merge_op *op)
 
 /* ---- memory ------------------------------------------------------------- */
 
-static void switch_slot(struct merge_op *op, uint32_t slot)
+static void fill_slot(struct merge_op *op, uint32_t slot)
 {
-	struct blob_map *snapshot = blob_map(op->snapshot);
-	struct blob_map *clone = blob_map(op->clone);
+	const struct blob_map *snapshot = blob_map(op->snapshot);
+	const struct blob_map *clone = blob_map(op->clone);
 	uint64_t index = (uint64_t)slot * BLOBSTORE_SLOT_ENTRIES;
 	uint64_t end = u64_min(index + BLOBSTORE_SLOT_ENTRIES,
 		u64_min(snapshot->num_clusters, clone->num_clusters));
@@ -198,24 +199,50 @@ static void switch_slot(struct merge_op *op, uint32_t slot)
 	for (; index < end; index++) {
 		uint32_t cluster = blob_map_get(snapshot, index);
 
-		if (!cluster || blob_map_get(clone, index))
-			continue;
-		blob_map_set(op->clone, index, cluster);
-		blob_map_set(op->snapshot, index, 0);
+		if (cluster && !blob_map_get(clone, index))
+			blob_map_set(op->clone, index, cluster);
 	}
 }
 
-/* What the clone got is no longer the snapshot's; what stays there goes with it. */
-static void merge_switch(struct merge_op *op)
+/*
+ * In memory as on the disk, before any further first write of the clone is committed. Who looks
+ * meanwhile finds the same cluster in the clone or, through its parent, in the snapshot. A first
+ * write under way loses against what is there now, and writes into that.
+ */
+static void merge_fill(struct merge_op *op)
 {
-	struct blob *parent = atomic_load_explicit(&op->snapshot->parent, memory_order_relaxed);
-
 	for (uint32_t slot = 0; slot < slots_shared(op); slot++) {
 		if (snapshot_has_slot(op, slot))
-			switch_slot(op, slot);
+			fill_slot(op, slot);
 		if (op->adopted[slot])
 			op->snapshot->md.pages[slot] = 0;
 	}
+}
+
+static void detach_slot(struct merge_op *op, uint32_t slot)
+{
+	const struct blob_map *snapshot = blob_map(op->snapshot);
+	const struct blob_map *clone = blob_map(op->clone);
+	uint64_t index = (uint64_t)slot * BLOBSTORE_SLOT_ENTRIES;
+	uint64_t end = u64_min(index + BLOBSTORE_SLOT_ENTRIES,
+		u64_min(snapshot->num_clusters, clone->num_clusters));
+
+	for (; index < end; index++) {
+		uint32_t cluster = blob_map_get(snapshot, index);
+
+		if (cluster && cluster == blob_map_get(clone, index))
+			blob_map_set(op->snapshot, index, 0);
+	}
+}
+
+/* Nobody looks: what the clone got is no longer the snapshot's; what stays there goes with it. */
+static void merge_detach(struct merge_op *op)
+{
+	struct blob *parent = atomic_load_explicit(&op->snapshot->parent, memory_order_relaxed);
+
+	for (uint32_t slot = 0; slot < slots_shared(op); slot++)
+		if (snapshot_has_slot(op, slot))
+			detach_slot(op, slot);
 	atomic_store_explicit(&op->clone->parent, parent, memory_order_release);
 	op->snapshot->num_clones--;
 	if (parent)
@@ -269,9 +296,11 @@ static enum flow_result merge_run(struct flow *f)
 	if (flow_failed(f))
 		goto unmark; /* fresh pages stay taken: the clone may refer to them */
 
-	/* Decided. */
+	/* Decided. The gate is free before I/O is stopped, since first writes wait for it. */
+	merge_fill(op);
+	bdev_gate_leave(&op->clone->md_gate);
 	AWAIT(f, blob_op_freeze(&op->delete->op, flow_resume, f));
-	merge_switch(op);
+	merge_detach(op);
 	AWAIT(f, blob_op_thaw(&op->delete->op, flow_resume, f));
 	store_release_start(op->release);
 	op->release = NULL;
@@ -281,7 +310,7 @@ static enum flow_result merge_run(struct flow *f)
 		delete_release_all(op->snapshot);
 	f->error = 0;
 	delete_forget(op->delete);
-	goto leave;
+	goto end;
 
 pages_back:
 	merge_pages_back(op);
@@ -293,9 +322,10 @@ unmark:
 		AWAIT(f, blob_update(op->snapshot, &op->delete->md, NULL, NULL, &op->delete->pages,
 				 true, flow_resume, f));
 leave:
+	bdev_gate_leave(&op->clone->md_gate);
+end:
 	blob_op_view(&op->delete->op, op->clone);
 	store_end_change(op->snapshot->store, op->delete->pages);
-	bdev_gate_leave(&op->clone->md_gate);
 	op->done(op->arg, f->error);
 	store_release_drop(op->release);
 	page_writes_fini(&op->writes);

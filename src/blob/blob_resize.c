@@ -82,7 +82,7 @@ static int resize_begin(struct resize_op *op)
 		rc = md_resize(&op->md, op->to);
 	if (rc)
 		return rc;
-	op->map = blob_map_resized(blob_map(op->blob), op->to);
+	op->map = blob_map_create(op->to);
 	return op->map ? 0 : -ENOMEM;
 }
 
@@ -158,9 +158,10 @@ static void resize_switch(struct resize_op *op)
 {
 	struct blob_map *old = blob_map(op->blob);
 
+	blob_map_move_extents(op->map, old);
 	atomic_store_explicit(&op->blob->map, op->map, memory_order_release);
 	op->map = NULL;
-	blob_map_dismantle(old, blob_map(op->blob));
+	blob_map_destroy(old);
 	if (op->thick.taken)
 		thick_into_map(&op->thick, op->blob);
 }
@@ -213,17 +214,21 @@ static enum flow_result resize_run(struct flow *f)
 			 f));
 	if (flow_failed(f))
 		goto leave;
+	/* Decided. The gate is free before I/O is stopped, since first writes wait for it; those
+	 * that are made meanwhile are of clusters that both sizes have. */
+	bdev_gate_leave(&op->blob->md_gate);
 	AWAIT(f, blob_op_freeze(&op->op, flow_resume, f));
 	resize_release(op);
 	resize_switch(op);
 	AWAIT(f, blob_op_thaw(&op->op, flow_resume, f));
-	goto leave;
+	goto end;
 
 undo:
 	resize_undo(op);
 leave:
-	store_end_change(op->op.store, op->pages);
 	bdev_gate_leave(&op->blob->md_gate);
+end:
+	store_end_change(op->op.store, op->pages);
 	blob_op_view(&op->op, op->blob);
 	blob_op_end(&op->op, f->error);
 	FLOW_END(f);
@@ -233,8 +238,7 @@ static void resize_ended(struct blob_op *blob_op, int rc)
 {
 	struct resize_op *op = container_of(blob_op, struct resize_op, op);
 
-	if (op->map)
-		blob_map_dismantle(op->map, blob_map(op->blob));
+	blob_map_destroy(op->map);
 	page_writes_fini(&op->writes);
 	thick_fini(&op->thick);
 	md_fini(&op->md);

@@ -172,10 +172,8 @@ static inline uint32_t blob_map_get(const struct blob_map *map, uint64_t index)
 
 /* The extent of that slot is there afterwards; -ENOMEM. */
 int blob_map_prepare(struct blob_map *map, uint32_t slot) MUST_CHECK;
-/* A map of another size with the extents of the old one, as far as they go; NULL: no memory. Then
- * one of the two is dismantled: what the other does not have goes with it. */
-struct blob_map *blob_map_resized(const struct blob_map *map, uint64_t num_clusters);
-void blob_map_dismantle(struct blob_map *map, const struct blob_map *other);
+/* What `from` has of the slots of `to` goes over; slots prepared in both stay those of from. */
+void blob_map_move_extents(struct blob_map *to, struct blob_map *from);
 /* Engine. The extent is there. Keeps num_allocated. */
 void blob_map_set(struct blob *blob, uint64_t index, uint32_t cluster);
 /* The clusters of a slot into an array of 512. */
