@@ -44,6 +44,12 @@ struct bdev_ops {
 	int (*channel_init)(struct bdev_channel *channel);
 	void (*channel_fini)(struct bdev_channel *channel);
 
+	/* Control reactor: what takes a while before channel_init, such as channels of devices
+	 * below, and its undo after channel_fini. prepare may fail, and is not undone then.
+	 * Optional, both or none. */
+	void (*channel_prepare)(struct bdev_channel *channel, done_fn done, void *arg);
+	void (*channel_release)(struct bdev_channel *channel, done_fn done, void *arg);
+
 	bool (*supports)(const struct bdev *bdev, enum bdev_io_type type);
 
 	/* The backend's write claim; -EBUSY and a sentence that names the holder. Optional. */

@@ -6,7 +6,8 @@
  * the same reactor only when the old one is gone.
  *
  * A channel's memory is allocated and freed by the control reactor; its reactor knows it from
- * channel_start to channel_end, both in messages.
+ * channel_start to channel_end, both in messages. A device over another one opens that one's channel
+ * before and closes it after (ops->channel_prepare, channel_release).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -191,10 +192,14 @@ static enum flow_result bdev_channel_open_run(struct flow *f)
 		flow_fail(f, -ENOMEM);
 		goto leave;
 	}
+	if (op->bdev->ops->channel_prepare)
+		AWAIT(f, op->bdev->ops->channel_prepare(op->channel, flow_resume, f));
+	if (flow_failed(f))
+		goto free_channel;
 	AWAIT(f, reactor_call(
 			 &op->call, f->reactor, op->reactor, bdev_channel_start, flow_resume, f));
 	if (flow_failed(f))
-		goto free_channel;
+		goto release_channel;
 	list_add_tail(&op->bdev->channels, &op->channel->link);
 	bdev_range_locks_join(op->channel);
 opened:
@@ -202,6 +207,9 @@ opened:
 	*op->ret_channel = op->channel;
 	goto leave;
 
+release_channel:
+	if (op->bdev->ops->channel_release)
+		AWAIT(f, op->bdev->ops->channel_release(op->channel, flow_resume, f));
 free_channel:
 	bdev_channel_free(op->channel);
 leave:
@@ -221,6 +229,8 @@ static enum flow_result bdev_channel_close_run(struct flow *f)
 	list_remove(&op->channel->link);
 	AWAIT(f,
 		reactor_call(&op->call, f->reactor, op->reactor, bdev_channel_end, flow_resume, f));
+	if (op->bdev->ops->channel_release)
+		AWAIT(f, op->bdev->ops->channel_release(op->channel, flow_resume, f));
 	bdev_channel_free(op->channel);
 leave:
 	bdev_channel_op_end(op, f->error);

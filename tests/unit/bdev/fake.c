@@ -94,6 +94,8 @@ static int fake_channel_init(struct bdev_channel *channel)
 	struct fake_channel *own = fake_channel_of(channel);
 	int rc = atomic_load(&fake_of(channel->bdev)->channel_status);
 
+	assert_true(atomic_load(&fake_of(channel->bdev)->prepared) >
+		    atomic_load(&fake_of(channel->bdev)->channels));
 	if (rc)
 		return rc;
 	own->channel = channel;
@@ -145,6 +147,35 @@ static void fake_wait(
 	timer_start(bdev_registry_control(bdev->registry), &wait->timer, wait->fake->claim_ns);
 }
 
+/* ---- channels ----------------------------------------------------------- */
+
+static void fake_prepare_end(struct fake *fake, int rc)
+{
+	if (!rc)
+		atomic_fetch_add(&fake->prepared, 1);
+}
+
+static void fake_channel_prepare(struct bdev_channel *channel, done_fn done, void *arg)
+{
+	const struct fake *fake = fake_of(channel->bdev);
+
+	assert_ptr_equal(reactor_self(), bdev_registry_control(channel->bdev->registry));
+	fake_wait(channel->bdev, atomic_load(&fake->prepare_status), fake_prepare_end, done, arg);
+}
+
+static void fake_release_channel_end(struct fake *fake, int rc)
+{
+	assert_true(atomic_fetch_sub(&fake->prepared, 1) > atomic_load(&fake->channels));
+}
+
+static void fake_channel_release(struct bdev_channel *channel, done_fn done, void *arg)
+{
+	assert_ptr_equal(reactor_self(), bdev_registry_control(channel->bdev->registry));
+	fake_wait(channel->bdev, 0, fake_release_channel_end, done, arg);
+}
+
+/* ---- claims and the end ------------------------------------------------- */
+
 static void fake_claim_end(struct fake *fake, int rc)
 {
 	if (!rc)
@@ -181,6 +212,7 @@ static void fake_destroy_end(struct fake *fake, int rc)
 static void fake_destroy(struct bdev *bdev, done_fn done, void *arg)
 {
 	assert_int_equal(atomic_load(&fake_of(bdev)->channels), 0);
+	assert_int_equal(atomic_load(&fake_of(bdev)->prepared), 0);
 	assert_false(atomic_load(&fake_of(bdev)->claimed));
 	fake_wait(bdev, 0, fake_destroy_end, done, arg);
 }
@@ -197,6 +229,8 @@ static const struct bdev_ops fake_ops = {
 	.channel_size = sizeof(struct fake_channel),
 	.channel_init = fake_channel_init,
 	.channel_fini = fake_channel_fini,
+	.channel_prepare = fake_channel_prepare,
+	.channel_release = fake_channel_release,
 	.supports = fake_supports,
 	.claim = fake_claim,
 	.release = fake_release,

@@ -14,6 +14,7 @@ struct fake {
 	/* what it does; set before or atomically */
 	atomic_bool hold; /* requests stay until this is false and fake_kick was called */
 	atomic_int io_status;
+	atomic_int prepare_status; /* of channel_prepare */
 	atomic_int channel_status; /* of channel_init */
 	atomic_int claim_status;
 	uint64_t claim_ns; /* how long claim, release and destroy take */
@@ -23,6 +24,7 @@ struct fake {
 
 	/* what has happened */
 	atomic_uint submitted;
+	atomic_uint prepared; /* channels: prepared and not released */
 	atomic_uint channels;
 	atomic_uint claims;
 	atomic_uint releases;

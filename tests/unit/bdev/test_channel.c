@@ -88,9 +88,30 @@ static void a_channel_that_cannot_be_made_leaves_nothing(void **state)
 	channel_world_start(&cw, 1);
 	atomic_store(&cw.fake.channel_status, -EMFILE);
 	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), -EMFILE);
+	assert_int_equal(atomic_load(&cw.fake.prepared), 0);
 	atomic_store(&cw.fake.channel_status, 0);
 	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), 0);
 	world_channel_close(&cw.world, channel);
+	channel_world_end(&cw);
+}
+
+static void a_channel_is_prepared_on_the_control_reactor_first(void **state)
+{
+	struct bdev_channel *channel, *again;
+	struct channel_world cw;
+
+	channel_world_start(&cw, 1);
+	atomic_store(&cw.fake.prepare_status, -ENXIO);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), -ENXIO);
+	assert_int_equal(atomic_load(&cw.fake.prepared), 0);
+	atomic_store(&cw.fake.prepare_status, 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &channel), 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &again), 0);
+	assert_int_equal(atomic_load(&cw.fake.prepared), 1);
+	world_channel_close(&cw.world, again);
+	assert_int_equal(atomic_load(&cw.fake.prepared), 1);
+	world_channel_close(&cw.world, channel);
+	assert_int_equal(atomic_load(&cw.fake.prepared), 0);
 	channel_world_end(&cw);
 }
 
@@ -169,6 +190,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(users_on_one_reactor_share_a_channel),
 		cmocka_unit_test(opens_that_meet_make_one_channel),
 		cmocka_unit_test(a_channel_that_cannot_be_made_leaves_nothing),
+		cmocka_unit_test(a_channel_is_prepared_on_the_control_reactor_first),
 		cmocka_unit_test(counters_outlive_channels),
 		cmocka_unit_test(removal_ends_new_requests_and_waits_for_old_ones),
 	};
