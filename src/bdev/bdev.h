@@ -15,7 +15,9 @@
  * write claim. Kinds as SPDK names them for bdev_get_bdevs (claim_type):
  *  - none: several users of this daemon may take the shared write claim at once (two controllers
  *    over one disk: a cluster);
- *  - exclusive write: a filter or a store that owns the device below it.
+ *  - exclusive write: a filter that owns the device below it;
+ *  - read many, write one: the same of a volume store, under the name that clients know;
+ *  - read many, write none: any number of holders who rely on the contents; nobody writes.
  * The first writer of a device also takes the backend's claim (ops->claim): for a file or a block
  * device flock() on the very open file that does the I/O, so that another daemon, or the other end
  * of a live migration, may have it attached but not written. It is given up with the last writer.
@@ -67,7 +69,19 @@ struct bdev_ops {
 	void (*destroy)(struct bdev *bdev, done_fn done, void *arg);
 };
 
-enum bdev_claim { BDEV_CLAIM_NONE, BDEV_CLAIM_SHARED_WRITE, BDEV_CLAIM_EXCLUSIVE_WRITE };
+enum bdev_claim {
+	BDEV_CLAIM_NONE,
+	BDEV_CLAIM_SHARED_WRITE,
+	BDEV_CLAIM_EXCLUSIVE_WRITE,
+	BDEV_CLAIM_READ_MANY_WRITE_ONE,
+	BDEV_CLAIM_READ_MANY_WRITE_NONE,
+};
+
+/* Does it exclude every other writer? */
+static inline bool bdev_claim_excludes(enum bdev_claim claim)
+{
+	return claim > BDEV_CLAIM_SHARED_WRITE;
+}
 
 /* Embedded in the backend's own struct. The first part is filled by the backend before
  * bdev_register and constant afterwards, except size_bytes. */
@@ -80,8 +94,9 @@ struct bdev {
 	uint32_t optimal_io_bytes; /* 0: not said */
 	uint32_t unmap_granularity; /* bytes; 0: block_size */
 	bool unmap_reads_zeroes;
-	bool read_only;
+	_Atomic bool read_only; /* may become true while it is in use */
 	bool rotational;
+	bool may_be_empty; /* a size of 0 is none of a mistake */
 	uint16_t max_iovcnt; /* 0: no limit; callers with more must split */
 	_Atomic uint64_t size_bytes; /* read by data reactors; written by bdev_set_size */
 
@@ -94,8 +109,9 @@ struct bdev {
 	struct list channels;
 	struct list range_locks; /* held or waited for, in the order they were asked for */
 	enum bdev_claim claim; /* the strongest that a user holds */
-	const struct bdev_user *claim_holder; /* of an exclusive claim */
-	unsigned writers; /* users that hold a claim */
+	const struct bdev_user *claim_holder; /* one that excludes other writers */
+	unsigned claims; /* users that hold one */
+	unsigned writers; /* of these, those that may write */
 	struct bdev_gate claim_gate; /* claims and releases, one at a time */
 	struct bdev_gate channel_gate; /* opening and closing channels, statistics */
 	struct bdev_io_stats closed_stats; /* of channels that are gone */
@@ -163,9 +179,9 @@ int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) 
 /* All channels and claims taken through this user have been given back. */
 void bdev_close(struct bdev_user *user);
 
-/* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device, -EBUSY with the
- * holder's name when another process has it, -ENODEV on a device that goes. The user has no claim
- * yet. reason is borrowed until done. */
+/* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device (but for WRITE_NONE),
+ * -EBUSY with the holder's name when another process has it, -ENODEV on a device that goes. The user
+ * has no claim yet. reason is borrowed until done. */
 void bdev_claim(struct bdev_user *user, enum bdev_claim claim, struct reason *reason, done_fn done,
 	void *arg);
 /* Gives back what bdev_claim gave; without a claim it does nothing. A failure of the backend is

@@ -2,7 +2,8 @@
 /*
  * Who may write. Claims and releases of a device go through its gate one at a time, so that the
  * backend's claim is taken by the first writer and given up by the last, and whoever comes while
- * that is under way waits for how it ends.
+ * that is under way waits for how it ends. Who only relies on a device (WRITE_NONE) keeps writers of
+ * this daemon out; the backend's claim is not asked for, since it is one for writing.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,12 +21,18 @@ struct bdev_claim_op {
 	void *arg;
 };
 
-static const struct bdev_user *bdev_find_writer(const struct bdev *bdev)
+static bool bdev_claim_writes(enum bdev_claim claim)
+{
+	return claim != BDEV_CLAIM_NONE && claim != BDEV_CLAIM_READ_MANY_WRITE_NONE;
+}
+
+static const struct bdev_user *bdev_find_user(
+	const struct bdev *bdev, bool (*wanted)(enum bdev_claim claim))
 {
 	const struct bdev_user *user;
 
 	list_for_each_entry (user, &bdev->users, link)
-		if (user->claim != BDEV_CLAIM_NONE)
+		if (wanted(user->claim))
 			return user;
 	return NULL;
 }
@@ -33,18 +40,22 @@ static const struct bdev_user *bdev_find_writer(const struct bdev *bdev)
 static int bdev_claim_check(const struct bdev_claim_op *op)
 {
 	const struct bdev *bdev = op->bdev;
-	const struct bdev_user *writer = bdev_find_writer(bdev);
+	const struct bdev_user *writer = bdev_find_user(bdev, bdev_claim_writes);
 
 	if (bdev->removing)
 		return reason_set(op->reason, -ENODEV, "device %s is being removed", bdev->name);
-	if (bdev->read_only)
+	if (bdev->read_only && bdev_claim_writes(op->claim))
 		return reason_set(op->reason, -EROFS, "device %s is read-only: attach it read-only",
 			bdev->name);
-	if (bdev->claim_holder)
+	if (bdev->claim == BDEV_CLAIM_READ_MANY_WRITE_NONE && bdev_claim_writes(op->claim))
+		return reason_set(op->reason, -EPERM,
+			"device %s is relied on by %s and cannot be written: attach it read-only",
+			bdev->name, bdev->claim_holder->ops->name);
+	if (bdev->claim_holder && bdev_claim_writes(bdev->claim))
 		return reason_set(op->reason, -EPERM,
 			"device %s belongs to %s: remove that first, or use what it provides",
 			bdev->name, bdev->claim_holder->ops->name);
-	if (op->claim == BDEV_CLAIM_EXCLUSIVE_WRITE && writer)
+	if (bdev_claim_excludes(op->claim) && writer)
 		return reason_set(op->reason, -EPERM,
 			"device %s is written by %s: detach it there first", bdev->name,
 			writer->ops->name);
@@ -56,9 +67,10 @@ static void bdev_claim_set(struct bdev_claim_op *op)
 	struct bdev *bdev = op->bdev;
 
 	op->user->claim = op->claim;
-	bdev->writers++;
+	bdev->claims++;
+	bdev->writers += bdev_claim_writes(op->claim);
 	bdev->claim = op->claim;
-	if (op->claim == BDEV_CLAIM_EXCLUSIVE_WRITE)
+	if (bdev_claim_excludes(op->claim))
 		bdev->claim_holder = op->user;
 }
 
@@ -66,9 +78,11 @@ static void bdev_claim_clear(struct bdev_claim_op *op)
 {
 	struct bdev *bdev = op->bdev;
 
+	bdev->writers -= bdev_claim_writes(op->user->claim);
 	op->user->claim = BDEV_CLAIM_NONE;
-	bdev->claim_holder = NULL;
-	if (--bdev->writers == 0)
+	/* One of several that rely on it may be left. */
+	bdev->claim_holder = bdev_find_user(bdev, bdev_claim_excludes);
+	if (--bdev->claims == 0)
 		bdev->claim = BDEV_CLAIM_NONE;
 }
 
@@ -88,7 +102,7 @@ static enum flow_result bdev_claim_run(struct flow *f)
 	flow_fail(f, bdev_claim_check(op));
 	if (flow_failed(f))
 		goto leave;
-	if (op->bdev->writers == 0 && op->bdev->ops->claim) {
+	if (op->bdev->writers == 0 && bdev_claim_writes(op->claim) && op->bdev->ops->claim) {
 		AWAIT(f, op->bdev->ops->claim(op->bdev, op->reason, flow_resume, f));
 		if (flow_failed(f))
 			goto leave;
@@ -109,8 +123,9 @@ static enum flow_result bdev_release_run(struct flow *f)
 	AWAIT(f, bdev_gate_enter(&op->bdev->claim_gate, &op->turn, flow_resume, f));
 	if (op->user->claim == BDEV_CLAIM_NONE)
 		goto leave;
+	op->claim = op->user->claim;
 	bdev_claim_clear(op);
-	if (op->bdev->writers == 0 && op->bdev->ops->release)
+	if (op->bdev->writers == 0 && bdev_claim_writes(op->claim) && op->bdev->ops->release)
 		AWAIT(f, op->bdev->ops->release(op->bdev, flow_resume, f));
 leave:
 	bdev_claim_op_leave(op);

@@ -180,7 +180,7 @@ static int bdev_check(const struct bdev *bdev, struct reason *reason)
 			"the physical block size of %s is %u: it must be a power of two not below "
 			"the block size of %u",
 			bdev->name, bdev->physical_block_size, bdev->block_size);
-	if (size == 0 || size % bdev->block_size || size > INT64_MAX)
+	if ((size == 0 && !bdev->may_be_empty) || size % bdev->block_size || size > INT64_MAX)
 		return reason_set(reason, -EINVAL,
 			"the size of %s is %llu bytes: it must be a multiple of its block size "
 			"of %u and not 0",
@@ -195,6 +195,7 @@ static void bdev_init(struct bdev *bdev, struct bdev_registry *registry)
 	bdev->remove_op = NULL;
 	bdev->claim = BDEV_CLAIM_NONE;
 	bdev->claim_holder = NULL;
+	bdev->claims = 0;
 	bdev->writers = 0;
 	bdev->operations = 0;
 	memset(&bdev->closed_stats, 0, sizeof(bdev->closed_stats));

@@ -136,25 +136,36 @@ static void geometry_describe(const struct bdev *bdev, json_t *described)
 		json_integer(granularity > 1 ? granularity : 0));
 }
 
+static void alias_append(const char *alias, void *aliases)
+{
+	json_array_append_new(aliases, json_string(alias));
+}
+
 json_t *bdev_describe(const struct bdev *bdev)
 {
+	static const char *const claim_types[] = {
+		[BDEV_CLAIM_EXCLUSIVE_WRITE] = "exclusive_write",
+		[BDEV_CLAIM_READ_MANY_WRITE_ONE] = "read_many_write_one",
+		[BDEV_CLAIM_READ_MANY_WRITE_NONE] = "read_many_write_none",
+	};
 	json_t *described = json_object();
+	json_t *aliases = json_array();
 	json_t *specific = bdev->ops->describe ? bdev->ops->describe(bdev) : json_object();
 	char uuid[UUID_STR_LEN];
 
 	uuid_unparse_lower(bdev->uuid, uuid);
 	json_object_set_new(described, "name", json_string(bdev->name));
-	json_object_set_new(described, "aliases", json_pack("[s]", uuid));
+	bdev_alias_for_each(bdev, alias_append, aliases);
+	json_object_set_new(described, "aliases", aliases);
 	json_object_set_new(described, "product_name", json_string(bdev->ops->product_name));
 	geometry_describe(bdev, described);
 	json_object_set_new(described, "uuid", json_string(uuid));
 	if (bdev_is_malloc(bdev))
 		json_object_set_new(described, "numa_id", json_integer(-1));
 	json_object_set_new(described, "assigned_rate_limits", rate_limits_describe());
-	json_object_set_new(
-		described, "claimed", json_boolean(bdev->claim == BDEV_CLAIM_EXCLUSIVE_WRITE));
-	if (bdev->claim == BDEV_CLAIM_EXCLUSIVE_WRITE)
-		json_object_set_new(described, "claim_type", json_string("exclusive_write"));
+	json_object_set_new(described, "claimed", json_boolean(bdev_claim_excludes(bdev->claim)));
+	if (bdev_claim_excludes(bdev->claim))
+		json_object_set_new(described, "claim_type", json_string(claim_types[bdev->claim]));
 	json_object_set_new(described, "zoned", json_false());
 	json_object_set_new(described, "supported_io_types", io_types_describe(bdev));
 	json_object_set_new(described, "driver_specific", specific);

@@ -285,7 +285,8 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 		rc = reason_set(reason, -ENODEV, "there is no block device %s", options->bdev_name);
 		goto free_controller;
 	}
-	if (bdev->claim == BDEV_CLAIM_EXCLUSIVE_WRITE) {
+	if (bdev_claim_excludes(bdev->claim) && (bdev->claim != BDEV_CLAIM_READ_MANY_WRITE_NONE ||
+							!(options->read_only || bdev->read_only))) {
 		rc = reason_set(reason, -EPERM, "block device %s is in use by %s",
 			options->bdev_name, bdev->claim_holder->ops->name);
 		goto free_controller;

@@ -77,6 +77,49 @@ static void an_exclusive_claim_excludes_and_names_its_holder(void **state)
 	claim_world_end(&cw);
 }
 
+static void who_relies_on_a_device_keeps_writers_out_and_others_like_him_not(void **state)
+{
+	struct reason reason = {0};
+	struct claim_world cw;
+
+	claim_world_start(&cw, 1, false);
+	assert_int_equal(
+		world_claim(&cw.world, &cw.first, BDEV_CLAIM_READ_MANY_WRITE_NONE, NULL), 0);
+	assert_int_equal(
+		world_claim(&cw.world, &cw.second, BDEV_CLAIM_SHARED_WRITE, &reason), -EPERM);
+	assert_non_null(strstr(reason.text, "first"));
+	assert_int_equal(
+		world_claim(&cw.world, &cw.second, BDEV_CLAIM_READ_MANY_WRITE_NONE, NULL), 0);
+	assert_int_equal(atomic_load(&cw.fake.claims), 0); /* nobody writes */
+	assert_int_equal(world_release(&cw.world, &cw.first), 0);
+	assert_int_equal(cw.fake.bdev.claim, BDEV_CLAIM_READ_MANY_WRITE_NONE);
+	reason.text[0] = '\0';
+	assert_int_equal(
+		world_claim(&cw.world, &cw.first, BDEV_CLAIM_READ_MANY_WRITE_ONE, &reason), -EPERM);
+	assert_non_null(strstr(reason.text, "second"));
+	assert_int_equal(world_release(&cw.world, &cw.second), 0);
+
+	assert_int_equal(
+		world_claim(&cw.world, &cw.first, BDEV_CLAIM_READ_MANY_WRITE_ONE, NULL), 0);
+	assert_int_equal(
+		world_claim(&cw.world, &cw.second, BDEV_CLAIM_READ_MANY_WRITE_NONE, NULL), -EPERM);
+	assert_int_equal(atomic_load(&cw.fake.claims), 1);
+	assert_int_equal(world_release(&cw.world, &cw.first), 0);
+	assert_int_equal(atomic_load(&cw.fake.releases), 1);
+	claim_world_end(&cw);
+}
+
+static void a_read_only_device_can_be_relied_on(void **state)
+{
+	struct claim_world cw;
+
+	claim_world_start(&cw, 1, true);
+	assert_int_equal(
+		world_claim(&cw.world, &cw.first, BDEV_CLAIM_READ_MANY_WRITE_NONE, NULL), 0);
+	assert_int_equal(world_release(&cw.world, &cw.first), 0);
+	claim_world_end(&cw);
+}
+
 static void a_read_only_device_is_not_claimed(void **state)
 {
 	struct reason reason = {0};
@@ -151,6 +194,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(
 			the_backend_is_claimed_by_the_first_writer_and_released_by_the_last),
 		cmocka_unit_test(an_exclusive_claim_excludes_and_names_its_holder),
+		cmocka_unit_test(who_relies_on_a_device_keeps_writers_out_and_others_like_him_not),
+		cmocka_unit_test(a_read_only_device_can_be_relied_on),
 		cmocka_unit_test(a_read_only_device_is_not_claimed),
 		cmocka_unit_test(a_refused_claim_can_be_tried_again),
 		cmocka_unit_test(claims_and_releases_that_meet_are_done_in_order),
