@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -34,6 +35,19 @@ void *alloc_pages(size_t size)
 	/* Else the first use of one could make two megabytes of it and its neighbours there. */
 	madvise(pages, size, MADV_NOHUGEPAGE);
 	return pages;
+}
+
+void *resize_pages(void *pages, size_t size, size_t new_size)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	void *moved = mremap(pages, size, new_size, MREMAP_MAYMOVE);
+
+	if (moved == MAP_FAILED)
+		return NULL;
+	if (new_size < size) /* the rest of the last page may be grown into again */
+		memset((char *)moved + new_size, 0,
+			u64_min(size, align_up(new_size, page)) - new_size);
+	return moved;
 }
 
 void free_pages(void *pages, size_t size)

@@ -18,6 +18,9 @@ void *alloc_lines(size_t size) __attribute__((malloc));
 
 /* Whole pages, zeroed, which take memory only when they are touched. NULL without address space. */
 void *alloc_pages(size_t size) __attribute__((malloc));
+/* The same with new_size bytes, perhaps elsewhere: what is added is zeroed and untouched. Neither
+ * size is 0. NULL without address space: nothing has changed. */
+void *resize_pages(void *pages, size_t size, size_t new_size) MUST_CHECK;
 void free_pages(void *pages, size_t size); /* NULL is allowed */
 
 #endif

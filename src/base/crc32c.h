@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * CRC-32C (Castagnoli): reflected, initial value and final XOR all ones. Of "123456789":
+ * CRC-32C (Castagnoli): reflected, initial value and final XOR all ones. Of "123456789" it is
  * 0xe3069283.
  */
 #ifndef BASE_CRC32C_H

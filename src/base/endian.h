@@ -59,4 +59,46 @@ static inline void be64_put(void *p, uint64_t value)
 	memcpy(p, &value, sizeof(value));
 }
 
+static inline uint16_t le16_get(const void *p)
+{
+	uint16_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return le16toh(value);
+}
+
+static inline uint32_t le32_get(const void *p)
+{
+	uint32_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return le32toh(value);
+}
+
+static inline uint64_t le64_get(const void *p)
+{
+	uint64_t value;
+
+	memcpy(&value, p, sizeof(value));
+	return le64toh(value);
+}
+
+static inline void le16_put(void *p, uint16_t value)
+{
+	value = htole16(value);
+	memcpy(p, &value, sizeof(value));
+}
+
+static inline void le32_put(void *p, uint32_t value)
+{
+	value = htole32(value);
+	memcpy(p, &value, sizeof(value));
+}
+
+static inline void le64_put(void *p, uint64_t value)
+{
+	value = htole64(value);
+	memcpy(p, &value, sizeof(value));
+}
+
 #endif

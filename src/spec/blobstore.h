@@ -18,7 +18,7 @@
 #define BLOBSTORE_TYPE_BYTES   16u
 #define BLOBSTORE_NO_BLOB      UINT64_MAX
 #define BLOBSTORE_NO_PAGE      UINT32_MAX /* next of the last page of a chain */
-#define BLOBSTORE_ID_BIT       (UINT64_C(1) << 32) /* in every blob id; below: the root's index */
+#define BLOBSTORE_ID_BIT       (UINT64_C(1) << 32) /* set in every id; the root's index below */
 #define BLOBSTORE_SLOT_ENTRIES 512u /* clusters that an extent page covers */
 #define BLOBSTORE_BITS_MAX     (UINT32_MAX - 1) /* clusters, and metadata pages, of a store */
 
