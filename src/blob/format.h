@@ -4,7 +4,8 @@
  * comes from a disk that anybody may have written: every length, position and link is checked here,
  * and refused with a sentence. Used by the store (store_impl.h) and by the off-line check.
  *
- *	super.c		the super block, and the layout of a new store
+ *	super.c		the super block
+ *	super_plan.c	the layout of a new store
  *	mask.c		allocation masks
  *	md.c		a blob's metadata in memory: flags, xattrs, the extent table
  *	md_decode.c	from its chain of pages
@@ -44,9 +45,9 @@ struct super {
 
 /*
  * Of a 4096-byte super block. device_bytes takes the place of a size that old stores do not tell.
- * Beyond what is checked for -EILSEQ (version, signature, checksum, size beyond the device) a
- * super block is refused with -EILSEQ when its numbers cannot be: sizes that are 0, no powers or
- * multiples where they must be, regions that overlap or lie outside, more bits than a mask holds.
+ * -EILSEQ: version, signature, checksum, a size beyond the device, and numbers that cannot be:
+ * sizes that are 0, no powers or multiples where they must be, regions that overlap or lie outside,
+ * more bits than a mask has room for.
  */
 int super_decode(const void *page, uint64_t device_bytes, struct super *ret_super,
 	struct reason *reason) MUST_CHECK;
@@ -102,8 +103,9 @@ bool page_checksum_is_right(const void *page);
 /* Fills the whole region: head, the first `bits` bits of the map, zeroes. The region has room. */
 void mask_encode(enum blobstore_mask_type type, const struct bitmap *map, uint32_t bits,
 	void *ret_region, size_t region_bytes);
-/* -EILSEQ: another type, or not at least min_bits bits, or more than the region holds. The first
- * min_bits go to ret_map, which is that large. */
+/* -EILSEQ: another type; not min_bits bits, of clusters fewer than that (more is what an
+ * interrupted growth leaves); no room for them. The first min_bits go to ret_map, which is at least
+ * that large. */
 int mask_decode(enum blobstore_mask_type type, const void *region, size_t region_bytes,
 	uint32_t min_bits, struct bitmap *ret_map, struct reason *reason) MUST_CHECK;
 /* Bytes of a mask of that many bits, head included. */
@@ -140,10 +142,16 @@ struct md {
 		runs; /* run-length style after decoding: cluster of each index, 0: none; NULL: 0 */
 };
 
-void md_init(struct md *md, uint64_t id); /* table style, no clusters */
+#define MD_CLUSTERS_MAX UINT32_MAX /* of a blob; a thin one may be larger than its store */
+
+/* Table style, no clusters, no flags but BLOBSTORE_USES_TABLE. */
+void md_init(struct md *md, uint64_t id);
 void md_fini(struct md *md);
-/* Changes num_clusters, num_slots and the room of pages; new slots have none. -ENOMEM, -EFBIG. */
+/* Changes num_clusters and, table style, num_slots and the room of pages, where new slots have
+ * none; run-length, the room of runs if there are any. -ENOMEM, -EFBIG (MD_CLUSTERS_MAX). */
 int md_resize(struct md *md, uint64_t num_clusters) MUST_CHECK;
+
+void md_runs_free(struct md *md); /* when the caller has made its map of them */
 
 const struct xattr *md_xattr_find(const struct list *xattrs, const char *name);
 /* Replaces in place or adds at the end; -ENOMEM, -EINVAL (empty name), -ENOSPC (does not fit a
@@ -166,12 +174,15 @@ void md_internal_remove(struct md *md, const char *name);
 struct md_decoder {
 	struct md *md;
 	uint32_t md_len; /* links lie below */
+	/* Of the store: runs lie below and are not of more in all. md_decode_begin sets the most
+	 * that there can be; the caller then sets the number, which bounds the memory. */
+	uint32_t clusters;
 	uint32_t sequence; /* of the page that comes next */
 	uint32_t index; /* and where it is; BLOBSTORE_NO_PAGE: that was all */
-	uint64_t table_clusters; /* num_clusters of the first extent table */
 	bool has_table, has_runs, has_flags;
+	unsigned xattrs; /* so far */
 	uint64_t decoded; /* slots, or clusters, so far */
-	uint64_t room; /* of pages or runs */
+	uint64_t allocated; /* clusters of runs so far */
 };
 
 /* Is that page, of that index, the root page of a blob? (Checksum, sequence 0, own id.) */
@@ -180,8 +191,8 @@ bool md_page_is_root(const void *page, uint32_t index);
 /* md: initialised by md_init with the id that the root must have. */
 void md_decode_begin(struct md_decoder *decoder, struct md *md, uint32_t md_len);
 /* The page at decoder->index. -EILSEQ with a sentence that names page and fault; then md_fini and
- * give up. Clusters and extent pages are not checked against masks, their range is the caller's
- * to check (extent pages < md_len are; clusters are not). Loops are found: a chain has at most
+ * give up. Clusters and extent pages are not checked against masks, only their range is.
+ * Descriptors of unknown types are skipped. Loops are found: a chain has at most
  * md_len pages and sequence numbers rise. */
 int md_decode_page(struct md_decoder *decoder, const void *page, struct reason *reason) MUST_CHECK;
 /* After the last page: a whole blob? Unknown flags are not judged here. */
@@ -216,7 +227,7 @@ void extent_page_encode(
 	uint64_t id, uint32_t slot, const uint32_t *clusters, uint32_t entries, void *ret_page);
 /* ret_clusters: 512; what the page does not have is 0. ret_entries: how many it had, 0 for the page
  * without entries that the known implementation can leave. -EILSEQ: checksum, sequence, descriptor,
- * a first cluster that is not the slot's. */
+ * a first cluster that is not the slot's, more than 512 entries. */
 int extent_page_decode(const void *page, uint32_t slot, uint32_t *ret_clusters,
 	uint32_t *ret_entries, struct reason *reason) MUST_CHECK;
 
