@@ -3,14 +3,15 @@
  * First writes and freed clusters: records of data reactors onto the disk. docs/volumes.md, "First
  * writes".
  *
- * A blob has at most one commit at a time. It takes all records that wait, applies them to copies of
- * the slots that they touch, writes each such slot once, and answers: so the more requests wait, the
- * fewer writes each of them costs. What comes meanwhile waits for the next.
+ * A blob has at most one commit at a time. It takes all records that wait, applies them to copies
+ * of the slots that they touch, writes each such slot once, and answers: so the more requests wait,
+ * the fewer writes each of them costs. What comes meanwhile waits for the next.
  *
  *	1. flush		the data that new entries will point to is stable
  *	2. extent pages		of slots that have one: rewritten in place; of slots that have
- *				none: written to fresh pages, with those of neighbouring slots, empty, as
- *				long as metadata pages are plenty, so that the next step is rare
+ *				none: written to fresh pages, with those of neighbouring slots,
+ *				empty, as long as metadata pages are plenty, so that the next step
+ *				is rare
  *	3. flush, chain		only if there are fresh pages: they enter the extent table
  *	4. map, answers		data reactors see the clusters
  *

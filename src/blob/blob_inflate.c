@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A blob gets clusters of its own for what it sees through its parent. docs/volumes.md, "Inflating".
+ * A blob gets clusters of its own for what it sees through its parent. docs/volumes.md,
+ * "Inflating".
  *
  * Two parts. Clusters are copied one by one through an ordinary channel of the blob's device on the
  * engine, as a guest's first writes would do it (blob_touch), while the guest goes on; each commits

@@ -3,9 +3,9 @@
  * A snapshot with one clone is deleted: what the clone does not have itself passes to it.
  * docs/volumes.md, "Deleting".
  *
- * The clone's first writes wait for its metadata gate meanwhile, its other I/O goes on: until its map
- * is filled it reads through the snapshot. All I/O below stands still for a moment when the snapshot
- * leaves the chain of parents.
+ * The clone's first writes wait for its metadata gate meanwhile, its other I/O goes on: until its
+ * map is filled it reads through the snapshot. All I/O below stands still for a moment when the
+ * snapshot leaves the chain of parents.
  *
  * Slots. Only the snapshot has a page: the clone takes that page over, if it has as many entries as
  * the clone's would; both have one, or the numbers differ: a fresh page with both.
@@ -259,6 +259,15 @@ static void merge_pages_back(struct merge_op *op)
 			store_page_put_back(op->clone->store, op->md.pages[slot]);
 }
 
+static void merge_op_free(struct merge_op *op)
+{
+	store_release_drop(op->release);
+	page_writes_fini(&op->writes);
+	md_fini(&op->md);
+	free(op->adopted);
+	free(op);
+}
+
 /* ---- the flow ----------------------------------------------------------- */
 
 static enum flow_result merge_run(struct flow *f)
@@ -327,11 +336,7 @@ end:
 	blob_op_view(&op->delete->op, op->clone);
 	store_end_change(op->snapshot->store, op->delete->pages);
 	op->done(op->arg, f->error);
-	store_release_drop(op->release);
-	page_writes_fini(&op->writes);
-	md_fini(&op->md);
-	free(op->adopted);
-	free(op);
+	merge_op_free(op);
 	FLOW_END(f);
 }
 

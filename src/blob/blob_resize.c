@@ -62,7 +62,7 @@ static bool resize_cuts_slot(const struct resize_op *op, uint32_t *ret_slot)
 	return true;
 }
 
-static uint32_t resize_pages(const struct resize_op *op)
+static uint32_t resize_pages_wanted(const struct resize_op *op)
 {
 	uint32_t pages = 2 * blob_chain_pages_max(&op->md) + 1;
 
@@ -182,7 +182,7 @@ static enum flow_result resize_run(struct flow *f)
 	flow_fail(f, resize_begin(op));
 	if (flow_failed(f) || op->to == op->from)
 		goto leave;
-	op->pages = resize_pages(op);
+	op->pages = resize_pages_wanted(op);
 	AWAIT(f, store_begin_change(op->op.store, op->pages, op->op.reason, flow_resume, f));
 	if (flow_failed(f)) {
 		op->pages = 0;

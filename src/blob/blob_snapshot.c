@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A snapshot takes over what its origin has; the origin becomes an empty clone of it. docs/volumes.md,
- * "Snapshots".
+ * A snapshot takes over what its origin has; the origin becomes an empty clone of it.
+ * docs/volumes.md, "Snapshots".
  *
  * The origin's I/O stands still from "freeze" to "thaw". No extent page is written: both point to
  * the same ones for a moment, and which of them owns them is decided by one write.
@@ -96,8 +96,10 @@ static uint32_t cluster_none(void *arg, uint64_t index)
 /* The snapshot as it is before it is decided: all that the origin has, SNAPTMP. */
 static int snapshot_md_pending(struct snapshot_op *op)
 {
-	int rc = md_copy(&op->md, &op->origin->md);
+	int rc = snapshot_check(op);
 
+	if (!rc)
+		rc = md_copy(&op->md, &op->origin->md);
 	if (rc)
 		return rc;
 	op->md.id = op->snapshot->id;
@@ -153,6 +155,16 @@ static void snapshot_switch(struct snapshot_op *op)
 	op->op.born = snapshot;
 }
 
+/* The last write may have failed: what is on the disk is completed by the next load. */
+static void snapshot_finish(struct snapshot_op *op)
+{
+	if (op->op.flow.error)
+		blob_set_broken(op->snapshot, "making a snapshot read-only", op->op.flow.error);
+	op->op.flow.error = 0;
+	blob_op_view(&op->op, op->snapshot);
+	blob_op_view(&op->op, op->origin);
+}
+
 static void snapshot_ended(struct blob_op *blob_op, int rc)
 {
 	struct snapshot_op *op = container_of(blob_op, struct snapshot_op, op);
@@ -186,9 +198,7 @@ static enum flow_result snapshot_run(struct flow *f)
 		goto unbuild;
 	AWAIT(f, blob_op_freeze(&op->op, flow_resume, f));
 	AWAIT(f, bdev_gate_enter(&op->origin->md_gate, &op->turn, flow_resume, f));
-	flow_fail(f, snapshot_check(op));
-	if (!flow_failed(f))
-		flow_fail(f, snapshot_md_pending(op));
+	flow_fail(f, snapshot_md_pending(op));
 	if (flow_failed(f))
 		goto thaw_unbuild;
 	AWAIT(f, blob_update(op->snapshot, &op->md, cluster_of_origin, op->origin, &op->pages, true,
@@ -213,13 +223,7 @@ static enum flow_result snapshot_run(struct flow *f)
 	if (!flow_failed(f))
 		AWAIT(f, blob_update(op->snapshot, &op->md, NULL, NULL, &op->pages, true,
 				 flow_resume, f));
-	if (flow_failed(f)) {
-		/* What is on the disk is completed by the next load. */
-		blob_set_broken(op->snapshot, "making a snapshot read-only", f->error);
-		f->error = 0;
-	}
-	blob_op_view(&op->op, op->snapshot);
-	blob_op_view(&op->op, op->origin);
+	snapshot_finish(op);
 	goto end_change;
 
 keep:

@@ -127,7 +127,7 @@ uint32_t blob_chain_pages_max(const struct md *md)
 	uint64_t entries = md->uses_table ? md->num_slots : md->num_clusters;
 	uint64_t pages = entries * 8 / (BLOBSTORE_DESCRIPTOR_AREA - 24) + 2;
 
-	/* What begins a page did not fit in the one before: two pages have more than one's worth. */
+	/* What begins a page did not fit in the one before: two hold more than one's worth. */
 	pages += 2 * (xattrs_bytes(&md->xattrs) + xattrs_bytes(&md->internal_xattrs)) /
 		 BLOBSTORE_DESCRIPTOR_AREA;
 	return (uint32_t)u64_min(pages, UINT32_MAX);

@@ -276,8 +276,8 @@ int md_copy(struct md *to, const struct md *from) MUST_CHECK;
 /*
  * The blob's metadata becomes md, whose contents are taken (md is empty afterwards, in any case).
  * Extent pages and blobs that it refers to are stable already. Within store_begin_change with
- * blob_chain_pages_max(md) pages promised: what of them was taken is subtracted from *pages. At done
- * the one write that decides has been made, and with stable it is flushed.
+ * blob_chain_pages_max(md) pages promised: what of them was taken is subtracted from *pages. At
+ * done the one write that decides has been made, and with stable it is flushed.
  *
  * cluster_at tells the clusters of a run-length blob as they will be; NULL: as its map says.
  *
