@@ -4,9 +4,11 @@
  *
  *	format.h and the files it names		the format in memory
  *	store.c		open and close, the engine's thread, what control sees
+ *	store_probe.c	is there a store?
+ *	store_super.c	the super blob, growing
  *	store_create.c	a new store
  *	store_load.c	super block, masks or scan, blobs, unfinished operations
- *	store_scan.c	which pages are in use after a crash
+ *	store_load_impl.h and the files it names	the same
  *	store_change.c	the first change after a load, pages claimed ahead
  *	store_close.c	masks, the clean mark
  *	store_space.c	clusters and pages: taken, freed once that is safe
@@ -56,7 +58,9 @@ struct blob_store {
 	struct list blobs_seen; /* struct blob.control_link */
 	struct list channels; /* struct store_channel of io_impl.h */
 	struct list commands; /* operations: sent to the engine in order */
-	bool recovered;
+	bool opened; /* its user knows it */
+	struct blob_store_info info; /* but for what is free */
+	bool recovered; /* engine writes, while it is opened */
 
 	/* engine */
 	struct bdev_channel *md; /* of the base device, on the engine */
@@ -66,15 +70,18 @@ struct blob_store {
 	struct bitmap used_blobids;
 	struct list blobs; /* struct blob.link */
 	struct bdev_gate op_gate; /* operations that change the structure */
+	struct bdev_gate super_gate; /* who writes the super block */
 	uint32_t cluster_hint; /* where the next search starts */
 	uint32_t page_hint;
 	uint32_t pages_promised; /* by store_begin_change, not taken yet */
 	bool dirty; /* clean = 0 is on the disk, and stable */
 	struct store_ahead *ahead; /* store_change.c */
-	struct list flush_waiting; /* store_io.c */
+	struct list io_waiting; /* store_io.c */
+	unsigned io_in_flight;
+	struct list flush_waiting;
 	bool flushing;
 	struct list releases; /* store_space.c: under way */
-	void (*releases_done)(void *arg, int rc);
+	done_fn releases_done;
 	void *releases_arg;
 
 	/* engine writes, control reads, relaxed */
@@ -83,6 +90,26 @@ struct blob_store {
 	_Atomic uint64_t reserved_clusters; /* of free ones: in channels' reserves */
 	_Atomic uint64_t super_blob;
 };
+
+static inline const char *store_name(const struct blob_store *store) /* of its device */
+{
+	return store->md->bdev->name;
+}
+
+/* ---- store.c, store_create.c, store_load.c, store_close.c: engine, alone ------------------- */
+
+/* Takes the super block, and makes empty maps for it; -ENOMEM and nothing is there. */
+int store_init_super(struct blob_store *store, const struct super *super) MUST_CHECK;
+void store_fini_super(struct blob_store *store);
+/* Options and bstype are borrowed until done. */
+void store_create(struct blob_store *store, const struct blob_store_create_options *options,
+	struct reason *reason, done_fn done, void *arg);
+void store_load(struct blob_store *store, const char *bstype, struct reason *reason, done_fn done,
+	void *arg);
+/* Releases have ended, masks and the clean mark are written. */
+void store_close(struct blob_store *store, done_fn done, void *arg);
+/* Releases have ended, the super block is zeroes, and stable. */
+void store_destroy(struct blob_store *store, done_fn done, void *arg);
 
 /* ---- blobs -------------------------------------------------------------------------------- */
 
@@ -230,6 +257,9 @@ void *page_writes_add(struct page_writes *writes, uint32_t index);
 /* done with the first error; all have ended. None: done(0) as well. Empty afterwards. */
 void page_writes_run(struct page_writes *writes, done_fn done, void *arg);
 
+/* done(arg, rc), later. */
+void store_answer(struct blob_store *store, int rc, done_fn done, void *arg);
+
 /* ---- store_change.c: engine ---------------------------------------------------------------- */
 
 /* Before metadata is changed: clean = 0 is stable on the disk, and `pages` free pages (0 is
@@ -238,8 +268,27 @@ void page_writes_run(struct page_writes *writes, done_fn done, void *arg);
 void store_begin_change(
 	struct blob_store *store, uint32_t pages, struct reason *reason, done_fn done, void *arg);
 void store_end_change(struct blob_store *store, uint32_t pages_left);
+/* In super_gate: that super block is on the disk and stable. Afterwards it is store->super. */
+void store_super_write(
+	struct blob_store *store, const struct super *super, done_fn done, void *arg);
+/* clean = 0 is on the disk and stable. */
+void store_mark_dirty(struct blob_store *store, done_fn done, void *arg);
 /* The mark that a recovery trusts is off the disk and stable (before clean = 1). */
 void store_ahead_remove(struct blob_store *store, done_fn done, void *arg);
+
+/* Of a store whose super block is known; -ENOMEM. */
+int store_ahead_create(struct blob_store *store) MUST_CHECK;
+void store_ahead_destroy(struct blob_store *store); /* of one that has none, too */
+/* Does the region of the page mask end in a mark of ours? */
+bool store_ahead_is_marked(const struct super *super, const void *region);
+/* used_pages is right. on_disk: what the region holds, with its head; NULL: not known. */
+int store_ahead_adopt(
+	struct blob_store *store, const struct bitmap *on_disk, bool marked) MUST_CHECK;
+/* The first page at or after that index that may be taken as far as a recovery is concerned;
+ * BITMAP_NONE. */
+uint32_t store_ahead_find(const struct blob_store *store, uint32_t index);
+void store_ahead_taken(struct blob_store *store, uint32_t index);
+void store_ahead_freed(struct blob_store *store, uint32_t index);
 
 /* ---- store_space.c: engine ----------------------------------------------------------------- */
 
@@ -267,6 +316,8 @@ void store_release_start(struct store_release *release);
 void store_release_drop(struct store_release *release); /* instead of start; NULL is allowed */
 /* For closing: all have ended. */
 void store_releases_wait(struct blob_store *store, done_fn done, void *arg);
+/* After the maps were changed by somebody else: control sees what is free. */
+void store_space_publish(struct blob_store *store);
 
 /* ---- blob_write.c: engine, md_gate held ------------------------------------------------------ */
 

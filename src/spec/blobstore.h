@@ -66,6 +66,26 @@ enum blobstore_mask_type {
 	BLOBSTORE_MASK_BLOBIDS = 2,
 };
 
+/*
+ * Ours, in the zero-filled end of the region of the page mask of a store with clean = 0: all pages
+ * in use are in the mask (and some that are not). Whoever else writes the region wipes it.
+ */
+#define BLOBSTORE_AHEAD_SIGNATURE "Sluice mask mark" /* 16 bytes, no terminator */
+
+struct blobstore_ahead {
+	uint8_t signature[16];
+	uint32_t version; /* 1 */
+	uint32_t cluster_size; /* these as in the super block */
+	uint32_t used_page_mask_start;
+	uint32_t used_page_mask_len;
+	uint32_t md_start;
+	uint32_t md_len;
+	uint32_t md_page_size;
+	uint32_t crc; /* CRC-32C of the bytes before it */
+} __attribute__((packed));
+
+static_assert(sizeof(struct blobstore_ahead) == 48, "mark");
+
 #define BLOBSTORE_DESCRIPTOR_AREA 4072u
 
 struct blobstore_page {

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What is free: clusters and metadata pages.
+ *
+ * Both are searched from where the last search ended, so that a search is short however full the
+ * store is, and what is taken one after the other lies together. Page 0 never becomes an extent
+ * page, since 0 in an extent table means none; it is counted as free, but nobody is promised it.
+ * Pages are handed out only where a recovery looks (store_ahead_*).
+ *
+ * What metadata no longer refers to is in a release until it may be used again: a flush makes the
+ * metadata stable, clusters are cleared, neighbours together, and then they are free. A power cut
+ * before that finds them referred to by nothing, which is free as well. When the flush fails they
+ * stay in use until the store is loaded again: the old metadata may still be what is on the disk.
+ * When clearing fails they become free all the same, since nobody relies on what a free cluster
+ * holds.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "blob/store_impl.h"
+
+#define CLEARS_MAX 16u
+
+static void publish_clusters(struct blob_store *store)
+{
+	atomic_store_explicit(
+		&store->free_clusters, store_clusters_free(store), memory_order_relaxed);
+}
+
+static void publish_pages(struct blob_store *store)
+{
+	atomic_store_explicit(&store->free_pages, store->used_pages.bits - store->used_pages.count,
+		memory_order_relaxed);
+}
+
+void store_space_publish(struct blob_store *store)
+{
+	publish_clusters(store);
+	publish_pages(store);
+}
+
+/* ---- pages -------------------------------------------------------------- */
+
+static uint32_t page_find(const struct blob_store *store, uint32_t from, bool for_extents)
+{
+	if (for_extents && from == 0)
+		from = 1;
+	while (from < store->used_pages.bits) {
+		uint32_t index = bitmap_find_clear(&store->used_pages, from);
+
+		if (index == BITMAP_NONE)
+			break;
+		from = store_ahead_find(store, index);
+		if (from == index)
+			return index;
+	}
+	return BITMAP_NONE;
+}
+
+uint32_t store_page_take(struct blob_store *store, bool for_extents)
+{
+	uint32_t index;
+
+	invariant(store->pages_promised > 0);
+	index = page_find(store, store->page_hint, for_extents);
+	if (index == BITMAP_NONE)
+		index = page_find(store, 0, for_extents);
+	invariant(index != BITMAP_NONE);
+	store->pages_promised--;
+	store->page_hint = index + 1;
+	bitmap_set(&store->used_pages, index);
+	store_ahead_taken(store, index);
+	publish_pages(store);
+	return index;
+}
+
+static void page_free(struct blob_store *store, uint32_t index)
+{
+	if (!bitmap_clear(&store->used_pages, index))
+		return;
+	store_ahead_freed(store, index);
+	publish_pages(store);
+}
+
+void store_page_put_back(struct blob_store *store, uint32_t index)
+{
+	page_free(store, index);
+}
+
+/* ---- clusters ----------------------------------------------------------- */
+
+uint64_t store_clusters_free(const struct blob_store *store)
+{
+	return store->used_clusters.bits - store->used_clusters.count;
+}
+
+static unsigned clusters_take_from(
+	struct blob_store *store, uint32_t from, unsigned count, uint32_t *ret_clusters)
+{
+	unsigned taken = 0;
+
+	while (taken < count && from < store->used_clusters.bits) {
+		uint32_t cluster = bitmap_find_clear(&store->used_clusters, from);
+
+		if (cluster == BITMAP_NONE)
+			break;
+		bitmap_set(&store->used_clusters, cluster);
+		ret_clusters[taken++] = cluster;
+		from = cluster + 1;
+	}
+	return taken;
+}
+
+/* Around the end it does not go in one call: they would not be in order. */
+unsigned store_clusters_take(struct blob_store *store, unsigned count, uint32_t *ret_clusters)
+{
+	unsigned taken = clusters_take_from(store, store->cluster_hint, count, ret_clusters);
+
+	if (!taken)
+		taken = clusters_take_from(store, 0, count, ret_clusters);
+	if (taken)
+		store->cluster_hint = ret_clusters[taken - 1] + 1;
+	publish_clusters(store);
+	return taken;
+}
+
+static void clusters_free(struct blob_store *store, const uint32_t *clusters, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		bitmap_clear(&store->used_clusters, clusters[i]);
+	publish_clusters(store);
+}
+
+void store_clusters_put_back(struct blob_store *store, const uint32_t *clusters, unsigned count)
+{
+	clusters_free(store, clusters, count);
+}
+
+/* ---- releases ----------------------------------------------------------- */
+
+struct index_list {
+	uint32_t *indexes;
+	size_t count;
+	size_t room;
+};
+
+struct store_release {
+	struct flow flow;
+	struct list link; /* store's releases */
+	struct blob_store *store;
+	enum blobstore_clear_method method;
+	struct index_list clusters;
+	struct index_list pages;
+	size_t next; /* cluster to be cleared */
+	unsigned clearing;
+	int clear_rc;
+};
+
+struct store_release *store_release_create(
+	struct blob_store *store, enum blobstore_clear_method method)
+{
+	struct store_release *release = alloc_op(sizeof(*release));
+
+	release->store = store;
+	release->method = method;
+	list_init(&release->link);
+	return release;
+}
+
+static void release_free(struct store_release *release)
+{
+	free(release->clusters.indexes);
+	free(release->pages.indexes);
+	free(release);
+}
+
+void store_release_drop(struct store_release *release)
+{
+	if (release)
+		release_free(release);
+}
+
+/* Without memory they stay in use until the store is loaded again. */
+static void index_add(struct index_list *list, uint32_t index)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? list->room * 2 : 16;
+		uint32_t *more = realloc(list->indexes, room * sizeof(*more));
+
+		if (!more) {
+			log_error("out of memory: space of the volume store at %u is free only "
+				  "after its next recovery",
+				index);
+			return;
+		}
+		list->indexes = more;
+		list->room = room;
+	}
+	list->indexes[list->count++] = index;
+}
+
+void store_release_cluster(struct store_release *release, uint32_t cluster)
+{
+	index_add(&release->clusters, cluster);
+}
+
+void store_release_page(struct store_release *release, uint32_t index)
+{
+	index_add(&release->pages, index);
+}
+
+static int index_compare(const void *a, const void *b);
+
+static void index_sort(struct index_list *list)
+{
+	qsort(list->indexes, list->count, sizeof(uint32_t), index_compare);
+}
+
+static int index_compare(const void *a, const void *b)
+{
+	uint32_t left = *(const uint32_t *)a;
+	uint32_t right = *(const uint32_t *)b;
+
+	return left < right ? -1 : left > right;
+}
+
+static void release_clear(struct store_release *release);
+
+static void release_cleared(void *arg, int rc)
+{
+	struct store_release *release = arg;
+
+	release->clearing--;
+	if (rc && !release->clear_rc)
+		release->clear_rc = rc;
+	release_clear(release);
+}
+
+/* Runs of neighbours, several at a time. */
+static void release_clear(struct store_release *release)
+{
+	const struct index_list *list = &release->clusters;
+	struct blob_store *store = release->store;
+
+	while (release->next < list->count && release->clearing < CLEARS_MAX) {
+		size_t end = release->next + 1;
+		uint32_t first = list->indexes[release->next];
+
+		while (end < list->count && list->indexes[end] == list->indexes[end - 1] + 1)
+			end++;
+		release->clearing++;
+		store_clear(store, super_cluster_offset(&store->super, first),
+			(end - release->next) * store->super.cluster_size, release->method,
+			release_cleared, release);
+		release->next = end;
+	}
+	if (!release->clearing)
+		flow_resume(&release->flow, release->clear_rc);
+}
+
+static void release_finish(struct store_release *release)
+{
+	struct blob_store *store = release->store;
+
+	list_remove(&release->link);
+	release_free(release);
+	if (store->releases_done && list_is_empty(&store->releases)) {
+		done_fn done = store->releases_done;
+
+		store->releases_done = NULL;
+		store_answer(store, 0, done, store->releases_arg);
+	}
+}
+
+static void release_tell(const struct store_release *release, int rc, const char *what)
+{
+	if (rc != -ENODEV) /* a device that is gone has told so itself */
+		log_warning("%s: %s: %s", store_name(release->store), what, strerror(-rc));
+}
+
+static void release_pages(struct store_release *release)
+{
+	for (size_t i = 0; i < release->pages.count; i++)
+		page_free(release->store, release->pages.indexes[i]);
+}
+
+static void release_clusters(struct store_release *release)
+{
+	clusters_free(release->store, release->clusters.indexes, release->clusters.count);
+}
+
+static enum flow_result release_run(struct flow *f)
+{
+	struct store_release *release = container_of(f, struct store_release, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, store_flush(release->store, flow_resume, f));
+	if (flow_failed(f)) {
+		release_tell(release, f->rc,
+			"space that was given up stays in use until the "
+			"store is loaded again");
+		goto finish;
+	}
+	release_pages(release);
+	if (!release->clusters.count)
+		goto finish;
+	index_sort(&release->clusters);
+	AWAIT(f, release_clear(release));
+	if (flow_failed(f))
+		release_tell(release, f->rc, "clusters that are free now were not cleared");
+	release_clusters(release);
+finish:
+	release_finish(release);
+	FLOW_END(f);
+}
+
+void store_release_start(struct store_release *release)
+{
+	struct blob_store *store = release->store;
+
+	list_add_tail(&store->releases, &release->link);
+	flow_start(&release->flow, store->engine, "store_release", release_run);
+}
+
+void store_releases_wait(struct blob_store *store, done_fn done, void *arg)
+{
+	if (list_is_empty(&store->releases)) {
+		store_answer(store, 0, done, arg);
+		return;
+	}
+	invariant(!store->releases_done);
+	store->releases_done = done;
+	store->releases_arg = arg;
+}
