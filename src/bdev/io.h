@@ -32,6 +32,11 @@ enum bdev_io_type {
 enum bdev_io_flags {
 	BDEV_IO_FUA = 1 << 0, /* WRITE, WRITE_ZEROES, UNMAP: stable when it completes */
 	BDEV_IO_NO_UNMAP = 1 << 1, /* WRITE_ZEROES: the range must stay allocated */
+	/* A device that has no space for it, and may get some, keeps it until then instead of
+	 * ending it with -ENOSPC: a guest that has no such status does not see its disk fail.
+	 * Meanwhile it is in no range lock's way. A filter does not pass this flag on unless it
+	 * parks its own request as well. */
+	BDEV_IO_WAIT_SPACE = 1 << 2,
 };
 
 #define BDEV_IO_BACKEND_SIZE 96
@@ -94,6 +99,7 @@ struct bdev_channel {
 	bool draining; /* a hold waits until the other epoch is empty */
 	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
+	struct bdev_io_list parked; /* requests that wait for space */
 	uint8_t backend[] __attribute__((aligned(8)));
 };
 
@@ -104,6 +110,22 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
 {
 	return channel->in_flight[0] + channel->in_flight[1];
 }
+
+/* Channel's reactor. A request that waits for space ends, later, with -ECANCELED; false: it does not
+ * wait for any. */
+bool bdev_io_cancel_parked(struct bdev_io *io);
+
+/*
+ * For backends. From step aside to step back a request does not count as in flight, so that range
+ * locks are granted without waiting for it: for a backend that takes a range lock itself. In between
+ * it touches nothing but under such a lock.
+ */
+void bdev_io_step_aside(struct bdev_io *io);
+void bdev_io_step_back(struct bdev_io *io);
+/* For backends: there is no space for this request, of which nothing is under way any more. It is
+ * submitted again, from its beginning, by unpark, and ends with -ENODEV when the device goes. */
+void bdev_io_park(struct bdev_io *io);
+void bdev_channel_unpark(struct bdev_channel *channel);
 
 /* Channel's reactor. */
 static inline void bdev_submit(struct bdev_channel *channel, struct bdev_io *io)
