@@ -146,6 +146,7 @@ void blob_refresh(struct blob *blob)
 
 	blob_view_fill(blob, &view);
 	atomic_store_explicit(&blob->thin, view.thin, memory_order_relaxed);
+	atomic_store_explicit(&blob->foreign_below, view.esnap, memory_order_relaxed);
 	atomic_store_explicit(
 		&blob->read_only, view.read_only || view.broken, memory_order_relaxed);
 }

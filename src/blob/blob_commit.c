@@ -367,6 +367,7 @@ static void commit_publish(struct commit_op *op)
 		op->blob->store, op->blob->md.md_ro_flags & BLOBSTORE_CLEAR_MASK);
 	HASH_ITER (hh, op->changes, change, next)
 		slot_publish(op, change);
+	atomic_fetch_add_explicit(&op->blob->store->commits, 1, memory_order_release);
 	store_release_start(op->release);
 }
 

@@ -83,12 +83,19 @@ struct blob_store {
 	struct list releases; /* store_space.c: under way */
 	done_fn releases_done;
 	void *releases_arg;
+	struct list seats; /* struct store_seat */
+	unsigned num_seats;
+	unsigned recalls; /* under way */
+	struct list refills; /* struct store_refill that wait for them */
 
 	/* engine writes, control reads, relaxed */
 	_Atomic uint64_t free_clusters;
 	_Atomic uint32_t free_pages;
 	_Atomic uint64_t reserved_clusters; /* of free ones: in channels' reserves */
 	_Atomic uint64_t super_blob;
+	/* Commits of records, counted before they are answered: a FUA write whose count has changed
+	 * since the last flush needs one. Data reactors read. */
+	_Atomic uint64_t commits;
 };
 
 static inline const char *store_name(const struct blob_store *store) /* of its device */
@@ -154,6 +161,7 @@ struct blob {
 	uint64_t id;
 	_Atomic bool thin;
 	_Atomic bool read_only; /* also: broken */
+	_Atomic bool foreign_below; /* below is a foreign device, not a parent */
 	_Atomic uint64_t num_allocated; /* engine writes */
 
 	/* engine */
@@ -374,20 +382,45 @@ struct blob_record {
 
 void blob_record_send(struct blob_record *record); /* home */
 
-/* Clusters ahead of need, a message from a channel's reactor to the engine and back. */
+/* ---- store_refill.c -------------------------------------------------------------------------- */
+
+/* A data reactor's reserve of clusters as the engine knows it, from its first refill until it
+ * leaves. */
+struct store_seat {
+	struct list link; /* store's seats; engine */
+	bool recalled; /* engine: a recall is under way */
+	struct message recall; /* to home: gives back what it does not need, with `recalled` set */
+	struct reactor *home;
+};
+
+enum store_refill_kind {
+	STORE_REFILL_TAKE, /* up to `wanted` clusters; count 0: there are none */
+	STORE_REFILL_GIVE, /* `count` of them are given back */
+	STORE_REFILL_LEAVE, /* the reserve takes no more; its recalls have come before done */
+};
+
+/* Clusters ahead of need: from a data reactor to the engine and back. */
 #define STORE_REFILL_MAX 64
 struct store_refill {
 	struct message message;
+	struct list link; /* engine: waits for what is recalled */
 	struct blob_store *store;
-	struct reactor *home;
-	void (*done)(struct store_refill *refill); /* on home */
-	unsigned wanted; /* up to STORE_REFILL_MAX; 0: give back `count` of clusters */
+	struct store_seat *seat;
+	void (*done)(struct store_refill *refill); /* on seat->home */
+	enum store_refill_kind kind;
+	bool urgent; /* TAKE: if there are none, others are asked to give theirs back first */
+	bool recalled; /* GIVE: it answers a recall */
+	bool dirty; /* GIVE: something was written into them: cleared before they are free */
+	unsigned wanted; /* up to STORE_REFILL_MAX */
 	unsigned count;
-	uint32_t clusters[STORE_REFILL_MAX];
+	uint32_t *clusters; /* room for wanted */
 };
 
-/* store_refill.c */
-void store_refill_send(struct store_refill *refill); /* home; done also for giving back */
+void store_refill_send(struct store_refill *refill); /* home */
+/* Engine: clusters have become free, or a release has ended. */
+void store_refills_serve(struct blob_store *store);
+/* Before the store is known to anybody. */
+void store_refills_init(struct blob_store *store);
 /* Engine: one of those that were handed out is in use now. */
 void store_cluster_used(struct blob_store *store);
 

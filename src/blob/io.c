@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Requests for a blob.
+ *
+ * The straight path is a READ or WRITE within one cluster that the blob has itself: one look at the
+ * map, and a request of the same vectors to the device below. It asks for no parent, for an entry of
+ * the map hides them all.
+ *
+ * Everything else goes the general way. READ and WRITE are cut at the boundaries of clusters, and a
+ * few pieces at a time are under way (io_piece.c); UNMAP and WRITE_ZEROES are io_discard.c's.
+ *
+ * What is stable when. A FLUSH goes to the device below: the metadata that completed writes need has
+ * been written before they completed, so it is flushed with them. FUA goes down with the data; but
+ * the entry of a cluster that has been allocated, by this write or an earlier one, may still be in
+ * the cache of the device. So the store counts its commits, the channel remembers which count its
+ * last flush has covered, and a FUA write that finds another one ends only after a flush of its own.
+ * Once nothing is allocated any more FUA costs nothing.
+ *
+ * A request that found no space ends with -ENOSPC or, with BDEV_IO_WAIT_SPACE, is parked when none
+ * of its pieces is under way any more: out of everybody's way, range locks and so snapshots too. It
+ * is repeated from its beginning when there is space again; what it has written already it writes
+ * again.
+ */
+#include <errno.h>
+
+#include "blob/io_impl.h"
+
+#define IO_PIECES_MAX 32
+
+/* In the backend's part of a READ or WRITE on the general way, and of what waits for a slab. */
+struct blob_io {
+	struct slab_waiter waiter;
+	bool waits;
+	bool advancing;
+	unsigned pending;
+	int status; /* the first error */
+	uint64_t at; /* pieces have begun up to here */
+	struct iov_cursor cursor;
+};
+
+_Static_assert(sizeof(struct blob_io) <= BDEV_IO_BACKEND_SIZE, "fits in the request");
+
+static struct blob_io *blob_io_of(struct bdev_io *io)
+{
+	return (struct blob_io *)io->backend.bytes;
+}
+
+static struct bdev_io *io_of_waiter(struct slab_waiter *waiter)
+{
+	struct blob_io *state = container_of(waiter, struct blob_io, waiter);
+
+	return container_of((uint8_t *)state, struct bdev_io, backend.bytes);
+}
+
+static void io_wait(
+	struct bdev_io *io, enum slab_class class, void (*ready)(struct slab_waiter *waiter))
+{
+	struct blob_io *state = blob_io_of(io);
+
+	state->waits = true;
+	state->waiter.ready = ready;
+	slab_wait(io->channel->reactor, class, &state->waiter);
+}
+
+/* ---- flushes ------------------------------------------------------------ */
+
+static void io_flushed(struct bdev_io *child)
+{
+	struct blob_piece *piece = container_of(child, struct blob_piece, io);
+	struct store_channel *store = piece->own->store;
+	struct bdev_io *io = piece->of;
+	int status = child->status;
+
+	if (!status)
+		store->flushed_commits = piece->progress;
+	slab_put(store->reactor, SLAB_512, piece);
+	bdev_io_complete(io, status);
+}
+
+static void io_flush(struct slab_waiter *waiter)
+{
+	struct bdev_io *io = io_of_waiter(waiter);
+	struct blob_channel *own = blob_channel_of(io->channel);
+	struct blob_piece *piece = slab_get(own->store->reactor, SLAB_512);
+
+	if (!piece) {
+		io_wait(io, SLAB_512, io_flush);
+		return;
+	}
+	piece->own = own;
+	piece->of = io;
+	piece->progress = atomic_load_explicit(&own->blob->store->commits, memory_order_acquire);
+	piece->io = (struct bdev_io){.type = BDEV_IO_FLUSH, .done = io_flushed};
+	bdev_submit(own->base, &piece->io);
+}
+
+static void io_begin_flush(struct blob_channel *own, struct bdev_io *io)
+{
+	if (bdev_supports(own->base->bdev, BDEV_IO_FLUSH))
+		io_flush(&blob_io_of(io)->waiter);
+	else
+		bdev_io_complete(io, 0);
+}
+
+static bool io_needs_flush(const struct blob_channel *own, const struct bdev_io *io)
+{
+	return io->flags & BDEV_IO_FUA && io->type != BDEV_IO_READ &&
+	       own->store->flushed_commits !=
+		       atomic_load_explicit(&own->blob->store->commits, memory_order_acquire);
+}
+
+void io_end(struct blob_channel *own, struct bdev_io *io, int status)
+{
+	if (status == -ENOSPC && io->flags & BDEV_IO_WAIT_SPACE)
+		store_channel_park(own, io);
+	else if (!status && io_needs_flush(own, io))
+		io_begin_flush(own, io);
+	else
+		bdev_io_complete(io, status);
+}
+
+/* ---- the general way ---------------------------------------------------- */
+
+static void io_advance(struct bdev_io *io);
+
+static void io_slab_ready(struct slab_waiter *waiter)
+{
+	struct bdev_io *io = io_of_waiter(waiter);
+
+	blob_io_of(io)->waits = false;
+	io_advance(io);
+}
+
+static void io_piece_done(struct blob_piece *piece, int status)
+{
+	struct bdev_io *io = piece->of;
+	struct blob_io *state = blob_io_of(io);
+	struct reactor *reactor = io->channel->reactor;
+
+	if (piece->iov_taken)
+		slab_put(reactor, iov_class(piece->iovcnt), (void *)(uintptr_t)piece->iov);
+	slab_put(reactor, SLAB_512, piece);
+	state->pending--;
+	if (status && !state->status)
+		state->status = status;
+	io_advance(io);
+}
+
+/* The part of the vectors that the piece is for. */
+static bool piece_take_iov(struct blob_piece *piece)
+{
+	struct bdev_io *io = piece->of;
+	struct blob_io *state = blob_io_of(io);
+	struct iovec *iov;
+	unsigned count;
+
+	piece->iov_taken = piece->length != io->length;
+	if (!piece->iov_taken) {
+		piece->iov = io->iov;
+		piece->iovcnt = io->iovcnt;
+		return true;
+	}
+	count = iov_count(&state->cursor, piece->length);
+	iov = slab_get(io->channel->reactor, iov_class(count));
+	if (!iov) {
+		io_wait(io, iov_class(count), io_slab_ready);
+		return false;
+	}
+	piece->iovcnt = (uint16_t)iov_take(&state->cursor, piece->length, iov);
+	piece->iov = iov;
+	return true;
+}
+
+static bool io_begin_piece(struct blob_channel *own, struct bdev_io *io)
+{
+	struct blob_io *state = blob_io_of(io);
+	struct blob_piece *piece = slab_get(io->channel->reactor, SLAB_512);
+
+	if (!piece) {
+		io_wait(io, SLAB_512, io_slab_ready);
+		return false;
+	}
+	piece->of = io;
+	piece->own = own;
+	piece->done = io_piece_done;
+	piece->type = io->type;
+	piece->flags = io->flags;
+	piece->offset = io->offset + state->at;
+	piece->length = u64_min(
+		io->length - state->at, own->cluster_size - cluster_within(own, piece->offset));
+	if (!piece_take_iov(piece)) {
+		slab_put(io->channel->reactor, SLAB_512, piece);
+		return false;
+	}
+	state->at += piece->length;
+	state->pending++;
+	piece_run(piece);
+	return true;
+}
+
+/* Called again by what it begins: the outermost goes on. */
+static void io_advance(struct bdev_io *io)
+{
+	struct blob_channel *own = blob_channel_of(io->channel);
+	struct blob_io *state = blob_io_of(io);
+
+	if (state->advancing || state->waits)
+		return;
+	state->advancing = true;
+	while (state->at < io->length && !state->status && state->pending < IO_PIECES_MAX)
+		if (!io_begin_piece(own, io))
+			break;
+	state->advancing = false;
+	if (!state->pending && !state->waits)
+		io_end(own, io, state->status);
+}
+
+static bool blob_is_read_only(const struct blob *blob)
+{
+	return atomic_load_explicit(&blob->read_only, memory_order_relaxed);
+}
+
+static void io_begin(struct blob_channel *own, struct bdev_io *io)
+{
+	*blob_io_of(io) = (struct blob_io){.cursor = iov_cursor(io->iov)};
+	if (io->type == BDEV_IO_FLUSH) {
+		io_begin_flush(own, io);
+		return;
+	}
+	if (io->type != BDEV_IO_READ && blob_is_read_only(own->blob)) {
+		bdev_io_complete(io, -EROFS);
+		return;
+	}
+	if (io->length == 0)
+		bdev_io_complete(io, 0);
+	else if (io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)
+		io_advance(io);
+	else
+		io_discard(own, io);
+}
+
+/* ---- the straight path -------------------------------------------------- */
+
+static void straight_done(struct bdev_io *child)
+{
+	struct blob_piece *piece = container_of(child, struct blob_piece, io);
+	struct bdev_io *io = piece->of;
+	int status = child->status;
+
+	slab_put(io->channel->reactor, SLAB_512, piece);
+	if (likely(!status))
+		bdev_io_complete(io, 0);
+	else
+		io_end(blob_channel_of(io->channel), io, status);
+}
+
+static inline void straight_submit(struct blob_channel *own, struct bdev_io *io,
+	struct blob_piece *piece, uint32_t cluster, uint64_t within)
+{
+	struct bdev_io *child = &piece->io;
+
+	piece->of = io;
+	child->iov = io->iov;
+	child->offset = (uint64_t)cluster * own->cluster_size + within;
+	child->length = io->length;
+	child->done = straight_done;
+	child->type = io->type;
+	child->flags = 0;
+	child->iovcnt = io->iovcnt;
+	child->lock = NULL;
+	bdev_submit(own->base, child);
+}
+
+void blob_submit(struct bdev_channel *channel, struct bdev_io *io)
+{
+	struct blob_channel *own = blob_channel_of(channel);
+	uint64_t within = cluster_within(own, io->offset);
+	struct blob_piece *piece;
+	uint32_t cluster;
+
+	if (unlikely(io->type > BDEV_IO_WRITE || io->flags & BDEV_IO_FUA ||
+		     within + io->length > own->cluster_size || io->length == 0))
+		goto general;
+	if (unlikely(io->type == BDEV_IO_WRITE && blob_is_read_only(own->blob)))
+		goto general;
+	cluster = blob_cluster(own, cluster_index(own, io->offset));
+	if (unlikely(!cluster))
+		goto general;
+	piece = slab_get(channel->reactor, SLAB_512);
+	if (unlikely(!piece))
+		goto general;
+	straight_submit(own, io, piece, cluster, within);
+	return;
+general:
+	io_begin(own, io);
+}
