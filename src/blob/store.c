@@ -99,6 +99,7 @@ static struct blob_store *store_alloc(struct bdev *base, const struct blob_store
 	list_init(&store->io_waiting);
 	list_init(&store->flush_waiting);
 	list_init(&store->releases);
+	store_refills_init(store);
 	return store;
 }
 

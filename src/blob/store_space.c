@@ -266,6 +266,7 @@ static void release_finish(struct store_release *release)
 
 	list_remove(&release->link);
 	release_free(release);
+	store_refills_serve(store);
 	if (store->releases_done && list_is_empty(&store->releases)) {
 		done_fn done = store->releases_done;
 
