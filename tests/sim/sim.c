@@ -296,7 +296,8 @@ static void pick_from_process(struct sim *sim, struct pick *pick, struct sim_pro
 		else if (pick_offer(sim, pick))
 			pick->thread = thread;
 	}
-	if (!list_is_empty(&process->jobs_queued) && pick_offer(sim, pick))
+	/* Not inside a step: a job may join the very thread that stands there. */
+	if (!sim->preempted && !list_is_empty(&process->jobs_queued) && pick_offer(sim, pick))
 		pick->run = process;
 	if (!list_is_empty(&process->jobs_ran) && pick_offer(sim, pick))
 		pick->finish = process;
