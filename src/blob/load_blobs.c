@@ -9,9 +9,9 @@
  * is lost that a repair could bring back.
  *
  * The extent table tells how large a blob is. An extent page with too few entries has zeroes there,
- * what is too many is ignored, and such a page is written again with the right number before anybody
- * can allocate one of the clusters that were too many. A thick blob with clusters missing (another
- * writer has died while it was resized) becomes thin.
+ * what is too many is ignored, and such a page is written again with the right number before
+ * anybody can allocate one of the clusters that were too many. A thick blob with clusters missing
+ * (another writer has died while it was resized) becomes thin.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -2,16 +2,16 @@
 /*
  * What blobs are to each other, once all are in memory: decided here, written by load_repair.c.
  *
- * An operation that was not finished has left its mark in a snapshot, the id of the partner. Whether
- * it is completed or undone follows from whom the partner points to:
+ * An operation that was not finished has left its mark in a snapshot, the id of the partner.
+ * Whether it is completed or undone follows from whom the partner points to:
  *
  *	SNAPTMP	partner is not a clone of it	the origin was not switched over: it goes
  *		partner is			it was: kept, read-only
  *	SNAPRM	partner is a clone of it	the clone was not detached: kept, read-only
  *		partner is not			it was: it goes
  *
- * With a partner that cannot be used nothing is decided. One that others still are clones of is kept
- * whatever the mark says.
+ * With a partner that cannot be used nothing is decided. One that others still are clones of is
+ * kept whatever the mark says.
  *
  * A parent that is missing or bad, or that is its own ancestor, makes a blob bad: what it does not
  * have itself could not be read.

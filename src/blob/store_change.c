@@ -2,17 +2,17 @@
 /*
  * Before metadata changes: the super block says so, and so does the page mask.
  *
- * clean = 0 tells the next load that the masks are not to be trusted. To look for roots in all pages
- * would then take as long as the store is large. So the mask of pages is written ahead: all that are
- * in use and the next AHEAD_PAGES that are free are set in it before one of the latter is used, and a
- * mark in the zeroes behind the mask (struct blobstore_ahead) says that it is so. A load that finds
- * clean = 0 and the mark looks at those pages only.
+ * clean = 0 tells the next load that the masks are not to be trusted. To look for roots in all
+ * pages would then take as long as the store is large. So the mask of pages is written ahead: all
+ * that are in use and the next AHEAD_PAGES that are free are set in it before one of the latter is
+ * used, and a mark in the zeroes behind the mask (struct blobstore_ahead) says that it is so. A
+ * load that finds clean = 0 and the mark looks at those pages only.
  *
- * The mark must not outlive what it says. Nobody but us knows it; whoever else opens the store first
- * rewrites the whole region, zeroes behind the mask: at the end of his recovery before he allocates
- * anything, and when he closes the store. He who finds clean = 1 does not rewrite it, so there must
- * not be a mark then: it is written after clean = 0 is stable, and gone, and that stable, before
- * clean = 1 is written.
+ * The mark must not outlive what it says. Nobody but us knows it; whoever else opens the store
+ * first rewrites the whole region, zeroes behind the mask: at the end of his recovery before he
+ * allocates anything, and when he closes the store. He who finds clean = 1 does not rewrite it, so
+ * there must not be a mark then: it is written after clean = 0 is stable, and gone, and that
+ * stable, before clean = 1 is written.
  *
  * Crash table. Between two writes, what is on the disk, and what a load makes of it; ours, and one
  * that does not know the mark:
@@ -38,8 +38,8 @@
  * flushed; so may blocks of 4, and that flush is for them as well. Where the region has no room for
  * a mark, 2 to 5 are left out, and the next load scans everything.
  *
- * A write that fails may have happened. In 1, 2 and 4 that makes no difference, as nothing relied on
- * it: the change does not begin, and the next tries again. After a failed 3 the mark counts as
+ * A write that fails may have happened. In 1, 2 and 4 that makes no difference, as nothing relied
+ * on it: the change does not begin, and the next tries again. After a failed 3 the mark counts as
  * written for 5 only.
  */
 #include <errno.h>

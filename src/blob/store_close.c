@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The orderly end of a store, on the engine: what is in use goes into the masks, and the super block
- * says that they are right. Nobody changes anything any more.
+ * The orderly end of a store, on the engine: what is in use goes into the masks, and the super
+ * block says that they are right. Nobody changes anything any more.
  *
  * A store whose super block says clean = 1 still has had no change since it was loaded: nothing is
  * written. One that was recovered and not changed is written like others, clean = 0 first, since

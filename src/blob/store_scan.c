@@ -3,13 +3,13 @@
  * Many metadata pages read in large pieces, and what is done with that after a crash: finding the
  * root page of every blob.
  *
- * The pages wanted are a set. Neighbours, and pages with few others between them, are read together,
- * up to SCAN_PIECE bytes, SCAN_PIECES of such reads at a time. A piece that cannot be read is read
- * again page by page, so that one bad sector costs the page that it is in.
+ * The pages wanted are a set. Neighbours, and pages with few others between them, are read
+ * together, up to SCAN_PIECE bytes, SCAN_PIECES of such reads at a time. A piece that cannot be
+ * read is read again page by page, so that one bad sector costs the page that it is in.
  *
- * Which pages may be roots: where our mark stands behind the page mask (store_change.c) those of the
- * mask; else all of them. A page is a root when it says so itself: checksum, sequence 0, and the id
- * that belongs to its index.
+ * Which pages may be roots: where our mark stands behind the page mask (store_change.c) those of
+ * the mask; else all of them. A page is a root when it says so itself: checksum, sequence 0, and
+ * the id that belongs to its index.
  */
 #include <errno.h>
 #include <stdlib.h>
