@@ -321,6 +321,10 @@ void store_release_start(struct store_release *release)
 {
 	struct blob_store *store = release->store;
 
+	if (!release->clusters.count && !release->pages.count) {
+		release_free(release);
+		return;
+	}
 	list_add_tail(&store->releases, &release->link);
 	flow_start(&release->flow, store->engine, "store_release", release_run);
 }
