@@ -378,15 +378,29 @@ static void commit_publish(struct commit_op *op)
 	store_release_start(op->release);
 }
 
-/* Nothing on the disk refers to the clusters of records that failed. */
-static void commit_release_clusters(struct commit_op *op)
+/* Does nobody have the cluster of that record now? A loser keeps his. */
+static bool record_is_orphan(const struct blob_record *record, int rc, bool unknown)
 {
+	if (record->kind != BLOB_RECORD_ALLOCATE)
+		return false;
+	if (record->status == 0)
+		return rc && !unknown;
+	return rc || record->status != -EEXIST;
+}
+
+/* Nothing on the disk refers to the clusters of records that failed; unless what is there is not
+ * known. */
+static void commit_release_clusters(struct commit_op *op, int rc)
+{
+	const struct blob *blob = op->blob;
+	bool unknown = rc && blob->broken;
 	struct blob_record *record;
 
-	op->release = store_release_create(op->blob->store, BLOBSTORE_CLEAR_NONE);
+	op->release =
+		store_release_create(blob->store, blob->md.md_ro_flags & BLOBSTORE_CLEAR_MASK);
 	list_for_each_entry (record, &op->records, link)
-		if (record->kind == BLOB_RECORD_ALLOCATE && record->status == 0) {
-			store_cluster_used(op->blob->store);
+		if (record_is_orphan(record, rc, unknown)) {
+			store_cluster_used(blob->store);
 			store_release_cluster(op->release, record->cluster);
 		}
 	store_release_start(op->release);
@@ -447,15 +461,15 @@ next:
 	AWAIT(f, store_begin_change(op->blob->store, op->pages, NULL, flow_resume, f));
 	if (flow_failed(f)) {
 		op->pages = 0;
-		goto release;
+		goto answer;
 	}
 	if (op->allocates)
 		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
 	if (flow_failed(f))
-		goto release;
+		goto answer;
 	flow_fail(f, commit_take_pages(op));
 	if (flow_failed(f))
-		goto release;
+		goto answer;
 	flow_fail(f, commit_add_writes(op, false));
 	if (flow_failed(f))
 		goto put_back;
@@ -484,9 +498,8 @@ restore:
 		goto answer; /* what the disk refers to is not known: all stay taken */
 put_back:
 	commit_put_pages_back(op);
-release:
-	commit_release_clusters(op);
 answer:
+	commit_release_clusters(op, f->error);
 	commit_answer(op, f->error);
 	commit_end(op);
 	if (!list_is_empty(&op->blob->records))
