@@ -6,8 +6,8 @@
  * the same reactor only when the old one is gone.
  *
  * A channel's memory is allocated and freed by the control reactor; its reactor knows it from
- * channel_start to channel_end, both in messages. A device over another one opens that one's channel
- * before and closes it after (ops->channel_prepare, channel_release).
+ * channel_start to channel_end, both in messages. A device over another one opens that one's
+ * channel before and closes it after (ops->channel_prepare, channel_release).
  */
 #include <errno.h>
 #include <stdlib.h>

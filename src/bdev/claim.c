@@ -2,8 +2,8 @@
 /*
  * Who may write. Claims and releases of a device go through its gate one at a time, so that the
  * backend's claim is taken by the first writer and given up by the last, and whoever comes while
- * that is under way waits for how it ends. Who only relies on a device (WRITE_NONE) keeps writers of
- * this daemon out; the backend's claim is not asked for, since it is one for writing.
+ * that is under way waits for how it ends. Who only relies on a device (WRITE_NONE) keeps writers
+ * of this daemon out; the backend's claim is not asked for, since it is one for writing.
  */
 #include <errno.h>
 #include <stdlib.h>

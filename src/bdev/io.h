@@ -111,14 +111,14 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
 	return channel->in_flight[0] + channel->in_flight[1];
 }
 
-/* Channel's reactor. A request that waits for space ends, later, with -ECANCELED; false: it does not
- * wait for any. */
+/* Channel's reactor. A request that waits for space ends, later, with -ECANCELED; false: it does
+ * not wait for any. */
 bool bdev_io_cancel_parked(struct bdev_io *io);
 
 /*
  * For backends. From step aside to step back a request does not count as in flight, so that range
- * locks are granted without waiting for it: for a backend that takes a range lock itself. In between
- * it touches nothing but under such a lock.
+ * locks are granted without waiting for it: for a backend that takes a range lock itself. In
+ * between it touches nothing but under such a lock.
  */
 void bdev_io_step_aside(struct bdev_io *io);
 void bdev_io_step_back(struct bdev_io *io);

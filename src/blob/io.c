@@ -3,18 +3,18 @@
  * Requests for a blob.
  *
  * The straight path is a READ or WRITE within one cluster that the blob has itself: one look at the
- * map, and a request of the same vectors to the device below. It asks for no parent, for an entry of
- * the map hides them all.
+ * map, and a request of the same vectors to the device below. It asks for no parent, for an entry
+ * of the map hides them all.
  *
  * Everything else goes the general way. READ and WRITE are cut at the boundaries of clusters, and a
  * few pieces at a time are under way (io_piece.c); UNMAP and WRITE_ZEROES are io_discard.c's.
  *
- * What is stable when. A FLUSH goes to the device below: the metadata that completed writes need has
- * been written before they completed, so it is flushed with them. FUA goes down with the data; but
- * the entry of a cluster that has been allocated, by this write or an earlier one, may still be in
- * the cache of the device. So the store counts its commits, the channel remembers which count its
- * last flush has covered, and a FUA write that finds another one ends only after a flush of its own.
- * Once nothing is allocated any more FUA costs nothing.
+ * What is stable when. A FLUSH goes to the device below: the metadata that completed writes need
+ * has been written before they completed, so it is flushed with them. FUA goes down with the data;
+ * but the entry of a cluster that has been allocated, by this write or an earlier one, may still be
+ * in the cache of the device. So the store counts its commits, the channel remembers which count
+ * its last flush has covered, and a FUA write that finds another one ends only after a flush of its
+ * own. Once nothing is allocated any more FUA costs nothing.
  *
  * A request that found no space ends with -ENOSPC or, with BDEV_IO_WAIT_SPACE, is parked when none
  * of its pieces is under way any more: out of everybody's way, range locks and so snapshots too. It

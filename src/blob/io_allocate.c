@@ -25,8 +25,8 @@
  *				request runs again and finds the winner's cluster
  *	the record failed	the engine's: it alone knows whether the entry may be on the disk
  *
- * Until its record is there the blob reads what is below, from every channel. A read at the same time
- * as a first write sees either.
+ * Until its record is there the blob reads what is below, from every channel. A read at the same
+ * time as a first write sees either.
  */
 #include <errno.h>
 

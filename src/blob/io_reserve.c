@@ -2,8 +2,8 @@
 /*
  * Clusters that a reactor holds ready, so that a first write need not ask for one. It asks for more
  * when half of them are gone; whenever it has run dry it holds twice as many from then on. When the
- * engine recalls them (another reactor has none, and the store is full otherwise) all go back and it
- * begins small again.
+ * engine recalls them (another reactor has none, and the store is full otherwise) all go back and
+ * it begins small again.
  *
  * Some are dirty: something was written into them before it turned out that another channel had
  * allocated the same cluster of the blob. They are used first, since that overwrites them, and are

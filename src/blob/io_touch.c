@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Touching a cluster: the first write to it with no data of a guest, for operations that give a blob
- * clusters of its own. It meets first writes of guests as they meet one another: whose record is
- * first wins, and has all of what was below.
+ * Touching a cluster: the first write to it with no data of a guest, for operations that give a
+ * blob clusters of its own. It meets first writes of guests as they meet one another: whose record
+ * is first wins, and has all of what was below.
  */
 #include "blob/io_impl.h"
 

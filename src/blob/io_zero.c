@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads of what nobody ever wrote: the guest's memory is cleared here. Short ones at once, while the
- * turn has time; long ones, and what the turn has no time for, by a poller, a share of each turn.
+ * Reads of what nobody ever wrote: the guest's memory is cleared here. Short ones at once, while
+ * the turn has time; long ones, and what the turn has no time for, by a poller, a share of each
+ * turn.
  */
 #include <string.h>
 

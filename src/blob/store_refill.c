@@ -4,9 +4,9 @@
  * taken as far as the bitmap goes, and free for whoever counts (blob_store_get_info).
  *
  * The less there is the less a reserve gets at a time. When there is nothing left, what others hold
- * in reserve is recalled before anybody hears that the store is full; and clusters that are about to
- * become free (a release is under way) are waited for. So a store is full only when every cluster
- * holds data, however many reactors use it.
+ * in reserve is recalled before anybody hears that the store is full; and clusters that are about
+ * to become free (a release is under way) are waited for. So a store is full only when every
+ * cluster holds data, however many reactors use it.
  */
 #include "blob/store_impl.h"
 
