@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A store on a gated device, for tests that look at what it does with the device: volumes.h over
+ * gate_bdev.h, and ways to read and change single structures of the format.
+ */
+#ifndef UNIT_BLOB_STORE_WORLD_H
+#define UNIT_BLOB_STORE_WORLD_H
+
+#include "blob/format.h"
+#include "sim/gate_bdev.h"
+#include "volumes.h"
+
+struct store_world {
+	struct world world;
+	struct gate_bdev *gate;
+	struct bdev *base;
+	struct volumes volumes;
+};
+
+void store_world_start(struct store_world *sw, uint64_t seed, const struct gate_bdev_options *gate);
+/* No store is open. */
+void store_world_end(struct store_world *sw);
+
+int store_world_create(struct store_world *sw, uint32_t cluster_size);
+int store_world_load(struct store_world *sw);
+int store_world_close(struct store_world *sw);
+
+/* On the device, without anybody noticing. */
+void disk_super(struct store_world *sw, struct super *ret_super);
+void disk_set_super(struct store_world *sw, const struct super *super);
+void disk_page(struct store_world *sw, uint32_t index, void *ret_page);
+void disk_set_page(struct store_world *sw, uint32_t index, const void *page);
+/* The first number bits of a mask; fails the test when the mask cannot be read. */
+void disk_mask(struct store_world *sw, enum blobstore_mask_type type, struct bitmap *ret_map);
+/* Does our mark stand behind the page mask? */
+bool disk_is_marked(struct store_world *sw);
+/* Writes the page mask as other writers do: zeroes behind it. */
+void disk_set_mask(struct store_world *sw, enum blobstore_mask_type type, const struct bitmap *map);
+
+/* Requests of that type since the last gate_bdev_forget. */
+unsigned count_requests(struct store_world *sw, enum bdev_io_type type);
+uint64_t count_bytes(struct store_world *sw, enum bdev_io_type type);
+
+#endif
