@@ -48,6 +48,87 @@ int store_world_close(struct store_world *sw)
 	return volumes_close(&sw->volumes);
 }
 
+/* ---- volumes ------------------------------------------------------------ */
+
+#define FILL_THICK 700
+#define FILL_THIN  5000
+
+static uint64_t fill_id(struct store_world *sw, struct blob *blob)
+{
+	struct blob_info info;
+
+	volume_info(&sw->volumes, blob, &info);
+	return info.id;
+}
+
+void store_world_fill(struct store_world *sw, uint32_t cluster_size)
+{
+	struct blob *thick, *thin, *empty, *snapshot, *clone;
+	struct volumes *volumes = &sw->volumes;
+	uint64_t far = UINT64_C(600) * cluster_size;
+
+	assert_int_equal(volume_create(volumes, 0, true, &empty), 0);
+	assert_int_equal(volume_create(volumes, FILL_THICK, false, &thick), 0);
+	assert_int_equal(volume_write(volumes, thick, 0, far, 4096, 9), 0);
+	assert_int_equal(volume_create(volumes, FILL_THIN, true, &thin), 0);
+	assert_int_equal(volume_write(volumes, thin, 0, 0, 4096, 1), 0);
+	assert_int_equal(volume_write(volumes, thin, 1, far, 4096, 2), 0);
+	assert_int_equal(volume_snapshot(volumes, thin, &snapshot), 0);
+	assert_int_equal(volume_clone(volumes, snapshot, &clone), 0);
+	assert_int_equal(volume_write(volumes, clone, 2, far, 4096, 3), 0);
+	assert_int_equal(volume_write(volumes, thin, 2, 4 * far, 4096, 4), 0);
+	sw->empty = fill_id(sw, empty);
+	sw->thick = fill_id(sw, thick);
+	sw->thin = fill_id(sw, thin);
+	sw->snapshot = fill_id(sw, snapshot);
+	sw->clone = fill_id(sw, clone);
+}
+
+static void check_info(struct store_world *sw, uint64_t id, uint64_t clusters, uint64_t allocated,
+	uint64_t parent, unsigned clones)
+{
+	struct blob *blob = volumes_find(&sw->volumes, id);
+	struct blob_info info;
+
+	assert_non_null(blob);
+	volume_info(&sw->volumes, blob, &info);
+	assert_int_equal(info.num_clusters, clusters);
+	assert_int_equal(info.num_allocated, allocated);
+	assert_int_equal(info.num_clones, clones);
+	assert_ptr_equal(info.parent, parent ? volumes_find(&sw->volumes, parent) : NULL);
+	assert_int_equal(info.thin, id != sw->thick);
+	assert_int_equal(info.read_only, id == sw->snapshot);
+}
+
+static void check_bytes(struct store_world *sw, uint64_t id, uint32_t cluster_size, int at_0,
+	int at_600, int at_2400)
+{
+	struct blob *blob = volumes_find(&sw->volumes, id);
+	uint64_t far = UINT64_C(600) * cluster_size;
+
+	if (!volume_is_shown(&sw->volumes, blob))
+		assert_int_equal(volume_show(&sw->volumes, blob), 0);
+	assert_true(volume_holds(&sw->volumes, blob, 0, 4096, at_0));
+	assert_true(volume_holds(&sw->volumes, blob, 4096, 4096, 0));
+	assert_true(volume_holds(&sw->volumes, blob, far, 4096, at_600));
+	if (id != sw->thick)
+		assert_true(volume_holds(&sw->volumes, blob, 4 * far, 4096, at_2400));
+}
+
+void store_world_check(struct store_world *sw, uint32_t cluster_size)
+{
+	assert_int_equal(volumes_count(&sw->volumes), 5);
+	check_info(sw, sw->empty, 0, 0, 0, 0);
+	check_info(sw, sw->thick, FILL_THICK, FILL_THICK, 0, 0);
+	check_info(sw, sw->thin, FILL_THIN, 1, sw->snapshot, 0);
+	check_info(sw, sw->snapshot, FILL_THIN, 2, 0, 2);
+	check_info(sw, sw->clone, FILL_THIN, 1, sw->snapshot, 0);
+	check_bytes(sw, sw->thick, cluster_size, 0, 9, 0);
+	check_bytes(sw, sw->thin, cluster_size, 1, 2, 4);
+	check_bytes(sw, sw->snapshot, cluster_size, 1, 2, 0);
+	check_bytes(sw, sw->clone, cluster_size, 1, 3, 0);
+}
+
 /* ---- the disk ----------------------------------------------------------- */
 
 void disk_super(struct store_world *sw, struct super *ret_super)

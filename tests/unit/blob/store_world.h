@@ -15,6 +15,8 @@ struct store_world {
 	struct gate_bdev *gate;
 	struct bdev *base;
 	struct volumes volumes;
+	/* store_world_fill */
+	uint64_t empty, thick, thin, snapshot, clone;
 };
 
 void store_world_start(struct store_world *sw, uint64_t seed, const struct gate_bdev_options *gate);
@@ -24,6 +26,12 @@ void store_world_end(struct store_world *sw);
 int store_world_create(struct store_world *sw, uint32_t cluster_size);
 int store_world_load(struct store_world *sw);
 int store_world_close(struct store_world *sw);
+
+/* Five volumes: empty, thick, thin, a snapshot of the latter and another clone of that, with some
+ * data; about 705 clusters. */
+void store_world_fill(struct store_world *sw, uint32_t cluster_size);
+/* They are there and have their data, and nothing else is. */
+void store_world_check(struct store_world *sw, uint32_t cluster_size);
 
 /* On the device, without anybody noticing. */
 void disk_super(struct store_world *sw, struct super *ret_super);
