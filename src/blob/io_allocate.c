@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The first write to a cluster of a thin blob. One flow for each cluster that is being allocated on
- * this channel; pieces that come meanwhile wait with it and run afterwards, when the map has the
- * cluster.
+ * The first write to a cluster of a thin blob. One flow for each cluster that is being allocated
+ * on this channel; pieces that come meanwhile wait with it and run afterwards, when the map has
+ * the cluster.
  *
- *	a cluster from the reserve	waits for the engine only when that is empty
- *	data				all of the cluster is written, so that nothing of a former tenant
- *					is left: the guest's bytes and, around them, what is below
- *	record				the engine writes the entry and publishes it in the map
+ *	a cluster	from the reserve; waits for the engine only when that is empty
+ *	data		all of the cluster is written, so that nothing of a former tenant is left:
+ *			the guest's bytes and, around them, what is below
+ *	record		the engine writes the entry and publishes it in the map
  *
  * What is written depends on what is below:
  *
  *	whole		the cluster is overwritten: the guest's write, nothing else
- *	zeroes		small clusters: one write of zeroes, data, zeroes from a shared page; large
- *			ones: the guest's write, and beside it WRITE_ZEROES before and after
+ *	zeroes		small clusters: one write of zeroes, data, zeroes from a shared page;
+ *			large ones: the guest's write, beside it WRITE_ZEROES before and after
  *	data		a step at a time (the cluster, 1 MiB at most): what the guest does not
  *			overwrite is read, and one write takes both
  *
  * What becomes of the cluster:
  *
- *	a read failed		back to the reserve
- *	a write failed		to the engine, which clears it: here it would be the next to be tried
- *	-EEXIST			another channel's record was first: back to the reserve, dirty; the guest's
- *				request runs again and finds the winner's cluster
- *	the record failed	the engine's: it alone knows whether the entry may be on the disk
+ *	a read failed	back to the reserve
+ *	a write failed	to the engine, which clears it: here it would be the next to be tried
+ *	-EEXIST		another channel's record was first: back to the reserve, dirty; the guest's
+ *			request runs again and finds the winner's cluster
+ *	a failed record	the engine's: it alone knows whether the entry may be on the disk
  *
  * Until its record is there the blob reads what is below, from every channel. A read at the same
  * time as a first write sees either.

@@ -2,19 +2,19 @@
 /*
  * UNMAP and WRITE_ZEROES, run by run, each as long as the same is to be done for all of it:
  *
- *	nothing		not allocated, and nothing below or (UNMAP) what is below may go on showing
- *	free		whole clusters, allocated, nothing below, of a thin blob that may give them up:
- *			they go back to the store and read zeroes from then on
- *	clear		other allocated ones: the device below clears them. UNMAP where there is something
- *			below becomes zeroes: older data must not show again
+ *	nothing		not allocated, and nothing below or (UNMAP) what is below goes on showing
+ *	free		whole clusters, allocated, nothing below, of a thin blob that may give them
+ *			up: they go back to the store and read zeroes from then on
+ *	clear		other allocated ones: the device below clears them. UNMAP where there is
+ *			something below becomes zeroes: older data must not show again
  *	write		WRITE_ZEROES of what shows the parent's data: a first write, of zeroes
  *
  * (docs/volumes.md, 11 and 12.6.)
  *
- * A cluster may be freed only when no request for it is in flight on any channel. So from its first
- * run of that kind on a request stands aside, which means that it does not count as in flight, and
- * does everything under range locks of its own; a run is looked at again when its lock is held. A
- * request that came under a lock of its submitter is alone on its range already.
+ * A cluster may be freed only when no request for it is in flight on any channel. So from its
+ * first run of that kind on a request stands aside, which means that it does not count as in
+ * flight, and does everything under range locks of its own; a run is looked at again when its
+ * lock is held. A request that came under a lock of its submitter is alone on its range already.
  */
 #include <errno.h>
 

@@ -73,7 +73,7 @@ bool reserve_take(struct store_reserve *reserve, uint32_t *ret_cluster);
 /* After reserve_take said false. done(-ENOSPC): the store is full. */
 void reserve_wait(
 	struct store_reserve *reserve, struct reserve_wait *wait, done_fn done, void *arg);
-/* One that was taken and is not used after all. false: no room, the caller gives it to the engine. */
+/* One that was taken and is not used after all. false: no room, the engine has to take it. */
 bool reserve_put(struct store_reserve *reserve, uint32_t cluster, bool dirty);
 /* Is there space again? refilled is called. */
 void reserve_ask(struct store_reserve *reserve);
