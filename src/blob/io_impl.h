@@ -54,6 +54,7 @@ struct store_reserve {
 	void (*refilled)(struct store_reserve *reserve, bool any); /* nobody had been waiting */
 	struct store_refill take;
 	struct store_refill recall;
+	struct store_refill recall_dirty;
 	struct store_refill leave;
 	struct reactor *control;
 	struct message left;
@@ -63,7 +64,7 @@ struct store_reserve {
 	/* Written to, but never seen by anybody: used first, and cleared before they are free. */
 	uint32_t dirty[RESERVE_DIRTY_MAX];
 	uint32_t taken[STORE_REFILL_MAX];
-	uint32_t recalled[RESERVE_ROOM]; /* on their way back */
+	uint32_t recalled[RESERVE_ROOM + RESERVE_DIRTY_MAX]; /* on their way back */
 	uint32_t given[RESERVE_ROOM];
 };
 

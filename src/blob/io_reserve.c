@@ -91,6 +91,7 @@ static void reserve_taken(struct store_refill *refill)
 {
 	struct store_reserve *reserve = container_of(refill, struct store_reserve, take);
 	bool nobody = list_is_empty(&reserve->waiting);
+	bool urgent = refill->urgent;
 	bool any = refill->count > 0;
 
 	reserve->taking = false;
@@ -99,13 +100,13 @@ static void reserve_taken(struct store_refill *refill)
 	/* One that was not urgent says nothing to those who came meanwhile. */
 	if (any || reserve->dirty_count > 0)
 		reserve_serve(reserve, 0);
-	else if (refill->urgent)
+	else if (urgent)
 		reserve_serve(reserve, -ENOSPC);
 	if (!list_is_empty(&reserve->waiting))
 		reserve_refill(reserve, true);
 	else
 		reserve_refill_ahead(reserve);
-	if (nobody && refill->urgent)
+	if (nobody && urgent)
 		reserve->refilled(reserve, any);
 }
 
@@ -149,12 +150,15 @@ static void reserve_give(
 	store_refill_send(refill);
 }
 
-/* The dirty ones are left: clearing them is not worth it while they may still be used. */
+/* The answer that counts as such comes last. */
 static void reserve_recalled(struct message *message)
 {
 	struct store_reserve *reserve = container_of(message, struct store_reserve, seat.recall);
 
 	reserve->ahead = RESERVE_START;
+	if (reserve->dirty_count > 0)
+		reserve_give(
+			reserve, &reserve->recall_dirty, true, reserve->recalled + RESERVE_ROOM);
 	reserve->recall.recalled = true;
 	reserve_give(reserve, &reserve->recall, false, reserve->recalled);
 }
@@ -204,7 +208,8 @@ void reserve_leave(struct store_reserve *reserve, struct reactor *control, done_
 
 void reserve_init(struct store_reserve *reserve, struct blob_store *store, struct reactor *home)
 {
-	struct store_refill *refills[] = {&reserve->take, &reserve->recall, &reserve->leave};
+	struct store_refill *refills[] = {
+		&reserve->take, &reserve->recall, &reserve->recall_dirty, &reserve->leave};
 
 	reserve->store = store;
 	reserve->ahead = RESERVE_START;
@@ -218,5 +223,6 @@ void reserve_init(struct store_reserve *reserve, struct blob_store *store, struc
 	}
 	reserve->take.done = reserve_taken;
 	reserve->recall.done = reserve_recall_done;
+	reserve->recall_dirty.done = reserve_recall_done;
 	reserve->leave.done = reserve_leave_step;
 }
