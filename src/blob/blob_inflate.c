@@ -140,7 +140,11 @@ static enum flow_result own_run(struct flow *f)
 		op->pages = 0;
 		goto leave;
 	}
-	AWAIT(f, blob_update(op->blob, &op->md, NULL, NULL, &op->pages, true, flow_resume, f));
+	/* First writes are answered before their extent pages are stable: they must be now. */
+	AWAIT(f, store_flush(op->op.store, flow_resume, f));
+	if (!flow_failed(f))
+		AWAIT(f, blob_update(
+				 op->blob, &op->md, NULL, NULL, &op->pages, true, flow_resume, f));
 	if (!flow_failed(f))
 		own_switch(op);
 leave:
