@@ -237,7 +237,7 @@ static void blob_channel_fill(struct blob_channel_op *op)
 	own->channel = op->channel;
 	own->esnap = op->esnap_channel;
 	own->cluster_shift = op->blob->store->cluster_shift;
-	own->cluster_size = op->blob->store->super.cluster_size;
+	own->cluster_size = op->blob->store->cluster_size;
 	list_init(&own->parking);
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		list_init(&own->allocations[i]);

@@ -120,6 +120,7 @@ int store_init_super(struct blob_store *store, const struct super *super)
 	int rc = bitmap_init(&store->used_pages, super->md_len);
 
 	store->super = *super;
+	store->cluster_size = size;
 	store->cluster_shift = is_power_of_two(size) ? (unsigned)__builtin_ctz(size) : 63;
 	if (!rc)
 		rc = bitmap_init(&store->used_clusters, super_clusters(super));

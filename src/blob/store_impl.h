@@ -49,6 +49,7 @@ struct blob_store {
 	struct reactor *control;
 	struct reactor *engine;
 	struct os *os;
+	uint32_t cluster_size; /* bytes; super is the engine's */
 	unsigned cluster_shift; /* 63: cluster_size is no power of two */
 
 	/* control */
