@@ -88,6 +88,7 @@ static inline bool bdev_claim_excludes(enum bdev_claim claim)
 struct bdev {
 	const struct bdev_ops *ops;
 	const char *name; /* the registry copies it */
+	const char *alias; /* one that it has from the beginning, or NULL; copied and cleared */
 	uuid_t uuid; /* null: the registry makes a random one */
 	uint32_t block_size;
 	uint32_t physical_block_size; /* 0: block_size */
@@ -153,7 +154,8 @@ struct reactor *bdev_registry_control(struct bdev_registry *registry);
 int bdev_registry_subscribe(struct bdev_registry *registry,
 	void (*fn)(const struct bdev_event *event, void *arg), void *arg) MUST_CHECK;
 
-/* -EEXIST when name or uuid is taken, -EINVAL for impossible sizes; bdev is the caller's again. */
+/* -EEXIST when name, uuid or alias is taken, -EINVAL for impossible sizes; bdev is the caller's
+ * again. */
 int bdev_register(
 	struct bdev_registry *registry, struct bdev *bdev, struct reason *reason) MUST_CHECK;
 /* Removes from every user, then ops->destroy, then done. -EALREADY when already going. */
@@ -180,8 +182,8 @@ int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) 
 void bdev_close(struct bdev_user *user);
 
 /* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device (but for WRITE_NONE),
- * -EBUSY with the holder's name when another process has it, -ENODEV on a device that goes. The user
- * has no claim yet. reason is borrowed until done. */
+ * -EBUSY with the holder's name when another process has it, -ENODEV on a device that goes. The
+ * user has no claim yet. reason is borrowed until done. */
 void bdev_claim(struct bdev_user *user, enum bdev_claim claim, struct reason *reason, done_fn done,
 	void *arg);
 /* Gives back what bdev_claim gave; without a claim it does nothing. A failure of the backend is

@@ -224,11 +224,14 @@ static int bdev_names_init(struct bdev *bdev, struct reason *reason)
 	uuid_unparse_lower(bdev->uuid, uuid);
 	if (strcmp(uuid, bdev->name) != 0)
 		rc = bdev_name_add(registry, bdev, uuid, reason);
+	if (!rc && bdev->alias)
+		rc = bdev_name_add(registry, bdev, bdev->alias, reason);
 	if (rc) {
 		bdev_names_free(registry, &bdev->names);
 		return rc;
 	}
 	bdev->name = list_first_entry(&bdev->names, struct bdev_name, link)->text;
+	bdev->alias = NULL;
 	return 0;
 }
 
