@@ -174,6 +174,11 @@ void blob_set_esnap_bdev(struct blob *blob, struct bdev_user *esnap);
 /* It moves: to the snapshot of such a blob, and from a snapshot that is deleted to its clone. */
 struct bdev_user *blob_esnap_bdev(const struct blob *blob);
 
+/* While no operation on the blob is under way: has it a cluster of its own there; and the first of
+ * these at or after `from` (its number of clusters when there is none). */
+bool blob_owns(const struct blob *blob, uint64_t index);
+uint64_t blob_next_owned(const struct blob *blob, uint64_t from);
+
 /* ---- the data path: for the struct bdev_ops of the device that shows a blob ---------------- */
 
 /* Part of bdev_channel.backend. */
