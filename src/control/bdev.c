@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/backends.h"
+#include "base/alloc.h"
 #include "control/control_impl.h"
 
 void uuid_set(uuid_t uuid, const char *text)
@@ -47,30 +48,71 @@ const struct rpc_param bdev_name_table[] = {
 	{0},
 };
 
-void bdev_answer_created(
-	struct rpc_request *request, const struct bdev *bdev, int rc, const struct reason *reason)
+struct created_call {
+	struct rpc_request *request;
+	json_t *result;
+};
+
+static void bdev_examined(void *arg, int rc)
 {
-	if (rc)
+	struct created_call *call = arg;
+
+	rpc_request_finish(call->request, call->result);
+	free(call);
+}
+
+void bdev_answer_created(struct control *control, struct rpc_request *request,
+	const struct bdev *bdev, int rc, const struct reason *reason)
+{
+	struct created_call *call;
+
+	if (rc) {
 		rpc_request_fail(request, rc, reason);
-	else
-		rpc_request_finish(request, json_string(bdev->name));
+		return;
+	}
+	call = alloc_op(sizeof(*call));
+	call->request = request;
+	call->result = json_string(bdev->name);
+	lvols_wait_examined(control->options.lvols, bdev_examined, call);
 }
 
-static void bdev_delete_done(void *arg, int rc)
+struct delete_call {
+	struct flow flow;
+	struct control *control;
+	struct rpc_request *request;
+	struct bdev *bdev;
+};
+
+static enum flow_result bdev_delete_run(struct flow *f)
 {
+	struct delete_call *call = container_of(f, struct delete_call, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, lvols_leave_device(call->control->options.lvols, call->bdev, flow_resume, f));
+	/* Before its removal: the operation would keep it there. */
+	bdev_operation_end(call->bdev);
+	AWAIT(f, bdev_unregister(call->bdev, flow_resume, f));
 	/* Going already counts as gone. */
-	if (rc)
-		rpc_request_fail(arg, rc == -EALREADY ? -ENODEV : rc, NULL);
+	if (f->error)
+		rpc_request_fail(call->request, f->error == -EALREADY ? -ENODEV : f->error, NULL);
 	else
-		rpc_request_finish(arg, NULL);
+		rpc_request_finish(call->request, NULL);
+	free(call);
+	FLOW_END(f);
 }
 
-void bdev_delete(struct rpc_request *request, struct bdev *bdev)
+void bdev_delete(struct control *control, struct rpc_request *request, struct bdev *bdev)
 {
-	bdev_unregister(bdev, bdev_delete_done, request);
+	struct delete_call *call = alloc_op(sizeof(*call));
+
+	call->control = control;
+	call->request = request;
+	call->bdev = bdev;
+	bdev_operation_begin(bdev);
+	flow_start(&call->flow, control->options.control, "bdev_delete", bdev_delete_run);
 }
 
-/* ---- description --------------------------------------------------------------------------- */
+/* ---- description ----------------------------------------------------------------------- */
 
 static json_t *io_types_describe(const struct bdev *bdev)
 {
@@ -172,7 +214,7 @@ json_t *bdev_describe(const struct bdev *bdev)
 	return described;
 }
 
-/* ---- bdev_get_bdevs ------------------------------------------------------------------------ */
+/* ---- bdev_get_bdevs -------------------------------------------------------------------- */
 
 struct get_bdevs_params {
 	const char *name;
@@ -282,10 +324,16 @@ static void bdev_get_bdevs(struct rpc_request *request, const void *params, void
 		rpc_request_finish(request, json_pack("[o]", bdev_describe(bdev)));
 }
 
-/* Nothing is examined in the background: whoever creates a device is answered when it is there. */
-static void bdev_wait_for_examine(struct rpc_request *request, const void *params, void *context)
+static void examines_ended(void *request, int rc)
 {
 	rpc_request_finish(request, NULL);
+}
+
+static void bdev_wait_for_examine(struct rpc_request *request, const void *params, void *context)
+{
+	struct control *control = context;
+
+	lvols_wait_examined(control->options.lvols, examines_ended, request);
 }
 
 const struct rpc_method bdev_methods[] = {

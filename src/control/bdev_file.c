@@ -41,6 +41,7 @@ static const struct rpc_param uring_table[] = {
 
 /* An asynchronous call on behalf of a request. */
 struct file_call {
+	struct control *control;
 	struct rpc_request *request;
 	struct bdev *bdev;
 	struct reason reason;
@@ -48,7 +49,8 @@ struct file_call {
 	bool relative; /* the name of the file */
 };
 
-static struct file_call *file_call_create(struct rpc_request *request, int face)
+static struct file_call *file_call_create(
+	struct control *control, struct rpc_request *request, int face)
 {
 	struct file_call *call = calloc(1, sizeof(*call));
 
@@ -56,6 +58,7 @@ static struct file_call *file_call_create(struct rpc_request *request, int face)
 		rpc_request_fail(request, -ENOMEM, NULL);
 		return NULL;
 	}
+	call->control = control;
 	call->request = request;
 	call->face = face;
 	return call;
@@ -75,7 +78,7 @@ static void file_created(void *arg, int rc)
 		rpc_request_fail_text(call->request, RPC_INTERNAL_ERROR,
 			"Unable to create URING bdev.", &call->reason);
 	else
-		bdev_answer_created(call->request, call->bdev, rc, &call->reason);
+		bdev_answer_created(call->control, call->request, call->bdev, rc, &call->reason);
 	free(call);
 }
 
@@ -83,7 +86,7 @@ static void file_create(
 	struct control *control, struct rpc_request *request, const void *params, int face)
 {
 	const struct file_params *wanted = params;
-	struct file_call *call = file_call_create(request, face);
+	struct file_call *call = file_call_create(control, request, face);
 	struct file_bdev_options options = {
 		.name = wanted->name,
 		.filename = wanted->filename,
@@ -144,7 +147,7 @@ static void file_rescan(
 
 	if (!bdev)
 		return;
-	call = file_call_create(request, face);
+	call = file_call_create(control, request, face);
 	if (call)
 		bdev->ops->rescan(bdev, &call->reason, file_rescanned, call);
 }
@@ -164,7 +167,7 @@ static void bdev_aio_delete(struct rpc_request *request, const void *params, voi
 	struct bdev *bdev = file_find(context, request, params, FILE_BDEV_AIO);
 
 	if (bdev)
-		bdev_delete(request, bdev);
+		bdev_delete(context, request, bdev);
 }
 
 static void bdev_uring_delete(struct rpc_request *request, const void *params, void *context)
@@ -172,7 +175,7 @@ static void bdev_uring_delete(struct rpc_request *request, const void *params, v
 	struct bdev *bdev = file_find(context, request, params, FILE_BDEV_URING);
 
 	if (bdev)
-		bdev_delete(request, bdev);
+		bdev_delete(context, request, bdev);
 }
 
 const struct rpc_method file_bdev_methods[] = {

@@ -27,7 +27,7 @@ static int metadata_check(const struct metadata_params *wanted, struct reason *r
 		"block devices have no metadata here: leave out md_size and dif_type");
 }
 
-/* ---- null ---------------------------------------------------------------------------------- */
+/* ---- null ------------------------------------------------------------------------------ */
 
 struct null_params {
 	const char *name;
@@ -71,7 +71,7 @@ static void bdev_null_create(struct rpc_request *request, const void *params, vo
 	uuid_set(options.uuid, wanted->uuid);
 	if (!rc)
 		rc = null_bdev_create(control->options.registry, &options, &reason, &bdev);
-	bdev_answer_created(request, bdev, rc, &reason);
+	bdev_answer_created(control, request, bdev, rc, &reason);
 }
 
 /* A device of another kind is as good as none. */
@@ -83,7 +83,7 @@ static void memory_bdev_delete(struct control *control, struct rpc_request *requ
 	if (!bdev)
 		return;
 	if (is_kind(bdev))
-		bdev_delete(request, bdev);
+		bdev_delete(control, request, bdev);
 	else
 		bdev_refuse_kind(request, bdev);
 }
@@ -129,7 +129,7 @@ static void bdev_null_resize(struct rpc_request *request, const void *params, vo
 		rpc_request_finish(request, NULL);
 }
 
-/* ---- malloc -------------------------------------------------------------------------------- */
+/* ---- malloc ---------------------------------------------------------------------------- */
 
 struct malloc_params {
 	const char *name;
@@ -181,7 +181,7 @@ static void bdev_malloc_create(struct rpc_request *request, const void *params, 
 		rc = malloc_bdev_create(control->options.registry, &options, &reason, &bdev);
 	if (!rc && !wanted->name)
 		control->malloc_count++;
-	bdev_answer_created(request, bdev, rc, &reason);
+	bdev_answer_created(control, request, bdev, rc, &reason);
 }
 
 static void bdev_malloc_delete(struct rpc_request *request, const void *params, void *context)

@@ -8,6 +8,7 @@
 #define CONTROL_CONTROL_H
 
 #include "bdev/bdev.h"
+#include "lvol/lvol.h"
 #include "rpc/server.h"
 #include "vhost/controller.h"
 
@@ -18,6 +19,7 @@ struct control_options { /* everything is borrowed for the life of control */
 	struct reactor *const *data;
 	unsigned data_count;
 	struct bdev_registry *registry;
+	struct lvols *lvols;
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct cpu_set cpus; /* the application's mask: one bit per data reactor */

@@ -35,6 +35,11 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method lvol_store_methods[];
+extern const struct rpc_method lvol_volume_methods[];
+extern const struct rpc_method lvol_list_methods[];
+extern const struct rpc_method lvol_snapshot_methods[];
+extern const struct rpc_method lvol_copy_methods[];
 extern const struct rpc_method vhost_methods[];
 extern const struct rpc_method vhost_list_methods[];
 extern const struct rpc_method vhost_queue_methods[];
@@ -76,11 +81,12 @@ struct bdev_name_params {
 };
 extern const struct rpc_param bdev_name_table[];
 
-/* Answers with the device's name or with rc; for methods that create. */
-void bdev_answer_created(
-	struct rpc_request *request, const struct bdev *bdev, int rc, const struct reason *reason);
-/* Unregisters and then answers true. */
-void bdev_delete(struct rpc_request *request, struct bdev *bdev);
+/* Answers with the device's name, when it has been examined and a store on it is open, or with rc;
+ * for methods that create. */
+void bdev_answer_created(struct control *control, struct rpc_request *request,
+	const struct bdev *bdev, int rc, const struct reason *reason);
+/* Closes a store on it, unregisters it and then answers true. */
+void bdev_delete(struct control *control, struct rpc_request *request, struct bdev *bdev);
 
 /* text is NULL (no uuid given) or what RPC_UUID has accepted. */
 void uuid_set(uuid_t uuid, const char *text);

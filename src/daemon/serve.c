@@ -12,7 +12,8 @@
  * (spdk_kill_instance).
  *
  * Stop: RPC first, so that nothing new begins and what runs is answered; then the controllers, with
- * their front-ends; then the block devices. A start that fails half way takes the same road.
+ * their front-ends; then the volume stores, in order; then the block devices. A start that fails
+ * half way takes the same road.
  *
  * The state directory is made at the start, so that a place that cannot be written shows at once.
  * What will be kept there (the configuration to be restored, and an embedded default) is written
@@ -43,6 +44,7 @@ struct serve {
 
 	/* control reactor */
 	struct bdev_registry *registry;
+	struct lvols *lvols;
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct control *methods;
@@ -66,6 +68,7 @@ static int serve_make_rpc(struct serve *serve)
 		.data = serve->data,
 		.data_count = serve->data_count,
 		.registry = serve->registry,
+		.lvols = serve->lvols,
 		.vhost = serve->vhost,
 		.rpc = serve->rpc,
 		.cpus = serve->options.cpus,
@@ -81,6 +84,17 @@ static int serve_make_rpc(struct serve *serve)
 	return rc;
 }
 
+static int serve_make_lvols(struct serve *serve)
+{
+	const struct lvols_options options = {
+		.registry = serve->registry,
+		.data = serve->data,
+		.data_count = serve->data_count,
+	};
+
+	return lvols_create(&options, &serve->lvols);
+}
+
 static int serve_make(struct serve *serve)
 {
 	struct vhost_options options = {
@@ -92,6 +106,9 @@ static int serve_make(struct serve *serve)
 	};
 	int rc = bdev_registry_create(serve->os, serve->control, &serve->registry);
 
+	if (rc)
+		return rc;
+	rc = serve_make_lvols(serve);
 	if (rc)
 		return rc;
 	options.registry = serve->registry;
@@ -144,6 +161,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 		AWAIT(f, rpc_server_stop(serve->rpc, flow_resume, f));
 	if (serve->vhost)
 		AWAIT(f, vhost_destroy(serve->vhost, flow_resume, f));
+	if (serve->lvols)
+		AWAIT(f, lvols_close(serve->lvols, flow_resume, f));
 	while (serve->registry && (serve->last = serve_first_bdev(serve)))
 		AWAIT(f, bdev_unregister(serve->last, flow_resume, f));
 	sem_post(&serve->event);
@@ -336,6 +355,8 @@ static void serve_stop(struct serve *serve)
 		control_destroy(serve->methods);
 	if (serve->rpc)
 		rpc_server_destroy(serve->rpc);
+	if (serve->lvols)
+		lvols_destroy(serve->lvols);
 	if (serve->registry)
 		bdev_registry_destroy(serve->registry);
 	for (unsigned i = 0; i < serve->data_count; i++)

@@ -46,13 +46,17 @@ static void make_run(struct message *message)
 		.cpus = {.bits = {1}},
 		.version = "test",
 	};
+	struct lvols_options lvols = {.data = world->data, .data_count = 1};
 	struct reason reason = {0};
 
 	assert_int_equal(bdev_registry_create(world->os, world->control, &world->registry), 0);
+	lvols.registry = world->registry;
+	assert_int_equal(lvols_create(&lvols, &world->lvols), 0);
 	vhost.registry = world->registry;
 	assert_int_equal(vhost_create(&vhost, &reason, &world->vhost), 0);
 	assert_int_equal(rpc_server_create(world->control, &world->rpc), 0);
 	control.registry = world->registry;
+	control.lvols = world->lvols;
 	control.vhost = world->vhost;
 	control.rpc = world->rpc;
 	assert_int_equal(control_create(&control, &world->methods), 0);
@@ -103,6 +107,7 @@ static enum flow_result stop_run(struct flow *f)
 	control_stop(world->methods);
 	AWAIT(f, rpc_server_stop(world->rpc, flow_resume, f));
 	AWAIT(f, vhost_destroy(world->vhost, flow_resume, f));
+	AWAIT(f, lvols_close(world->lvols, flow_resume, f));
 	while (has_bdev(world))
 		AWAIT(f, bdev_unregister(world->last, flow_resume, f));
 	world->done = true;
@@ -124,6 +129,7 @@ void world_end(struct world *world)
 	reactor_stop(world->control);
 	control_destroy(world->methods);
 	rpc_server_destroy(world->rpc);
+	lvols_destroy(world->lvols);
 	bdev_registry_destroy(world->registry);
 	reactor_destroy(world->data[0]);
 	reactor_destroy(world->control);
