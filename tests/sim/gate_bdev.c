@@ -51,6 +51,7 @@ struct gate_bdev {
 	struct list held;
 	struct list released;
 	struct list faults;
+	struct gate_fault nth; /* offset: requests that still pass; count 0: none */
 	struct gate_record *records;
 	unsigned records_count;
 	unsigned records_size;
@@ -169,8 +170,12 @@ static void gate_released(struct message *message)
 
 static int gate_find_fault(struct gate_bdev *gate, const struct bdev_io *io)
 {
-	struct gate_fault *fault;
+	struct gate_fault *fault = &gate->nth;
 
+	if (fault->count > 0 && (fault->types & 1u << io->type) && fault->offset-- == 0) {
+		fault->count = 0;
+		return fault->status;
+	}
 	list_for_each_entry (fault, &gate->faults, link) {
 		bool apart = io->offset >= fault->offset + fault->length ||
 			     io->offset + u64_max(io->length, 1) <= fault->offset;
@@ -411,6 +416,17 @@ void gate_bdev_fail(struct gate_bdev *gate, unsigned types, uint64_t offset, uin
 		.count = count};
 	SCOPED_LOCK(&gate->mutex);
 	list_add_tail(&gate->faults, &fault->link);
+}
+
+bool gate_bdev_fail_nth(struct gate_bdev *gate, unsigned types, unsigned nth, int status)
+{
+	bool carried_out;
+
+	SCOPED_LOCK(&gate->mutex);
+	carried_out = gate->nth.types && !gate->nth.count;
+	gate->nth = (struct gate_fault){
+		.types = types, .offset = nth, .status = status, .count = types != 0};
+	return carried_out;
 }
 
 /* ---- what has happened ---- */

@@ -72,6 +72,10 @@ void gate_bdev_release_all(struct gate_bdev *gate, int status);
 void gate_bdev_fail(struct gate_bdev *gate, unsigned types, uint64_t offset, uint64_t length,
 	int status, unsigned count);
 
+/* Of the requests of these types to come, the nth (0: the next) ends so. One such order at a time;
+ * true: the one before has been carried out. types 0: no order. */
+bool gate_bdev_fail_nth(struct gate_bdev *gate, unsigned types, unsigned nth, int status);
+
 /* Everything that was submitted, in that order. */
 unsigned gate_bdev_record_count(struct gate_bdev *gate);
 void gate_bdev_record_at(struct gate_bdev *gate, unsigned nth, struct gate_record *ret_record);
