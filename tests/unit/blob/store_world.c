@@ -224,6 +224,92 @@ bool disk_is_marked(struct store_world *sw)
 	return memcmp(mark.signature, BLOBSTORE_AHEAD_SIGNATURE, sizeof(mark.signature)) == 0;
 }
 
+/* ---- metadata ----------------------------------------------------------- */
+
+void disk_md(struct store_world *sw, uint64_t id, struct md *ret_md)
+{
+	struct md_decoder decoder;
+	struct super super;
+	uint8_t page[4096];
+
+	disk_super(sw, &super);
+	disk_page(sw, (uint32_t)id, page);
+	md_init(ret_md, id);
+	md_decode_begin(&decoder, ret_md, super.md_len);
+	assert_int_equal(md_decode_page(&decoder, page, NULL), 0);
+	assert_int_equal(decoder.index, BLOBSTORE_NO_PAGE);
+	assert_int_equal(md_decode_end(&decoder, NULL), 0);
+}
+
+static uint32_t cluster_of_array(void *arg, uint64_t index)
+{
+	return ((const uint32_t *)arg)[index];
+}
+
+void disk_set_md(struct store_world *sw, const struct md *md, const uint32_t *clusters)
+{
+	const uint32_t root = (uint32_t)md->id;
+	struct md_image image;
+
+	assert_int_equal(md_encode(md, cluster_of_array, (void *)(uintptr_t)clusters, &image), 0);
+	assert_int_equal(image.num_pages, 1);
+	md_image_link(&image, md->id, &root);
+	disk_set_page(sw, root, image.pages);
+	md_image_fini(&image);
+}
+
+void disk_extents(
+	struct store_world *sw, const struct md *md, uint32_t slot, uint32_t *ret_clusters)
+{
+	uint32_t entries;
+	uint8_t page[4096];
+
+	assert_true(slot < md->num_slots && md->pages[slot]);
+	disk_page(sw, md->pages[slot], page);
+	assert_int_equal(extent_page_decode(page, slot, ret_clusters, &entries, NULL), 0);
+}
+
+void disk_set_extents(struct store_world *sw, const struct md *md, uint32_t slot,
+	const uint32_t *clusters, uint32_t entries)
+{
+	uint8_t page[4096];
+
+	extent_page_encode(md->id, slot, clusters, entries, page);
+	disk_set_page(sw, md->pages[slot], page);
+}
+
+void disk_set_clean(struct store_world *sw, bool clean)
+{
+	struct super super;
+
+	disk_super(sw, &super);
+	super.clean = clean;
+	disk_set_super(sw, &super);
+}
+
+void *disk_save(struct store_world *sw)
+{
+	void *image = malloc(bdev_size(sw->base));
+
+	assert_non_null(image);
+	gate_bdev_peek(sw->gate, 0, image, bdev_size(sw->base));
+	return image;
+}
+
+void disk_restore(struct store_world *sw, void *image)
+{
+	gate_bdev_poke(sw->gate, 0, image, bdev_size(sw->base));
+	free(image);
+}
+
+void store_world_kill(struct store_world *sw)
+{
+	void *image = disk_save(sw);
+
+	assert_int_equal(store_world_close(sw), 0);
+	disk_restore(sw, image);
+}
+
 /* ---- what was asked of it ----------------------------------------------- */
 
 static uint64_t sum_requests(struct store_world *sw, enum bdev_io_type type, bool bytes)

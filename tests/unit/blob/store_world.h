@@ -45,6 +45,22 @@ bool disk_is_marked(struct store_world *sw);
 /* Writes the page mask as other writers do: zeroes behind it. */
 void disk_set_mask(struct store_world *sw, enum blobstore_mask_type type, const struct bitmap *map);
 
+/* A blob's metadata, of a chain of one page, and back. clusters: of a run-length blob. */
+void disk_md(struct store_world *sw, uint64_t id, struct md *ret_md);
+void disk_set_md(struct store_world *sw, const struct md *md, const uint32_t *clusters);
+/* The extent page of a slot; entries may be wrong. */
+void disk_extents(
+	struct store_world *sw, const struct md *md, uint32_t slot, uint32_t *ret_clusters);
+void disk_set_extents(struct store_world *sw, const struct md *md, uint32_t slot,
+	const uint32_t *clusters, uint32_t entries);
+void disk_set_clean(struct store_world *sw, bool clean);
+
+/* All of the device, and back: what a kill leaves. */
+void *disk_save(struct store_world *sw);
+void disk_restore(struct store_world *sw, void *image); /* frees it */
+/* The store is there as if its process had been killed now. */
+void store_world_kill(struct store_world *sw);
+
 /* Requests of that type since the last gate_bdev_forget. */
 unsigned count_requests(struct store_world *sw, enum bdev_io_type type);
 uint64_t count_bytes(struct store_world *sw, enum bdev_io_type type);
