@@ -3,8 +3,8 @@
  * What load_links.c has decided onto the disk, blob by blob, before anybody else may allocate:
  *
  *	gone		root zeroed; its pages and clusters that are nobody else's are released
- *	slots		extent pages rewritten in place: with the right number of entries, or without
- *			clusters that are the ancestor's
+ *	slots		extent pages rewritten in place: with the right number of entries, or
+ *			without clusters that are the ancestor's
  *	chain		no mark of an unfinished operation, read-only, thin
  *
  * Crash table: each write is of one page and leaves a blob that the next load decides the same way
