@@ -78,8 +78,8 @@ class Blob:
 
     @property
     def parent(self):
-        """Blob id of the parent, or None; an external one is `external`."""
-        value = self.internal.get("SNAP")
+        """Blob id of the parent, or None; an external one, which comes first, is `external`."""
+        value = None if self.esnap else self.internal.get("SNAP")
         return int.from_bytes(value, "little") if value and len(value) == 8 else None
 
     @property

@@ -142,7 +142,7 @@ class Checker:
         if not blob.thin:
             self.report(ERROR, "parent-thick", "a thick blob with a parent", blob)
         if "SNAP" in blob.internal and blob.esnap:
-            self.report(ERROR, "parent-two", "a parent and an external one", blob)
+            self.report(KNOWN, "parent-two", "a parent's id beside an external one's", blob)
         if blob.parent is None:
             return
         parent = self.store.blobs.get(blob.parent)

@@ -38,13 +38,14 @@ class Unmap(Zero):
 
 
 class Disk:
-    def __init__(self, path, size=None, *, block_size=4096, physical_size=None):
+    def __init__(self, path, size=None, *, block_size=4096, physical_size=None, unmaps=True):
         exists = os.path.exists(path)
         self.file = open(path, "r+b" if exists else "w+b", buffering=0)
         if size is not None:
             self.file.truncate(size)
         self.block_size = block_size
         self.physical_size = physical_size or block_size
+        self.unmaps = unmaps           # otherwise an unmap succeeds and changes nothing
         self.log = []
         self.die_after = None
         self.order = lambda requests: requests
@@ -88,6 +89,8 @@ class Disk:
         self.log.append((type(request).__name__.lower(), request.offset, request.length))
         if isinstance(request, Write):
             self._write(request.offset, request.data)
+            return
+        if isinstance(request, Unmap) and not self.unmaps:
             return
         for start, end in self.image().data_ranges(request.offset, request.offset + request.length):
             for at in range(start, end, 1 << 20):

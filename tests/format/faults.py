@@ -621,7 +621,7 @@ def a_thick_blob_with_a_parent(image):
     image.blob("thick", lambda blob: blob.set_internal("SNAP", image["snap"].id))
 
 
-@fault("parent-two")
+@fault("parent-two", KNOWN)
 def a_parent_inside_and_one_outside(image):
     image.blob("outside", lambda blob: blob.set_internal("SNAP", image["snap"].id))
 

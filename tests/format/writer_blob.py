@@ -40,7 +40,7 @@ class WriterBlob:
 
     @property
     def parent(self):
-        value = self.internal.get("SNAP")
+        value = self.internal.get("SNAP") if self.invalid & s.ESNAP == 0 else None
         return int.from_bytes(value, "little") if value else None
 
     @property

@@ -77,9 +77,10 @@ class Volumes:
 
         snapshot.map, snapshot.pages = blob.map, blob.pages
         snapshot.invalid, snapshot.md_ro = blob.invalid, blob.md_ro
-        for parent in ("SNAP", "EXTSNAP"):
-            if parent in blob.internal:
-                snapshot.set_internal(parent, blob.internal[parent])
+        if blob.external is not None:
+            snapshot.set_internal("EXTSNAP", blob.external)
+        elif blob.parent is not None:
+            snapshot.set_internal("SNAP", blob.parent)
         yield from self.persist(snapshot)
 
         blob.clear_map()
@@ -115,12 +116,13 @@ class Volumes:
             else:
                 clone.pages[slot] = clone.pages[slot] or snapshot.pages[slot]
 
-        clone.drop_internal("SNAP")
-        if "EXTSNAP" in snapshot.internal:
-            clone.invalid |= s.ESNAP
-            clone.set_internal("EXTSNAP", snapshot.internal["EXTSNAP"])
+        if snapshot.external is not None:
+            clone.invalid |= s.ESNAP   # and SNAP stays, though nobody reads it any more
+            clone.set_internal("EXTSNAP", snapshot.external)
         elif snapshot.parent is not None:
             clone.set_internal("SNAP", snapshot.parent)
+        else:
+            clone.drop_internal("SNAP")
         yield from self.persist(clone)
 
         for index in range(min(len(clone.map), len(snapshot.map))):
