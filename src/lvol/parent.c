@@ -65,13 +65,6 @@ static void parent_set(struct lvol_op *op, done_fn done, void *arg)
 	blob_set_parent(op->lvol->blob, op->other->blob, op->reason, done, arg);
 }
 
-/* blob_set_parent has let go of the foreign parent: the disk does not name it any more. */
-static void parent_forget_esnap(struct lvol_op *op)
-{
-	if (blob_esnap_bdev(op->lvol->blob))
-		blob_set_esnap_bdev(op->lvol->blob, NULL);
-}
-
 static enum flow_result parent_run(struct flow *f)
 {
 	struct lvol_op *op = container_of(f, struct lvol_op, flow);
@@ -91,8 +84,6 @@ static enum flow_result parent_run(struct flow *f)
 					 list_entry(op->at, struct lvol, link), flow_resume, f));
 	}
 	AWAIT(f, parent_set(op, flow_resume, f));
-	if (!flow_failed(f))
-		parent_forget_esnap(op);
 	AWAIT(f, lvs_settle(op->lvs, flow_resume, f));
 finish:
 	lvol_op_end(op, f->error);

@@ -47,6 +47,7 @@ static bool settle_lacks_id(struct settle_op *op, struct lvol *lvol)
 	if (!info.esnap) {
 		free(lvol->esnap_id);
 		lvol->esnap_id = NULL;
+		blob_set_esnap_bdev(lvol->blob, NULL);
 	}
 	return info.esnap && !lvol->esnap_id;
 }
