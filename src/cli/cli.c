@@ -17,6 +17,10 @@ static const char help[] =
 	"\n"
 	"  serve                      run the daemon\n"
 	"  disk attach|detach|list    put disks on machines\n"
+	"  store create|open|list|grow|rename|close|delete\n"
+	"                             volume stores on files and devices\n"
+	"  volume create|list|resize|snapshot|clone|inflate|decouple|set-parent|read-only|\n"
+	"         rename|delete       volumes in them\n"
 	"  rpc METHOD [JSON]          call any method of the daemon\n"
 	"\n"
 	"  --help                     print this; sluice COMMAND --help explains a command\n"
@@ -28,6 +32,8 @@ static const struct {
 } commands[] = {
 	{"disk", cli_disk},
 	{"rpc", cli_rpc},
+	{"store", cli_store},
+	{"volume", cli_volume},
 };
 
 int cli_main(int argc, char **argv)

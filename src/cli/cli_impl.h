@@ -5,6 +5,7 @@
 #ifndef CLI_CLI_IMPL_H
 #define CLI_CLI_IMPL_H
 
+#include <getopt.h>
 #include <jansson.h>
 
 #include "base/paths.h"
@@ -21,6 +22,8 @@ int cli_disk(int argc, char **argv);
 int cli_disk_attach(int argc, char **argv);
 int cli_disk_detach(int argc, char **argv);
 int cli_disk_list(int argc, char **argv);
+int cli_store(int argc, char **argv);
+int cli_volume(int argc, char **argv);
 
 /* ---- client.c ---------------------------------------------------------------------------- */
 
@@ -86,6 +89,12 @@ const json_t *model_controller(const struct model *model, const char *name);
 bool disk_word_find(const struct model *model, const char *word, bool file_is_open,
 	const json_t **ret_bdev, char **ret_file);
 
+/* How people call it: a volume by its store and name, else its name. */
+const char *bdev_label(const json_t *bdev);
+/* What cannot be in the name of a socket or an id of QEMU's becomes "_". */
+void name_make_plain(char *name);
+/* For a block device over that file: the file's name without its suffix, not taken yet. */
+void bdev_name_choose(const struct model *model, const char *file, char *ret_name, size_t size);
 /* A text member, "" when absent. */
 const char *json_member_text(const json_t *object, const char *name);
 const char *bdev_filename(const json_t *bdev);
@@ -102,12 +111,96 @@ bool controller_is_empty(const json_t *controller); /* no disk on it */
 json_t *places_of_bdev(const struct model *model, const json_t *bdev);
 json_t *place_of_controller(const json_t *controller, const json_t *target, const json_t *lun);
 
+/* ---- volumes.c: stores and volumes ------------------------------------------------------- */
+
+/* What a command of `sluice store` and `sluice volume` was asked for and works on. */
+struct volume_command;
+
+struct volume_work {
+	struct client_options daemon;
+	char **words;
+	unsigned num_words;
+	bool force, recursive, json, thick, keep;
+	uint64_t size_bytes; /* --size, 0: not said */
+	uint64_t cluster_bytes; /* --cluster-size */
+	int md_percent; /* --md-pages, 0: not said */
+	int growth; /* --growth */
+
+	const struct volume_command *command;
+	struct client *client;
+	struct model model;
+	json_t *stores; /* bdev_lvol_get_lvstores */
+	json_t *volumes; /* bdev_lvol_get_lvols, always with our members */
+};
+
+struct volume_command {
+	const char *name; /* the last word of the command */
+	const char *program; /* all of its words, for sentences */
+	const char *help;
+	const char *short_options;
+	const struct option *options;
+	const char *wanted; /* the words that it takes, as in "name a store" */
+	unsigned min_words, max_words;
+	bool changes; /* one at a time on this machine */
+	bool (*run)(struct volume_work *work); /* false after a sentence */
+	bool usage; /* wants to know what is exclusive and what is shared */
+};
+
+#define OPTION_SIZE_TEXT_MAX 32
+enum volume_option {
+	VOLUME_SIZE = 256,
+	VOLUME_RECURSIVE,
+	VOLUME_JSON,
+	VOLUME_THICK,
+	VOLUME_KEEP,
+	VOLUME_MD_PAGES,
+	VOLUME_GROWTH,
+};
+
+/* The command among those (the last has no name) that argv[1] names; its exit code. */
+int volume_command_run(
+	const struct volume_command *commands, const char *help, int argc, char **argv);
+
+/* Result (new reference) or NULL after "WORD: sentence" on stderr. */
+json_t *volume_call(struct volume_work *work, const char *word, const char *method, json_t *params);
+/* The same where the result does not matter. */
+bool volume_do(struct volume_work *work, const char *word, const char *method, json_t *params);
+
+/* Borrowed; NULL after a sentence on stderr. By name or UUID; a volume by "store/name". */
+const json_t *store_find(const struct volume_work *work, const char *word);
+const json_t *volume_find(const struct volume_work *work, const char *word);
+/* NULL: there is none. */
+const json_t *volume_bdev(const struct volume_work *work, const json_t *volume);
+const char *volume_store_name(const json_t *volume);
+json_t *volume_size(const json_t *volume); /* bytes; NULL: not known */
+/* The name of its parent in the same store, "" when it has none. */
+const char *volume_parent(const json_t *volume);
+uint64_t store_cluster_bytes(const struct volume_work *work, const char *name);
+/* "NAME" or "STORE/NAME" for something new in that store: its bare name, borrowed from word. NULL
+ * after a sentence: another store's, or no name. */
+const char *volume_new_name(const char *word, const char *store);
+/* Of a bdev_lvol_create or bdev_lvol_resize: whole MiB as everybody understands them, else bytes,
+ * which only ours does. */
+void volume_size_set(json_t *params, uint64_t size_bytes);
+/* "512M"; also where nothing is known: "-". */
+json_t *size_cell(const json_t *bytes);
+/* False after a sentence: somebody has it on a controller. */
+bool bdev_check_unattached(const struct volume_work *work, const json_t *bdev, const char *word);
+
+/* Commands that have a file of their own. */
+extern const char store_create_help[], store_open_help[], volume_list_help[];
+bool store_create_run(struct volume_work *work);
+bool store_open_run(struct volume_work *work);
+bool volume_list_run(struct volume_work *work);
+
 /* ---- image.c ----------------------------------------------------------------------------- */
 
 /* A sparse file of that size, unless one is there. False after a sentence; *ret_made also then. */
 bool image_make(const char *path, uint64_t size_bytes, bool *ret_made);
 /* False after a sentence: nobody can want this as a disk. raw: whatever it looks like inside. */
 bool image_check(const char *path, bool readonly, bool raw);
+/* False after a sentence: something is on it, and that would be lost. */
+bool image_check_blank(const char *path);
 
 /* ---- output.c ---------------------------------------------------------------------------- */
 

@@ -73,6 +73,8 @@ static json_t *disks_describe(const struct model *model)
 			size, "kind", json_member_text(bdev, "product_name"), "readonly",
 			(int)bdev_is_read_only(bdev), "attached", places_of_bdev(model, bdev));
 
+		if (strcmp(bdev_label(bdev), name) != 0)
+			json_object_set_new(disk, "alias", json_string(bdev_label(bdev)));
 		if (bdev_filename(bdev)[0])
 			json_object_set_new(disk, "file", json_string(bdev_filename(bdev)));
 		json_array_append_new(disks, disk);
@@ -96,6 +98,13 @@ static json_t *place_describe(const json_t *place)
 	return json_sprintf("%s:%d:%d", controller, (int)json_integer_value(target), lun);
 }
 
+static const char *disk_label(const json_t *disk)
+{
+	const char *alias = json_member_text(disk, "alias");
+
+	return alias[0] ? alias : json_member_text(disk, "name");
+}
+
 /* disk NULL: a controller without one; place NULL: a disk that is nowhere. */
 static void rows_append(json_t *rows, const json_t *disk, const json_t *place)
 {
@@ -105,17 +114,17 @@ static void rows_append(json_t *rows, const json_t *disk, const json_t *place)
 	if (disk)
 		size_format((uint64_t)json_integer_value(json_object_get(disk, "size_bytes")), size,
 			sizeof(size));
-	json_array_append_new(rows,
-		json_pack("[s, s, s, s, s, o, s, s]", disk ? json_member_text(disk, "name") : "-",
-			size, disk ? json_member_text(disk, "kind") : "-",
-			!access                ? "-"
-			: json_is_true(access) ? "ro"
-					       : "rw",
-			place ? json_member_text(place, "bus") : "-", place_describe(place),
-			!place                                              ? "-"
-			: json_is_true(json_object_get(place, "connected")) ? "connected"
-									    : "none",
-			place ? json_member_text(place, "socket") : "-"));
+	json_array_append_new(
+		rows, json_pack("[s, s, s, s, s, o, s, s]", disk ? disk_label(disk) : "-", size,
+			      disk ? json_member_text(disk, "kind") : "-",
+			      !access                ? "-"
+			      : json_is_true(access) ? "ro"
+						     : "rw",
+			      place ? json_member_text(place, "bus") : "-", place_describe(place),
+			      !place                                              ? "-"
+			      : json_is_true(json_object_get(place, "connected")) ? "connected"
+										  : "none",
+			      place ? json_member_text(place, "socket") : "-"));
 }
 
 static void disks_print(const struct model *model, const json_t *disks)

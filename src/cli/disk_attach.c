@@ -8,7 +8,6 @@
  * socket of a SCSI controller; a step that fails takes back those that this command has made
  * before, newest first.
  */
-#include <ctype.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,33 +77,9 @@ static bool attach_call(
 
 /* ---- the block device ---------------------------------------------------------------------- */
 
-/* What cannot be in the name of a socket or an id of QEMU's becomes "_". */
-static void name_make_plain(char *name)
-{
-	for (; *name; name++) {
-		if (!isalnum((unsigned char)*name) && !strchr("-._", *name))
-			*name = '_';
-	}
-}
-
-/* The file's name without its suffix, not taken yet. */
-static void attach_name_bdev(struct attach *attach)
-{
-	const char *base = strrchr(attach->file, '/') + 1;
-	const char *suffix = strrchr(base, '.');
-	char name[96];
-
-	snprintf(name, sizeof(name), "%.*s",
-		(int)(suffix && suffix > base ? (size_t)(suffix - base) : strlen(base)), base);
-	name_make_plain(name);
-	snprintf(attach->bdev, sizeof(attach->bdev), "%s", name);
-	for (unsigned i = 2; model_bdev(&attach->model, attach->bdev); i++)
-		snprintf(attach->bdev, sizeof(attach->bdev), "%s-%u", name, i);
-}
-
 static void attach_take_bdev(struct attach *attach, const json_t *bdev)
 {
-	snprintf(attach->bdev, sizeof(attach->bdev), "%s", json_member_text(bdev, "name"));
+	snprintf(attach->bdev, sizeof(attach->bdev), "%s", bdev_label(bdev));
 	attach->bdev_readonly = bdev_is_read_only(bdev);
 }
 
@@ -128,7 +103,7 @@ static bool attach_open_file(struct attach *attach)
 {
 	if (!image_check(attach->file, attach->readonly, attach->raw))
 		return false;
-	attach_name_bdev(attach);
+	bdev_name_choose(&attach->model, attach->file, attach->bdev, sizeof(attach->bdev));
 	attach->made_bdev = attach_call(attach, "bdev_aio_create",
 		json_pack("{s:s, s:s, s:b}", "name", attach->bdev, "filename", attach->file,
 			"readonly", (int)attach->readonly),

@@ -119,3 +119,25 @@ bool image_check(const char *path, bool readonly, bool raw)
 		return readonly || image_check_idle(path);
 	return !S_ISREG(st.st_mode) || raw || image_check_format(path);
 }
+
+bool image_check_blank(const char *path)
+{
+	static char start[1 << 20];
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	ssize_t length = fd < 0 ? 0 : pread(fd, start, sizeof(start), 0);
+	bool store = length >= 8 && memcmp(start, "SPDKBLOB", 8) == 0;
+	bool blank = true;
+
+	if (fd >= 0)
+		close(fd);
+	for (ssize_t i = 0; i < length && blank; i++)
+		blank = start[i] == 0;
+	if (store)
+		cli_error("there is a volume store on %s already: open it with 'sluice store "
+			  "open', or say --force and lose it",
+			path);
+	else if (!blank)
+		cli_error("%s is not empty: name another, or say --force and lose what is on it",
+			path);
+	return blank;
+}

@@ -2,6 +2,7 @@
 /*
  * Block devices and controllers as the daemon lists them, and the questions the commands ask.
  */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ void model_free(struct model *model)
 {
 	json_decref(model->bdevs);
 	json_decref(model->controllers);
+	*model = (struct model){0};
 }
 
 const char *json_member_text(const json_t *object, const char *name)
@@ -62,6 +64,36 @@ const json_t *model_bdev(const struct model *model, const char *name)
 			return bdev;
 	}
 	return NULL;
+}
+
+const char *bdev_label(const json_t *bdev)
+{
+	const json_t *lvol = json_object_get(json_object_get(bdev, "driver_specific"), "lvol");
+	const char *alias = json_string_value(json_array_get(json_object_get(bdev, "aliases"), 0));
+
+	return lvol && alias ? alias : json_member_text(bdev, "name");
+}
+
+void name_make_plain(char *name)
+{
+	for (; *name; name++) {
+		if (!isalnum((unsigned char)*name) && !strchr("-._", *name))
+			*name = '_';
+	}
+}
+
+void bdev_name_choose(const struct model *model, const char *file, char *ret_name, size_t size)
+{
+	const char *base = strrchr(file, '/') + 1;
+	const char *suffix = strrchr(base, '.');
+	char name[96];
+
+	snprintf(name, sizeof(name), "%.*s",
+		(int)(suffix && suffix > base ? (size_t)(suffix - base) : strlen(base)), base);
+	name_make_plain(name);
+	snprintf(ret_name, size, "%s", name);
+	for (unsigned i = 2; model_bdev(model, ret_name); i++)
+		snprintf(ret_name, size, "%s-%u", name, i);
 }
 
 const char *bdev_filename(const json_t *bdev)
