@@ -19,6 +19,11 @@ void store_world_start(struct store_world *sw, uint64_t seed, const struct gate_
 	world_start(&sw->world, seed);
 	sw->gate = gate_bdev_create(gate);
 	sw->base = gate_bdev_of(sw->gate);
+	store_world_register(sw);
+}
+
+void store_world_register(struct store_world *sw)
+{
 	host_call(&sw->world.host, sw->world.control, world_register, sw);
 }
 

@@ -20,6 +20,8 @@ struct store_world {
 };
 
 void store_world_start(struct store_world *sw, uint64_t seed, const struct gate_bdev_options *gate);
+/* Once more, after it was unregistered. */
+void store_world_register(struct store_world *sw);
 /* No store is open. */
 void store_world_end(struct store_world *sw);
 

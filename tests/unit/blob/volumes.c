@@ -160,7 +160,7 @@ int volumes_load(struct volumes *volumes, struct world *world, struct bdev *base
 	return volumes_run(volumes, &(struct volume_call){0}, run_store_load);
 }
 
-static void volumes_hide_all(struct volumes *volumes)
+void volumes_hide_all(struct volumes *volumes)
 {
 	for (unsigned i = 0; i < VOLUMES_MAX; i++)
 		if (volumes->shown[i].used)

@@ -44,6 +44,7 @@ int volumes_create(struct volumes *volumes, struct world *world, struct bdev *ba
 int volumes_load(struct volumes *volumes, struct world *world, struct bdev *base);
 /* Hides all, then closes. */
 int volumes_close(struct volumes *volumes);
+void volumes_hide_all(struct volumes *volumes);
 int volumes_destroy(struct volumes *volumes);
 int volumes_grow(struct volumes *volumes);
 void volumes_info(struct volumes *volumes, struct blob_store_info *ret_info);
