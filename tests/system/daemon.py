@@ -140,10 +140,12 @@ class Daemon:
                                  f"now {self.fd_names()}") from None
 
     def clear(self):
-        """Delete every controller and block device."""
+        """Delete every controller and block device; volumes go with what their stores are on."""
         for controller in self.call("vhost_get_controllers"):
             self.call("vhost_delete_controller", ctrlr=controller["ctrlr"])
         for bdev in self.call("bdev_get_bdevs"):
+            if bdev["product_name"] == "Logical Volume":
+                continue
             kind = {"Malloc disk": "malloc", "Null disk": "null", "AIO disk": "aio",
                     "URING bdev": "uring"}[bdev["product_name"]]
             self.call(f"bdev_{kind}_delete", name=bdev["name"])
