@@ -134,6 +134,28 @@ static json_t *detach_choose_places(const struct detach *detach, const json_t *p
 	return NULL;
 }
 
+/* Closing a device takes a store on it away, and the volumes in it from their machines. */
+static bool detach_check_store(struct detach *detach, const json_t *bdev)
+{
+	const char *name = json_member_text(bdev, "name");
+	json_t *stores = client_call(detach->client, "bdev_lvol_get_lvstores", NULL);
+	bool ok = true;
+	size_t i;
+	json_t *store;
+
+	json_array_foreach(stores, i, store)
+	{
+		if (strcmp(json_member_text(store, "base_bdev"), name) != 0)
+			continue;
+		cli_error("%s is where store %s is: 'sluice store close %s' closes both",
+			detach->word, json_member_text(store, "name"),
+			json_member_text(store, "name"));
+		ok = false;
+	}
+	json_decref(stores);
+	return ok;
+}
+
 static bool detach_disk(struct detach *detach, const json_t *bdev)
 {
 	const json_t *specific = json_object_get(bdev, "driver_specific");
@@ -145,6 +167,7 @@ static bool detach_disk(struct detach *detach, const json_t *bdev)
 	json_t *place;
 
 	json_array_foreach(chosen, i, place) ok = ok && detach_check_place(detach, place);
+	ok = ok && (!last || !bdev_filename(bdev)[0] || detach_check_store(detach, bdev));
 	json_array_foreach(chosen, i, place) ok = ok && place_clear(detach, place);
 	json_decref(chosen);
 	json_decref(places);

@@ -255,6 +255,7 @@ static bool option_take(struct volume_work *work, int option)
 static int work_read(struct volume_work *work, int argc, char **argv)
 {
 	const struct volume_command *command = work->command;
+	bool empty = false;
 	char program[64];
 	int option;
 
@@ -271,11 +272,10 @@ static int work_read(struct volume_work *work, int argc, char **argv)
 	}
 	work->words = argv + optind;
 	work->num_words = (unsigned)(argc - optind);
-	for (unsigned i = 0; i < work->num_words; i++) {
-		if (!work->words[i][0])
-			work->num_words = UINT32_MAX; /* no name at all */
-	}
-	if (work->num_words >= command->min_words && work->num_words <= command->max_words)
+	for (unsigned i = 0; i < work->num_words; i++)
+		empty = empty || !work->words[i][0];
+	if (!empty && work->num_words >= command->min_words &&
+		work->num_words <= command->max_words)
 		return -1;
 	cli_error("%s: see sluice %s --help", command->wanted, command->program);
 	return CLI_USAGE;
