@@ -12,7 +12,7 @@
  *	md_encode.c	into a chain of pages
  *	extent_page.c	extent pages
  *
- * Section numbers are those of docs/volumes.md.
+ * docs/volumes.md, "On the disk".
  */
 #ifndef BLOB_FORMAT_H
 #define BLOB_FORMAT_H

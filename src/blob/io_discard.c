@@ -9,7 +9,7 @@
  *			something below becomes zeroes: older data must not show again
  *	write		WRITE_ZEROES of what shows the parent's data: a first write, of zeroes
  *
- * (docs/volumes.md, 11 and 12.6.)
+ * docs/volumes.md, "Discarding".
  *
  * A cluster may be freed only when no request for it is in flight on any channel. So from its
  * first run of that kind on a request stands aside, which means that it does not count as in
