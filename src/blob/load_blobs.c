@@ -225,7 +225,7 @@ static int loading_extent_page(struct loading *loading, uint32_t slot, const voi
 	}
 	rc = extent_page_decode(page, slot, clusters, &entries, &reason);
 	if (rc) {
-		loading_refuse(loading, "extent page %u: %s", index, reason_text(&reason, rc));
+		loading_refuse(loading, "metadata page %u: %s", index, reason_text(&reason, rc));
 		return 0;
 	}
 	for (uint32_t i = 0; !rc && i < exact; i++)

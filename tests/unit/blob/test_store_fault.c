@@ -83,7 +83,7 @@ static void loading_fails_at_each_request_and_is_repeated(void **state)
 		for (unsigned nth = 0; failed; nth++) {
 			gate_bdev_fail_nth(sw.gate, ANY, nth, -EIO);
 			if (store_world_load(&sw) == 0) {
-				/* A mask that cannot be read is not needed. A piece is tried again. */
+				/* Masks are not needed; a piece is tried again. */
 				failed = gate_bdev_fail_nth(sw.gate, 0, 0, 0);
 				store_world_check(&sw, CLUSTER);
 				if (clean && !failed) {
