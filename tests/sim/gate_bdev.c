@@ -325,8 +325,10 @@ void gate_bdev_destroy(struct gate_bdev *gate)
 int gate_bdev_register(
 	struct gate_bdev *gate, struct bdev_registry *registry, struct reason *reason)
 {
-	int rc = bdev_register(registry, &gate->bdev, reason);
+	int rc;
 
+	gate->bdev.name = gate->options.name; /* the registry's was freed with the last life */
+	rc = bdev_register(registry, &gate->bdev, reason);
 	gate->registered = rc == 0;
 	return rc;
 }

@@ -291,7 +291,7 @@ static void a_snapshot_whose_clone_was_not_detached_stays(void **state)
 	}
 }
 
-/* The clone has taken over the page with cluster 600; that with cluster 0 goes with the snapshot. */
+/* The clone has the page with cluster 600 now; that with cluster 0 goes with the snapshot. */
 static void a_snapshot_whose_clone_was_detached_goes_and_nothing_leaks(void **state)
 {
 	FOR_CLEAN_AND_NOT(clean)
