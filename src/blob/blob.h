@@ -173,6 +173,9 @@ void blob_get_esnap_id(
 void blob_set_esnap_bdev(struct blob *blob, struct bdev_user *esnap);
 /* It moves: to the snapshot of such a blob, and from a snapshot that is deleted to its clone. */
 struct bdev_user *blob_esnap_bdev(const struct blob *blob);
+/* Neither the blob nor one below it stands on a foreign device any more: the open channels of its
+ * device let go of the one that they had. Requests wait meanwhile. */
+void blob_esnap_release(struct blob *blob, done_fn done, void *arg);
 
 /* While no operation on the blob is under way: has it a cluster of its own there; and the first of
  * these at or after `from` (its number of clusters when there is none). */

@@ -93,7 +93,8 @@ struct lvol {
 /*
  * A foreign parent of one blob (blob_esnap_bdev), open and claimed so that nobody writes it. It
  * moves between blobs with snapshots and deletions. A device's channels hold on to the one that
- * was at the end of their chain when they were opened (lvol->under).
+ * was at the end of their chain when they were opened (lvol->under), until settling makes them let
+ * go.
  */
 struct lvol_esnap {
 	struct bdev_user user;

@@ -126,21 +126,20 @@ static void settle_devices(struct settle_op *op)
 
 /* ---- what nobody needs any more -------------------------------------------------------- */
 
-/* Channels that are open hold on to what was below them then. */
+/* Channels that are open hold on to what was below them then. Devices for which that has become
+ * another one have been made anew (parent.c), so here there is none now. */
+static bool settle_holds_on(struct settle_op *op, struct lvol *lvol)
+{
+	return lvol->registered && lvol->under && lvol_esnap_below(lvol, NULL) != lvol->under;
+}
+
 static bool esnap_is_needed(const struct lvs *lvs, const struct lvol_esnap *esnap)
 {
-	struct lvol *lvol;
+	const struct lvol *lvol;
 
-	list_for_each_entry (lvol, &lvs->volumes, link) {
+	list_for_each_entry (lvol, &lvs->volumes, link)
 		if (blob_esnap_bdev(lvol->blob) == &esnap->user)
 			return true;
-		if (!lvol->registered)
-			continue;
-		if (list_is_empty(&lvol->bdev.channels))
-			lvol->under = lvol_esnap_below(lvol, NULL);
-		if (lvol->under == esnap)
-			return true;
-	}
 	return false;
 }
 
@@ -172,6 +171,11 @@ static enum flow_result settle_run(struct flow *f)
 		settle_take_parent(op, f->rc);
 	}
 	settle_devices(op);
+	op->at = &op->lvs->volumes;
+	while (settle_next(op, settle_holds_on)) {
+		AWAIT(f, blob_esnap_release(op->lvol->blob, flow_resume, f));
+		op->lvol->under = NULL;
+	}
 	while ((op->esnap = settle_find_unneeded(op)))
 		AWAIT(f, lvol_esnap_close(op->esnap, flow_resume, f));
 	op->done(op->arg, 0);
