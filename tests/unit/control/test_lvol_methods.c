@@ -53,74 +53,71 @@ static struct world *world_with_store(void)
 	return world;
 }
 
+static const struct exchange store_before[] = {
+	{"bdev_lvol_get_lvstores", NULL, "\"result\":[]"},
+	{"bdev_lvol_get_lvols", NULL, "\"result\":[]"},
+	{"bdev_malloc_create", "{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"m\"}",
+		"\"result\":\"m\""},
+	{"bdev_malloc_create", "{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"n\"}",
+		"\"result\":\"n\""},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"zz\",\"lvs_name\":\"l\"}", NO_DEVICE},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"\"}", INVALID},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"" NAME_64 "\"}", INVALID},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"cluster_sz\":8191}",
+		INVALID},
+	{"bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"cluster_sz\":134217728}",
+		INVALID_PARAMS},
+	{"bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"clear_method\":\"wipe\"}",
+		ERROR(-22, "Invalid clear_method parameter")},
+	{"bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"md_page_size\":5000}", INVALID},
+	{"bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"l\","
+		"\"num_md_pages_per_cluster_ratio\":0}",
+		INVALID},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\"}", DECODE},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"zz\":1}", DECODE},
+	{"bdev_lvol_get_lvstores", "{}", "\"result\":[]"},
+};
+
+static const struct exchange store_after[] = {
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"other\"}",
+		ERROR(-1, "Operation not permitted")},
+	{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"n\",\"lvs_name\":\"" NAME_63 "\"}", EXISTS},
+	{"bdev_lvol_get_lvstores", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_get_lvstores", "{\"uuid\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_get_lvstores", "{\"uuid\":\"u\",\"lvs_name\":\"l\"}", INVALID},
+	{"bdev_lvol_rename_lvstore", "{\"old_name\":\"zz\",\"new_name\":\"l\"}",
+		ERROR(-2, "Lvol store zz not found")},
+	{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"" NAME_64 "\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"" NAME_63 "\"}",
+		TRUE_RESULT},
+	{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"l\"}",
+		TRUE_RESULT},
+	{"bdev_lvol_grow_lvstore", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_grow_lvstore", "{}", INVALID},
+	{"bdev_lvol_grow_lvstore", "{\"lvs_name\":\"l\"}", TRUE_RESULT},
+	{"bdev_lvol_delete_lvstore", "{}", INVALID},
+	{"bdev_lvol_delete_lvstore", "{\"uuid\":\"u\",\"lvs_name\":\"l\"}", INVALID},
+	{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"l\"}", TRUE_RESULT},
+	{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"l\"}", NO_DEVICE},
+	{"bdev_lvol_get_lvstores", NULL, "\"result\":[]"},
+};
+
 static void stores_are_created_and_refused_as_clients_expect(void **state)
 {
-	static const struct exchange before[] = {
-		{"bdev_lvol_get_lvstores", NULL, "\"result\":[]"},
-		{"bdev_lvol_get_lvols", NULL, "\"result\":[]"},
-		{"bdev_malloc_create", "{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"m\"}",
-			"\"result\":\"m\""},
-		{"bdev_malloc_create", "{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"n\"}",
-			"\"result\":\"n\""},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"zz\",\"lvs_name\":\"l\"}",
-			NO_DEVICE},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"\"}", INVALID},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"" NAME_64 "\"}",
-			INVALID},
-		{"bdev_lvol_create_lvstore",
-			"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"cluster_sz\":8191}", INVALID},
-		{"bdev_lvol_create_lvstore",
-			"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"cluster_sz\":134217728}",
-			INVALID_PARAMS},
-		{"bdev_lvol_create_lvstore",
-			"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"clear_method\":\"wipe\"}",
-			ERROR(-22, "Invalid clear_method parameter")},
-		{"bdev_lvol_create_lvstore",
-			"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"md_page_size\":5000}", INVALID},
-		{"bdev_lvol_create_lvstore",
-			"{\"bdev_name\":\"m\",\"lvs_name\":\"l\","
-			"\"num_md_pages_per_cluster_ratio\":0}",
-			INVALID},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\"}", DECODE},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"zz\":1}",
-			DECODE},
-		{"bdev_lvol_get_lvstores", "{}", "\"result\":[]"},
-	};
-	static const struct exchange after[] = {
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"other\"}",
-			ERROR(-1, "Operation not permitted")},
-		{"bdev_lvol_create_lvstore", "{\"bdev_name\":\"n\",\"lvs_name\":\"" NAME_63 "\"}",
-			EXISTS},
-		{"bdev_lvol_get_lvstores", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_get_lvstores", "{\"uuid\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_get_lvstores", "{\"uuid\":\"u\",\"lvs_name\":\"l\"}", INVALID},
-		{"bdev_lvol_rename_lvstore", "{\"old_name\":\"zz\",\"new_name\":\"l\"}",
-			ERROR(-2, "Lvol store zz not found")},
-		{"bdev_lvol_rename_lvstore",
-			"{\"old_name\":\"" NAME_63 "\",\"new_name\":\"" NAME_64 "\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_rename_lvstore",
-			"{\"old_name\":\"" NAME_63 "\",\"new_name\":\"" NAME_63 "\"}", TRUE_RESULT},
-		{"bdev_lvol_rename_lvstore", "{\"old_name\":\"" NAME_63 "\",\"new_name\":\"l\"}",
-			TRUE_RESULT},
-		{"bdev_lvol_grow_lvstore", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_grow_lvstore", "{}", INVALID},
-		{"bdev_lvol_grow_lvstore", "{\"lvs_name\":\"l\"}", TRUE_RESULT},
-		{"bdev_lvol_delete_lvstore", "{}", INVALID},
-		{"bdev_lvol_delete_lvstore", "{\"uuid\":\"u\",\"lvs_name\":\"l\"}", INVALID},
-		{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"l\"}", TRUE_RESULT},
-		{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"l\"}", NO_DEVICE},
-		{"bdev_lvol_get_lvstores", NULL, "\"result\":[]"},
-	};
 	struct world *world = world_start(false);
 
-	EXPECT(world, before);
+	EXPECT(world, store_before);
 	call_for_uuid(world, "bdev_lvol_create_lvstore",
 		"{\"bdev_name\":\"m\",\"lvs_name\":\"" NAME_63 "\",\"clear_method\":\"NONE\"}");
-	EXPECT(world, after);
+	EXPECT(world, store_after);
 	call_for_uuid(world, "bdev_lvol_create_lvstore",
 		"{\"bdev_name\":\"m\",\"lvs_name\":\"l\",\"cluster_sz\":8192}");
 	world_end(world);
@@ -147,68 +144,69 @@ static void a_store_is_listed_with_the_members_that_clients_know_in_order(void *
 	world_end(world);
 }
 
+static const struct exchange volume_exchanges[] = {
+	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"zz\"}",
+		NO_DEVICE},
+	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4}", INVALID},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\","
+		"\"uuid\":\"u\"}",
+		INVALID},
+	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"lvs_name\":\"lvs0\"}", DECODE},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"size\":4,\"lvs_name\":\"lvs0\"}",
+		INVALID},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":9223372036854775807,"
+		"\"lvs_name\":\"lvs0\"}",
+		INVALID},
+	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":64,\"lvs_name\":\"lvs0\"}",
+		NO_SPACE},
+	{"bdev_lvol_create", "{\"lvol_name\":\"\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}",
+		INVALID},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"" NAME_64 "\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}", INVALID},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\","
+		"\"clear_method\":\"wipe\"}",
+		ERROR(-22, "Invalid clean_method option")},
+};
+
+static const struct exchange volume_after[] = {
+	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}",
+		EXISTS},
+	{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"v\"}", EXISTS_PARAMS},
+	{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"\"}", INVALID_PARAMS},
+	{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"" NAME_64 "\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_rename", "{\"old_name\":\"zz\",\"new_name\":\"v\"}", NO_DEVICE},
+	{"bdev_lvol_rename", "{\"old_name\":\"disk\",\"new_name\":\"v\"}", NO_DEVICE},
+	{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"w\"}", TRUE_RESULT},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/v\",\"size_in_mib\":8}", NO_DEVICE},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":8}", TRUE_RESULT},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size\":1}", TRUE_RESULT},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":100}", NO_SPACE},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":0}", TRUE_RESULT},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\"}", DECODE},
+	{"bdev_lvol_set_read_only", "{\"name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_set_read_only", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
+	{"bdev_lvol_set_read_only", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
+	{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":8}", NOT_PERMITTED},
+	{"bdev_lvol_delete", "{\"name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_delete", "{\"name\":\"disk\"}", NO_DEVICE},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/w\"}", NO_DEVICE},
+	{"bdev_lvol_get_lvols", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs0\",\"lvs_uuid\":\"u\"}", INVALID},
+	{"bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs0\"}", "\"result\":[]"},
+};
+
 static void volumes_are_created_and_refused_as_clients_expect(void **state)
 {
-	static const struct exchange exchanges[] = {
-		{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"zz\"}",
-			NO_DEVICE},
-		{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4}", INVALID},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\","
-			"\"uuid\":\"u\"}",
-			INVALID},
-		{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"lvs_name\":\"lvs0\"}", DECODE},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"size\":4,\"lvs_name\":\"lvs0\"}",
-			INVALID},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":9223372036854775807,"
-			"\"lvs_name\":\"lvs0\"}",
-			INVALID},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":64,\"lvs_name\":\"lvs0\"}", NO_SPACE},
-		{"bdev_lvol_create", "{\"lvol_name\":\"\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}",
-			INVALID},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"" NAME_64 "\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}",
-			INVALID},
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\","
-			"\"clear_method\":\"wipe\"}",
-			ERROR(-22, "Invalid clean_method option")},
-	};
-	static const struct exchange after[] = {
-		{"bdev_lvol_create",
-			"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\"}", EXISTS},
-		{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"v\"}", EXISTS_PARAMS},
-		{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"\"}", INVALID_PARAMS},
-		{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"" NAME_64 "\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_rename", "{\"old_name\":\"zz\",\"new_name\":\"v\"}", NO_DEVICE},
-		{"bdev_lvol_rename", "{\"old_name\":\"disk\",\"new_name\":\"v\"}", NO_DEVICE},
-		{"bdev_lvol_rename", "{\"old_name\":\"lvs0/v\",\"new_name\":\"w\"}", TRUE_RESULT},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/v\",\"size_in_mib\":8}", NO_DEVICE},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":8}", TRUE_RESULT},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size\":1}", TRUE_RESULT},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":100}", NO_SPACE},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":0}", TRUE_RESULT},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\"}", DECODE},
-		{"bdev_lvol_set_read_only", "{\"name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_set_read_only", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
-		{"bdev_lvol_set_read_only", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
-		{"bdev_lvol_resize", "{\"name\":\"lvs0/w\",\"size_in_mib\":8}", NOT_PERMITTED},
-		{"bdev_lvol_delete", "{\"name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_delete", "{\"name\":\"disk\"}", NO_DEVICE},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/w\"}", TRUE_RESULT},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/w\"}", NO_DEVICE},
-		{"bdev_lvol_get_lvols", "{\"lvs_name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs0\",\"lvs_uuid\":\"u\"}", INVALID},
-		{"bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs0\"}", "\"result\":[]"},
-	};
 	struct world *world = world_with_store();
 	struct uuid_text uuid;
 
-	EXPECT(world, exchanges);
+	EXPECT(world, volume_exchanges);
 	call_for_uuid(world, "bdev_lvol_create",
 		"{\"lvol_name\":\"" NAME_63 "\",\"size_in_mib\":1,\"lvs_name\":\"lvs0\"}");
 	expect_part(world, "bdev_lvol_delete", "{\"name\":\"lvs0/" NAME_63 "\"}", TRUE_RESULT);
@@ -221,62 +219,51 @@ static void volumes_are_created_and_refused_as_clients_expect(void **state)
 	call_for_uuid(world, "bdev_lvol_create",
 		"{\"lvol_name\":\"v\",\"size_in_mib\":0,\"lvs_name\":\"lvs0\"}");
 	expect_part(world, "bdev_get_bdevs", "{\"name\":\"lvs0/v\"}", "\"num_blocks\":0,");
-	EXPECT(world, after);
+	EXPECT(world, volume_after);
 	world_end(world);
 }
 
+static const struct exchange snapshot_exchanges[] = {
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"zz\",\"snapshot_name\":\"s2\"}", NO_DEVICE},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"disk\",\"snapshot_name\":\"s2\"}", NO_DEVICE},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s\"}", EXISTS_PARAMS},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"\"}", INVALID_PARAMS},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/s\",\"snapshot_name\":\"s2\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\",\"xattrs\":[]}",
+		DECODE},
+	{"bdev_lvol_snapshot",
+		"{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\",\"xattrs\":{\"a\":1}}", DECODE},
+	{"bdev_lvol_snapshot",
+		"{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\","
+		"\"xattrs\":{\"uuid\":\"x\"}}",
+		INVALID_PARAMS},
+	{"bdev_lvol_clone", "{\"snapshot_name\":\"zz\",\"clone_name\":\"d\"}", NO_DEVICE},
+	{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/v\",\"clone_name\":\"d\"}", INVALID_PARAMS},
+	{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/s\",\"clone_name\":\"c\"}", EXISTS_PARAMS},
+	{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/s\",\"clone_name\":\"\"}", INVALID_PARAMS},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}", ERROR(-32603, "Operation not permitted")},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"zz\",\"parent_name\":\"lvs0/s\"}", NO_DEVICE},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/s\"}",
+		EXISTS_PARAMS},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/c\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/t\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_decouple_parent", "{\"name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_decouple_parent", "{\"name\":\"lvs0/t\"}", INVALID_PARAMS},
+	{"bdev_lvol_decouple_parent", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
+	{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/s\"}",
+		TRUE_RESULT},
+	{"bdev_lvol_inflate", "{\"name\":\"zz\"}", NO_DEVICE},
+	{"bdev_lvol_inflate", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
+	{"bdev_lvol_inflate", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}", TRUE_RESULT},
+};
+
 static void snapshots_and_clones_are_made_and_refused_as_clients_expect(void **state)
 {
-	static const struct exchange exchanges[] = {
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"zz\",\"snapshot_name\":\"s2\"}",
-			NO_DEVICE},
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"disk\",\"snapshot_name\":\"s2\"}",
-			NO_DEVICE},
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s\"}",
-			EXISTS_PARAMS},
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/s\",\"snapshot_name\":\"s2\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_snapshot",
-			"{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\",\"xattrs\":[]}",
-			DECODE},
-		{"bdev_lvol_snapshot",
-			"{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\",\"xattrs\":{\"a\":1}}",
-			DECODE},
-		{"bdev_lvol_snapshot",
-			"{\"lvol_name\":\"lvs0/v\",\"snapshot_name\":\"s2\","
-			"\"xattrs\":{\"uuid\":\"x\"}}",
-			INVALID_PARAMS},
-		{"bdev_lvol_clone", "{\"snapshot_name\":\"zz\",\"clone_name\":\"d\"}", NO_DEVICE},
-		{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/v\",\"clone_name\":\"d\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/s\",\"clone_name\":\"c\"}",
-			EXISTS_PARAMS},
-		{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/s\",\"clone_name\":\"\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}",
-			ERROR(-32603, "Operation not permitted")},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"zz\",\"parent_name\":\"lvs0/s\"}",
-			NO_DEVICE},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"zz\"}",
-			NO_DEVICE},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/s\"}",
-			EXISTS_PARAMS},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/c\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/t\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_decouple_parent", "{\"name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_decouple_parent", "{\"name\":\"lvs0/t\"}", INVALID_PARAMS},
-		{"bdev_lvol_decouple_parent", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
-		{"bdev_lvol_set_parent", "{\"lvol_name\":\"lvs0/c\",\"parent_name\":\"lvs0/s\"}",
-			TRUE_RESULT},
-		{"bdev_lvol_inflate", "{\"name\":\"zz\"}", NO_DEVICE},
-		{"bdev_lvol_inflate", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
-		{"bdev_lvol_inflate", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}", TRUE_RESULT},
-	};
 	struct world *world = world_with_store();
 
 	call_for_uuid(world, "bdev_lvol_create",
@@ -299,7 +286,7 @@ static void snapshots_and_clones_are_made_and_refused_as_clients_expect(void **s
 	expect_part(world, "bdev_get_bdevs", "{\"name\":\"lvs0/s\"}",
 		"\"supported_io_types\":{\"read\":true,\"write\":false,\"unmap\":false,"
 		"\"flush\":true,\"reset\":true,");
-	EXPECT(world, exchanges);
+	EXPECT(world, snapshot_exchanges);
 	expect_part(world, "bdev_lvol_get_lvols", "{\"usage\":true}",
 		"\"num_exclusive_clusters\":4,\"num_shared_clusters\":0}");
 	world_end(world);
@@ -307,76 +294,69 @@ static void snapshots_and_clones_are_made_and_refused_as_clients_expect(void **s
 
 #define PARENT_UUID "3f0e6a1c-9d55-4a43-8d11-52c7be1f0a77"
 
+static const struct exchange foreign_before[] = {
+	{"bdev_malloc_create",
+		"{\"num_blocks\":8192,\"block_size\":512,\"name\":\"p\","
+		"\"uuid\":\"" PARENT_UUID "\"}",
+		"\"result\":\"p\""},
+	{"bdev_malloc_create", "{\"num_blocks\":8193,\"block_size\":512,\"name\":\"odd\"}",
+		"\"result\":\"odd\""},
+	{"bdev_malloc_create", "{\"num_blocks\":512,\"block_size\":8192,\"name\":\"large\"}",
+		"\"result\":\"large\""},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"zz\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
+		ERROR(-32602, "bdev does not exist")},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"p\",\"lvs_name\":\"zz\",\"clone_name\":\"c\"}",
+		ERROR(-32602, "lvs does not exist")},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"lvs0/v\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
+		ERROR(-32602, "bdev is an lvol in same lvs as clone; use bdev_lvol_clone "
+			      "instead")},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"odd\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"large\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"p\",\"lvs_name\":\"lvs0\",\"clone_name\":\"v\"}",
+		EXISTS_PARAMS},
+	{"bdev_lvol_clone_bdev", "{\"bdev\":\"disk\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
+		NOT_PERMITTED},
+};
+
+static const struct exchange foreign_degraded[] = {
+	{"bdev_malloc_delete", "{\"name\":\"p\"}", TRUE_RESULT},
+	{"bdev_get_bdevs", "{\"name\":\"lvs0/c\"}", NO_DEVICE},
+	{"bdev_get_bdevs", "{\"name\":\"lvs0/s\"}", NO_DEVICE},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/d\"}", TRUE_RESULT},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/d\"}", NO_DEVICE},
+	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/c\",\"snapshot_name\":\"s2\"}", NO_DEVICE},
+	{"bdev_malloc_create",
+		"{\"num_blocks\":8192,\"block_size\":512,\"name\":\"q\","
+		"\"uuid\":\"" PARENT_UUID "\"}",
+		"\"result\":\"q\""},
+};
+
+static const struct exchange foreign_after[] = {
+	{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"zz\",\"parent_name\":\"q\"}", NO_DEVICE},
+	{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"zz\"}",
+		ERROR(-32602, "No such device")},
+	{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"odd\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"q\"}",
+		TRUE_RESULT},
+	{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"q\"}",
+		EXISTS_PARAMS},
+	{"bdev_lvol_inflate", "{\"name\":\"lvs0/v\"}", TRUE_RESULT},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
+	{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}", TRUE_RESULT},
+	{"bdev_malloc_delete", "{\"name\":\"q\"}", TRUE_RESULT},
+};
+
 static void clones_of_foreign_devices_are_made_and_refused_as_clients_expect(void **state)
 {
-	static const struct exchange before[] = {
-		{"bdev_malloc_create",
-			"{\"num_blocks\":8192,\"block_size\":512,\"name\":\"p\","
-			"\"uuid\":\"" PARENT_UUID "\"}",
-			"\"result\":\"p\""},
-		{"bdev_malloc_create", "{\"num_blocks\":8193,\"block_size\":512,\"name\":\"odd\"}",
-			"\"result\":\"odd\""},
-		{"bdev_malloc_create",
-			"{\"num_blocks\":512,\"block_size\":8192,\"name\":\"large\"}",
-			"\"result\":\"large\""},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"zz\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
-			ERROR(-32602, "bdev does not exist")},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"p\",\"lvs_name\":\"zz\",\"clone_name\":\"c\"}",
-			ERROR(-32602, "lvs does not exist")},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"lvs0/v\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
-			ERROR(-32602, "bdev is an lvol in same lvs as clone; use bdev_lvol_clone "
-				      "instead")},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"odd\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"large\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"p\",\"lvs_name\":\"lvs0\",\"clone_name\":\"v\"}",
-			EXISTS_PARAMS},
-		{"bdev_lvol_clone_bdev",
-			"{\"bdev\":\"disk\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}",
-			NOT_PERMITTED},
-	};
-	static const struct exchange degraded[] = {
-		{"bdev_malloc_delete", "{\"name\":\"p\"}", TRUE_RESULT},
-		{"bdev_get_bdevs", "{\"name\":\"lvs0/c\"}", NO_DEVICE},
-		{"bdev_get_bdevs", "{\"name\":\"lvs0/s\"}", NO_DEVICE},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/d\"}", TRUE_RESULT},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/d\"}", NO_DEVICE},
-		{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/c\",\"snapshot_name\":\"s2\"}",
-			NO_DEVICE},
-		{"bdev_malloc_create",
-			"{\"num_blocks\":8192,\"block_size\":512,\"name\":\"q\","
-			"\"uuid\":\"" PARENT_UUID "\"}",
-			"\"result\":\"q\""},
-	};
-	static const struct exchange after[] = {
-		{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"zz\",\"parent_name\":\"q\"}",
-			NO_DEVICE},
-		{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"zz\"}",
-			ERROR(-32602, "No such device")},
-		{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"odd\"}",
-			INVALID_PARAMS},
-		{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"q\"}",
-			TRUE_RESULT},
-		{"bdev_lvol_set_parent_bdev", "{\"lvol_name\":\"lvs0/v\",\"parent_name\":\"q\"}",
-			EXISTS_PARAMS},
-		{"bdev_lvol_inflate", "{\"name\":\"lvs0/v\"}", TRUE_RESULT},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/c\"}", TRUE_RESULT},
-		{"bdev_lvol_delete", "{\"name\":\"lvs0/s\"}", TRUE_RESULT},
-		{"bdev_malloc_delete", "{\"name\":\"q\"}", TRUE_RESULT},
-	};
 	struct world *world = world_with_store();
 
 	call_for_uuid(world, "bdev_lvol_create",
 		"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs0\","
 		"\"thin_provision\":true}");
-	EXPECT(world, before);
+	EXPECT(world, foreign_before);
 	call_for_uuid(world, "bdev_lvol_clone_bdev",
 		"{\"bdev\":\"p\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}");
 	call_for_uuid(world, "bdev_lvol_clone_bdev",
@@ -393,10 +373,10 @@ static void clones_of_foreign_devices_are_made_and_refused_as_clients_expect(voi
 		"\"clone\":false,\"clones\":[\"c\"],\"esnap_clone\":true,");
 	expect_part(world, "bdev_get_bdevs", "{\"name\":\"lvs0/c\"}",
 		"\"clone\":true,\"base_snapshot\":\"s\",\"esnap_clone\":false}}");
-	EXPECT(world, degraded);
+	EXPECT(world, foreign_degraded);
 	expect_part(world, "bdev_lvol_get_lvols", NULL, "\"is_degraded\":false");
 	expect_part(world, "bdev_get_bdevs", "{\"name\":\"lvs0/c\"}", "\"num_blocks\":1024,");
-	EXPECT(world, after);
+	EXPECT(world, foreign_after);
 	expect_part(world, "bdev_get_bdevs", "{\"name\":\"lvs0/v\"}", "\"esnap_clone\":false}}");
 	world_end(world);
 }
