@@ -24,8 +24,8 @@ static void bdev_lvol_start_shallow_copy(
 {
 	struct control *control = context;
 	const struct start_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(control, request, wanted->src_lvol_name);
 	struct bdev *target = bdev_find(control->options.registry, wanted->dst_bdev_name);
+	struct lvol *lvol = lvol_find_or_fail(control, request, wanted->src_lvol_name);
 
 	if (!lvol)
 		return;

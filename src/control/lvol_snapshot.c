@@ -208,8 +208,8 @@ static void bdev_lvol_set_parent_bdev(
 {
 	struct control *control = context;
 	const struct parent_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(control, request, wanted->lvol_name);
 	struct bdev *parent = bdev_find(control->options.registry, wanted->parent_name);
+	struct lvol *lvol = lvol_find_or_fail(control, request, wanted->lvol_name);
 	struct lvol_call *call;
 
 	if (!lvol)
