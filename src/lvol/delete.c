@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A volume is deleted: its device is taken from whoever uses it, then the blob goes. If that fails
- * it has a device again.
+ * it has a device again. While its users let go of it the store's gate is open.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,6 +21,14 @@ static int delete_check(struct lvol_op *op)
 	return 0;
 }
 
+/* Its store may have been closed, and it with that. */
+static int delete_check_again(struct lvol_op *op)
+{
+	if (op->lvol->blob && op->lvs->state == LVS_OPEN)
+		return 0;
+	return reason_set(op->reason, -ENODEV, "the store %s has been closed", op->lvs->name);
+}
+
 static enum flow_result delete_run(struct flow *f)
 {
 	struct lvol_op *op = container_of(f, struct lvol_op, flow);
@@ -31,8 +39,15 @@ static enum flow_result delete_run(struct flow *f)
 		flow_fail(f, delete_check(op));
 	if (flow_failed(f))
 		goto finish;
+	op->lvol->leaving = true;
+	bdev_gate_leave(&op->lvs->gate);
 	AWAIT(f, lvol_unregister(op->lvol, flow_resume, f));
+	AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
+	flow_fail(f, delete_check_again(op));
+	if (flow_failed(f))
+		goto finish;
 	AWAIT(f, blob_delete(op->lvol->blob, op->reason, flow_resume, f));
+	op->lvol->leaving = false;
 	if (!flow_failed(f))
 		lvol_drop(op->lvol);
 	AWAIT(f, lvs_settle(op->lvs, flow_resume, f));

@@ -189,26 +189,26 @@ struct esnap_lost_op {
 	struct flow flow;
 	struct bdev_gate_turn turn;
 	struct lvs *lvs;
-	struct list *at;
+	struct lvol *lvol;
 };
 
 static bool lvol_has_lost_parent(const struct lvol *lvol)
 {
-	const struct lvol_esnap *esnap = lvol_esnap_below(lvol, NULL);
+	const struct lvol_esnap *esnap = lvol->blob ? lvol_esnap_below(lvol, NULL) : NULL;
 
 	return esnap && esnap->removed;
 }
 
-/* The next volume that has a device and must lose it. */
-static struct lvol *lost_next(struct esnap_lost_op *op)
+/* A volume that has a device and must lose it; none is registered again as long as that is so. */
+static struct lvol *lost_find(const struct lvs *lvs)
 {
-	for (op->at = op->at->next; !list_is_end(&op->lvs->volumes, op->at);
-		op->at = op->at->next) {
-		struct lvol *lvol = list_entry(op->at, struct lvol, link);
+	struct lvol *lvol;
 
+	if (lvs->state != LVS_OPEN)
+		return NULL; /* who closes the store lets go of everything */
+	list_for_each_entry (lvol, &lvs->volumes, link)
 		if (lvol->registered && lvol_has_lost_parent(lvol))
 			return lvol;
-	}
 	return NULL;
 }
 
@@ -232,12 +232,11 @@ static enum flow_result esnap_lost_run(struct flow *f)
 	struct esnap_lost_op *op = container_of(f, struct esnap_lost_op, flow);
 
 	FLOW_BEGIN(f);
+	while ((op->lvol = lost_find(op->lvs)))
+		AWAIT(f, lvol_unregister(op->lvol, flow_resume, f));
 	AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
 	if (op->lvs->state != LVS_OPEN)
-		goto leave; /* closing has let go of it */
-	op->at = &op->lvs->volumes;
-	while (lost_next(op))
-		AWAIT(f, lvol_unregister(list_entry(op->at, struct lvol, link), flow_resume, f));
+		goto leave;
 	lost_forget(op->lvs);
 	AWAIT(f, lvs_settle(op->lvs, flow_resume, f));
 leave:

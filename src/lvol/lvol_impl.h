@@ -16,9 +16,13 @@
  *	usage.c		what is allocated, and where
  *	copy.c		shallow copies
  *
- * Gates. Whatever changes a store or its volumes holds lvs->gate from its beginning to its end: so
- * names are unique, and a list that was walked across waits has not changed. Only what needs no
- * gate to be true is read outside.
+ * Gates. Whatever changes a store or its volumes holds lvs->gate: so names are unique, and a list
+ * that was walked across waits has not changed. Only what needs no gate to be true is read outside.
+ *
+ * Nobody waits for a device in use to be given up while he holds a gate: it may be a volume of
+ * another store that stands on it, or a store inside it, which need a gate of their own for that, and
+ * may be waiting for this one. Deleting and closing leave the gate for that time, with a mark that
+ * keeps others away (lvol->leaving, lvs->state).
  *
  * Memory. A store is counted by its operations and by the list of stores; a volume by its
  * operations and by its store, which lets go when the blob is gone.
@@ -60,6 +64,7 @@ struct lvs {
 	unsigned refs;
 	enum lvs_state state;
 	struct bdev_gate gate;
+	struct bdev_gate close_gate; /* whoever closes it, before the other one */
 	struct blob_store *store;
 	struct list volumes; /* struct lvol.link, super blob not among them */
 	struct list esnaps;
@@ -76,6 +81,8 @@ struct lvol {
 	struct list link;
 	unsigned refs;
 	bool registered;
+	bool leaving; /* is being deleted: as good as gone */
+	struct bdev_gate device_gate; /* whoever unregisters its device */
 	bool fresh; /* made since its store was opened: not examined */
 	bool was_snapshot;
 	bool no_name; /* its name is its identifier, for want of one */
@@ -168,7 +175,7 @@ void lvol_bdev_ops_fill(struct bdev_ops *ops);
 bool bdev_is_lvol(const struct bdev *bdev);
 struct lvol *lvol_of_bdev(struct bdev *bdev);
 int lvol_register(struct lvol *lvol, struct reason *reason) MUST_CHECK;
-/* done(0) also when it has no device. A store inside is closed first. */
+/* done(0), when it has no device any more. A store inside is closed first. */
 void lvol_unregister(struct lvol *lvol, done_fn done, void *arg);
 /* Does somebody have it open? */
 bool lvol_is_used(const struct lvol *lvol);

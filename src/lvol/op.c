@@ -29,6 +29,11 @@ void lvol_op_start(struct lvol_op *op, const char *name, enum flow_result (*run)
 	flow_start(&op->flow, op->lvs->lvols->control, name, run);
 }
 
+static bool lvol_has_gone(const struct lvol *lvol)
+{
+	return !lvol->blob || lvol->leaving;
+}
+
 static int lvol_op_check(const struct lvol_op *op)
 {
 	const struct lvol *lvol = op->lvol;
@@ -38,7 +43,7 @@ static int lvol_op_check(const struct lvol_op *op)
 	if (op->lvs->state != LVS_OPEN)
 		return reason_set(
 			op->reason, -ENODEV, "the store %s has been closed", op->lvs->name);
-	if ((lvol && !lvol->blob) || (op->other && !op->other->blob))
+	if ((lvol && lvol_has_gone(lvol)) || (op->other && lvol_has_gone(op->other)))
 		return reason_set(op->reason, -ENODEV, "the volume has been deleted meanwhile");
 	if (lvol && !op->any_state && !lvol->registered)
 		return reason_set(op->reason, -ENODEV,

@@ -103,7 +103,7 @@ static void settle_register(struct settle_op *op)
 	int rc;
 
 	lvol_esnap_below(lvol, &missing);
-	if (lvol->registered || missing)
+	if (lvol->registered || lvol->leaving || missing)
 		return;
 	op->reason.text[0] = '\0';
 	rc = lvol_register(lvol, &op->reason);

@@ -52,6 +52,7 @@ struct lvs *lvs_alloc(struct lvols *lvols)
 	lvs->refs = 1; /* the list's */
 	lvs->state = LVS_OPENING;
 	bdev_gate_init(&lvs->gate, lvols->control);
+	bdev_gate_init(&lvs->close_gate, lvols->control);
 	list_init(&lvs->volumes);
 	list_init(&lvs->esnaps);
 	list_add_tail(&lvols->stores, &lvs->link);

@@ -15,6 +15,7 @@
 struct lvs_close_op {
 	struct flow flow;
 	struct bdev_gate_turn turn;
+	struct bdev_gate_turn close_turn;
 	struct lvs *lvs;
 	enum lvs_close_kind kind;
 	struct list *at;
@@ -84,15 +85,19 @@ static enum flow_result lvs_close_run(struct flow *f)
 	struct lvs_close_op *op = container_of(f, struct lvs_close_op, flow);
 
 	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->lvs->close_gate, &op->close_turn, flow_resume, f));
 	AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
 	if (op->lvs->state != LVS_OPEN) {
 		flow_fail(f, -ENODEV); /* somebody was faster, or it never opened */
 		goto finish;
 	}
+	/* Nobody does anything in it from now on. */
 	op->lvs->state = LVS_CLOSING;
+	bdev_gate_leave(&op->lvs->gate);
 	op->at = &op->lvs->volumes;
 	while (close_next(op))
 		AWAIT(f, lvol_unregister(list_entry(op->at, struct lvol, link), flow_resume, f));
+	AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
 	close_decide_discard(op);
 	close_forget(op);
 	AWAIT(f, lvs_settle(op->lvs, flow_resume, f)); /* foreign parents are let go */
@@ -102,13 +107,11 @@ static enum flow_result lvs_close_run(struct flow *f)
 			"volume store %s was not closed in order (%s): its next load recovers it",
 			op->lvs->name, reason_text(NULL, f->rc));
 	lvs_drop(op->lvs);
-	bdev_gate_leave(&op->lvs->gate);
 	if (op->discard != BDEV_IO_TYPES && !f->error)
 		AWAIT(f, bdev_discard_all(op->base, op->discard, flow_resume, f));
-	goto end;
 finish:
 	bdev_gate_leave(&op->lvs->gate);
-end:
+	bdev_gate_leave(&op->lvs->close_gate);
 	op->done(op->arg, op->kind == LVS_CLOSE && f->error != -ENODEV ? 0 : f->error);
 	if (op->base)
 		bdev_operation_end(op->base);

@@ -17,6 +17,7 @@ struct lvol *lvol_alloc(struct lvs *lvs, struct blob *blob)
 	lvol->lvs = lvs;
 	lvol->blob = blob;
 	lvol->refs = 1; /* the store's */
+	bdev_gate_init(&lvol->device_gate, lvs->lvols->control);
 	blob_set_user(blob, lvol);
 	list_add_tail(&lvs->volumes, &lvol->link);
 	return lvol;

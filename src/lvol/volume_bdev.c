@@ -186,6 +186,7 @@ bool lvol_is_used(const struct lvol *lvol)
 
 struct unregister_op {
 	struct flow flow;
+	struct bdev_gate_turn turn;
 	struct lvol *lvol;
 	done_fn done;
 	void *arg;
@@ -196,13 +197,16 @@ static enum flow_result unregister_run(struct flow *f)
 	struct unregister_op *op = container_of(f, struct unregister_op, flow);
 
 	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->lvol->device_gate, &op->turn, flow_resume, f));
 	if (!op->lvol->registered)
 		goto finish;
 	AWAIT(f, lvols_leave_device(op->lvol->lvs->lvols, &op->lvol->bdev, flow_resume, f));
 	blob_set_bdev(op->lvol->blob, NULL);
 	AWAIT(f, bdev_unregister(&op->lvol->bdev, flow_resume, f));
+	invariant(!op->lvol->registered);
 finish:
-	op->done(op->arg, f->error);
+	bdev_gate_leave(&op->lvol->device_gate);
+	op->done(op->arg, 0);
 	lvol_put(op->lvol);
 	free(op);
 	FLOW_END(f);
