@@ -361,7 +361,7 @@ static void slot_publish(struct commit_op *op, const struct slot_change *change)
 		blob_map_set(blob, first + i, change->clusters[i]);
 		if (before)
 			store_release_cluster(op->release, before);
-		else
+		if (change->clusters[i])
 			store_cluster_used(blob->store);
 	}
 }
@@ -378,13 +378,17 @@ static void commit_publish(struct commit_op *op)
 	store_release_start(op->release);
 }
 
-/* Does nobody have the cluster of that record now? A loser keeps his. */
-static bool record_is_orphan(const struct blob_record *record, int rc, bool unknown)
+/* Does nobody have the cluster of that record now? A loser keeps his. One that was freed in the
+ * same commit (a touch holds no range lock up) was never seen. */
+static bool record_is_orphan(
+	const struct blob *blob, const struct blob_record *record, int rc, bool unknown)
 {
 	if (record->kind != BLOB_RECORD_ALLOCATE)
 		return false;
+	if (record->status == 0 && rc == 0)
+		return blob_map_get(blob_map(blob), record->index) != record->cluster;
 	if (record->status == 0)
-		return rc && !unknown;
+		return !unknown;
 	return rc || record->status != -EEXIST;
 }
 
@@ -399,7 +403,7 @@ static void commit_release_clusters(struct commit_op *op, int rc)
 	op->release =
 		store_release_create(blob->store, blob->md.md_ro_flags & BLOBSTORE_CLEAR_MASK);
 	list_for_each_entry (record, &op->records, link)
-		if (record_is_orphan(record, rc, unknown)) {
+		if (record_is_orphan(blob, record, rc, unknown)) {
 			store_cluster_used(blob->store);
 			store_release_cluster(op->release, record->cluster);
 		}
