@@ -159,6 +159,7 @@ void blob_set_broken(struct blob *blob, const char *why, int rc)
 			"read-only until its store is loaded again",
 			(unsigned long long)blob->id, why, strerror(-rc));
 	blob->broken = true;
+	blob->store->leaks = true;
 	blob_refresh(blob);
 }
 

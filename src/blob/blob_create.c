@@ -141,6 +141,7 @@ static void create_undo(struct create_op *op, bool keep)
 		bitmap_clear(&store->used_blobids, blob_root_index(op->blob));
 		store_page_put_back(store, blob_root_index(op->blob));
 	}
+	store->leaks |= keep;
 	blob_free(op->blob);
 	op->blob = NULL;
 }

@@ -79,6 +79,7 @@ static void snapshot_unbuild(struct snapshot_op *op, bool keep)
 		bitmap_clear(&store->used_blobids, blob_root_index(op->snapshot));
 		store_page_put_back(store, blob_root_index(op->snapshot));
 	}
+	store->leaks |= keep;
 	blob_free(op->snapshot);
 	op->snapshot = NULL;
 }

@@ -5,7 +5,8 @@
  *
  * A store whose super block says clean = 1 still has had no change since it was loaded: nothing is
  * written. One that was recovered and not changed is written like others, clean = 0 first, since
- * that may have been read from a cache that was never flushed.
+ * that may have been read from a cache that was never flushed. One where something is in use that
+ * nobody has, after writes that failed, stays as it is: the next load finds it.
  *
  * Crash table in store_change.c. When anything fails the store stays as it is, not closed, and the
  * next load recovers it.
@@ -82,7 +83,7 @@ static enum flow_result close_run(struct flow *f)
 
 	FLOW_BEGIN(f);
 	AWAIT(f, store_releases_wait(op->store, flow_resume, f));
-	if (op->store->super.clean)
+	if (op->store->super.clean || op->store->leaks)
 		goto finish;
 	if (!op->store->dirty)
 		AWAIT(f, store_mark_dirty(op->store, flow_resume, f));

@@ -76,6 +76,7 @@ struct blob_store {
 	uint32_t page_hint;
 	uint32_t pages_promised; /* by store_begin_change, not taken yet */
 	bool dirty; /* clean = 0 is on the disk, and stable */
+	bool leaks; /* something is in use for nobody: only a recovery finds out what */
 	struct store_ahead *ahead; /* store_change.c */
 	struct list io_waiting; /* store_io.c */
 	unsigned io_in_flight;

@@ -183,7 +183,7 @@ void store_release_drop(struct store_release *release)
 }
 
 /* Without memory they stay in use until the store is loaded again. */
-static void index_add(struct index_list *list, uint32_t index)
+static void index_add(struct store_release *release, struct index_list *list, uint32_t index)
 {
 	if (list->count == list->room) {
 		size_t room = list->room ? list->room * 2 : 16;
@@ -193,6 +193,7 @@ static void index_add(struct index_list *list, uint32_t index)
 			log_error("out of memory: space of the volume store at %u is free only "
 				  "after its next recovery",
 				index);
+			release->store->leaks = true;
 			return;
 		}
 		list->indexes = more;
@@ -203,12 +204,12 @@ static void index_add(struct index_list *list, uint32_t index)
 
 void store_release_cluster(struct store_release *release, uint32_t cluster)
 {
-	index_add(&release->clusters, cluster);
+	index_add(release, &release->clusters, cluster);
 }
 
 void store_release_page(struct store_release *release, uint32_t index)
 {
-	index_add(&release->pages, index);
+	index_add(release, &release->pages, index);
 }
 
 static int index_compare(const void *a, const void *b);
@@ -299,6 +300,7 @@ static enum flow_result release_run(struct flow *f)
 	FLOW_BEGIN(f);
 	AWAIT(f, store_flush(release->store, flow_resume, f));
 	if (flow_failed(f)) {
+		release->store->leaks = true;
 		release_tell(release, f->rc,
 			"space that was given up stays in use until the "
 			"store is loaded again");
