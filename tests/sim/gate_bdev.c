@@ -431,6 +431,15 @@ bool gate_bdev_fail_nth(struct gate_bdev *gate, unsigned types, unsigned nth, in
 	return carried_out;
 }
 
+void gate_bdev_fail_no_more(struct gate_bdev *gate)
+{
+	struct gate_fault *fault;
+
+	SCOPED_LOCK(&gate->mutex);
+	list_for_each_entry (fault, &gate->faults, link)
+		fault->count = 0;
+}
+
 /* ---- what has happened ---- */
 
 unsigned gate_bdev_record_count(struct gate_bdev *gate)

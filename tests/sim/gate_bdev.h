@@ -71,6 +71,8 @@ void gate_bdev_release_all(struct gate_bdev *gate, int status);
  * effect and without being held. */
 void gate_bdev_fail(struct gate_bdev *gate, unsigned types, uint64_t offset, uint64_t length,
 	int status, unsigned count);
+/* Whatever was still to fail does not. */
+void gate_bdev_fail_no_more(struct gate_bdev *gate);
 
 /* Of the requests of these types to come, the nth (0: the next) ends so. One such order at a time;
  * true: the one before has been carried out. types 0: no order. */
