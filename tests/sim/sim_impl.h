@@ -328,6 +328,7 @@ unsigned sim_ring_pending(const struct os_ring *ring);
 void sim_ring_wake(struct os_ring *ring);
 void sim_ring_file_keep(struct os_ring *ring, int fd);
 void sim_ring_file_drop(struct os_ring *ring, int fd);
+void sim_ring_drop_kept(struct os_ring *ring);
 struct sim_kept_file *sim_ring_kept_file(const struct os_ring *ring, int fd);
 
 #endif

@@ -82,6 +82,7 @@ void sim_process_kill(struct os *os)
 	list_for_each_entry (ring, &process->rings, link) {
 		ring->queued = ring->ended = NULL;
 		ring->queued_count = ring->ended_count = ring->in_flight = 0;
+		sim_ring_drop_kept(ring);
 	}
 	/* The jobs' memory is the dead code's. */
 	list_init(&process->jobs_queued);

@@ -95,6 +95,15 @@ void sim_ring_file_drop(struct os_ring *ring, int fd)
 	kept_file_free(kept);
 }
 
+/* Those of a killed process: the kernel lets go of them when it ends. */
+void sim_ring_drop_kept(struct os_ring *ring)
+{
+	struct sim_kept_file *kept, *next;
+
+	list_for_each_entry_safe (kept, next, &ring->kept, link)
+		kept_file_free(kept);
+}
+
 /* ---- rings ---- */
 
 void sim_ring_destroy(struct os_ring *ring)
@@ -102,7 +111,7 @@ void sim_ring_destroy(struct os_ring *ring)
 	struct sim *sim = ring->process->sim;
 	struct sim_io *sio, *next;
 	struct os_watch *watch, *next_watch;
-	struct sim_kept_file *kept, *next_kept;
+	struct sim_kept_file *kept;
 	struct sim_thread *thread;
 
 	if (!ring->process->dead && sim_ring_pending(ring))
@@ -119,12 +128,9 @@ void sim_ring_destroy(struct os_ring *ring)
 		watch->armed = false;
 		list_remove(&watch->link);
 	}
-	list_for_each_entry_safe (kept, next_kept, &ring->kept, link) {
-		if (!ring->process->dead)
-			sim_complain(
-				sim, "a ring was destroyed that keeps descriptor %d", kept->fd);
-		kept_file_free(kept);
-	}
+	list_for_each_entry (kept, &ring->kept, link)
+		sim_complain(sim, "a ring was destroyed that keeps descriptor %d", kept->fd);
+	sim_ring_drop_kept(ring);
 	list_for_each_entry (thread, &ring->process->threads, link) {
 		if (thread->ring == ring)
 			thread->ring = NULL;
