@@ -30,7 +30,7 @@ int store_world_load(struct store_world *sw);
 int store_world_close(struct store_world *sw);
 
 /* Five volumes: empty, thick, thin, a snapshot of the latter and another clone of that, with some
- * data; about 705 clusters. */
+ * data; 704 clusters. */
 void store_world_fill(struct store_world *sw, uint32_t cluster_size);
 /* They are there and have their data, and nothing else is. */
 void store_world_check(struct store_world *sw, uint32_t cluster_size);
