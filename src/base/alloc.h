@@ -16,7 +16,8 @@ void *alloc_op(size_t size) __attribute__((malloc, returns_nonnull));
  * without memory. */
 void *alloc_lines(size_t size) __attribute__((malloc));
 
-/* Whole pages, zeroed, which take memory only when they are touched. NULL without address space. */
+/* Zeroed; lines, and from 4096 bytes on whole pages, which take memory only when they are
+ * touched. NULL without address space. */
 void *alloc_pages(size_t size) __attribute__((malloc));
 /* The same with new_size bytes, perhaps elsewhere: what is added is zeroed and untouched. Neither
  * size is 0. NULL without address space: nothing has changed. */
