@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "crash/check_impl.h"
+
+#define AGAIN_ONE_IN   4u /* cuts after which it is loaded again */
+#define FILL_ONE_IN    64u /* after which all free clusters are taken */
+#define DOUBLE_ONE_IN  24u /* that are cut again */
+#define DOUBLE_CHOICES 2u
+
+/* Where it is, for whoever meets an invariant that does not hold. */
+static struct {
+	uint64_t scenario, cut;
+	unsigned choice;
+	bool is_double;
+} position;
+
+static void tell_position(int signal_number)
+{
+	char text[160];
+	int length = snprintf(text, sizeof(text),
+		"crash test: scenario %" PRIu64 ", cut %" PRIu64 ", choice %u%s\n",
+		position.scenario, position.cut, position.choice,
+		position.is_double ? ", within the load after it" : "");
+
+	if (write(STDERR_FILENO, text, (size_t)length) < 0)
+		_exit(1);
+	signal(signal_number, SIG_DFL);
+	raise(signal_number);
+}
+
+/* ---- one disk ----------------------------------------------------------- */
+
+/* Loads, and if read is set looks at it, and closes it. */
+static int check_visit(struct check *check, bool reads)
+{
+	struct reason reason = {0};
+	int rc = store_world_load(&check->world, &reason);
+
+	if (rc) {
+		check->world.store = NULL;
+		return check_fault(check, "it does not load: %d, %s", rc, reason.text);
+	}
+	rc = reads ? check_read_all(check) : check_list(check);
+	if (store_world_close(&check->world) != 0)
+		return check_fault(check, "it cannot be closed");
+	return rc;
+}
+
+static int check_closed_image(struct check *check)
+{
+	int rc = store_image_init(&check->store, &check->image);
+
+	if (!rc)
+		rc = store_image_check_closed(&check->store);
+	if (rc)
+		check_fault(check, "%s", check->store.fault);
+	if (!rc)
+		rc = check_against_image(check);
+	if (!rc)
+		rc = check_against_model(check);
+	store_image_fini(&check->store);
+	return rc;
+}
+
+/* It was closed: what it was, it is. */
+static int check_second_visit(struct check *check)
+{
+	int rc = check_visit(check, chance_one_in(&check->chance, 2));
+
+	if (!rc && check->info.recovered)
+		return check_fault(check, "it was closed, and is recovered");
+	return rc ? rc : check_closed_image(check);
+}
+
+static int check_fill(struct check *check);
+
+static bool store_may_be_gone(const struct check *check)
+{
+	const struct scenario *s = check->scenario;
+
+	return model_span_may(&s->destroyed, check->now) ||
+	       (model_span_may(&s->remade, check->now) && !model_span_must(&s->remade, check->now));
+}
+
+/* It says so, and has no volumes: all of them are there or none. */
+static int check_gone(struct check *check)
+{
+	if (!strstr(check->fault, "does not load: -84")) /* EILSEQ */
+		return -1;
+	check->fault[0] = '\0';
+	return 0;
+}
+
+/* Everything after one cut, but for a second one. */
+static int check_disk(struct check *check)
+{
+	int rc = check_visit(check, true);
+
+	if (rc && store_may_be_gone(check))
+		return check_gone(check);
+	if (!rc && model_span_must(&check->scenario->destroyed, check->now))
+		return check_fault(check, "a store that was destroyed loads");
+	if (!rc)
+		rc = check_closed_image(check);
+	if (!rc && chance_one_in(&check->chance, AGAIN_ONE_IN))
+		rc = check_second_visit(check);
+	if (!rc && chance_one_in(&check->chance, FILL_ONE_IN))
+		rc = check_fill(check);
+	return rc;
+}
+
+/* ---- free clusters ------------------------------------------------------ */
+
+struct fill {
+	struct store_call call;
+	struct check *check;
+	struct blob *blob;
+};
+
+static void fill_create_run(struct store_call *call)
+{
+	struct fill *fill = container_of(call, struct fill, call);
+	struct blob_create_options options = {0};
+	struct blob_store_info info;
+
+	blob_store_get_info(fill->check->world.store, &info);
+	options.num_clusters = info.free_clusters;
+	blob_create(fill->check->world.store, &options, &call->reason, &fill->blob, store_call_done,
+		call);
+}
+
+static void fill_delete_run(struct store_call *call)
+{
+	struct fill *fill = container_of(call, struct fill, call);
+
+	blob_delete(fill->blob, &call->reason, store_call_done, call);
+}
+
+static bool blob_reads_zeroes(const struct check_blob *blob)
+{
+	uint32_t cluster_sectors = blob->check->scenario->model.cluster_sectors;
+
+	for (uint32_t at = 0; at < blob->info.num_clusters * cluster_sectors; at++)
+		if (model_is_hot(at / cluster_sectors) && blob->ids[at] != MODEL_ZERO)
+			return false;
+	return true;
+}
+
+/* All that is free is there, and nobody's data is in it. */
+static int fill_run(struct check *check)
+{
+	struct fill fill = {.call.run = fill_create_run, .check = check};
+	int rc = store_call_run(&check->world, &fill.call);
+
+	if (rc)
+		return check_fault(
+			check, "free clusters cannot be taken: %d, %s", rc, fill.call.reason.text);
+	rc = check_read_all(check);
+	for (unsigned i = 0; i < check->num_blobs && !rc; i++)
+		if (check->blobs[i].blob == fill.blob && !blob_reads_zeroes(&check->blobs[i]))
+			rc = check_fault(check, "a new volume holds somebody's data");
+	fill.call.run = fill_delete_run;
+	return store_call_run(&check->world, &fill.call) ? check_fault(check, "delete") : rc;
+}
+
+static int check_fill(struct check *check)
+{
+	int rc = store_world_load(&check->world, NULL);
+
+	if (rc)
+		return check_fault(check, "it does not load any more: %d", rc);
+	rc = fill_run(check);
+	if (store_world_close(&check->world) != 0)
+		return check_fault(check, "it cannot be closed any more");
+	return rc;
+}
+
+/* ---- a cut within the load ---------------------------------------------- */
+
+/* The load and the close that follow the cut, written down. */
+static int double_record(struct check *check, struct crash_log *log)
+{
+	int rc;
+
+	crash_log_init(log);
+	log->atomic_end = check->scenario->log.atomic_end;
+	crash_disk_set(&check->world.disk, &check->image, log, chance_next(&check->chance) | 1);
+	rc = check_visit(check, false);
+	crash_disk_set(&check->world.disk, &check->image, NULL, 0);
+	return rc;
+}
+
+static int double_cuts(struct check *check, const struct crash_log *log, const uint8_t *base,
+	struct check_totals *totals)
+{
+	struct crash_cutter cutter;
+	int rc = 0;
+
+	crash_cutter_init(&cutter, log, base, SCENARIO_BYTES);
+	while (!rc && crash_cutter_next(&cutter)) {
+		for (unsigned choice = 0; choice < DOUBLE_CHOICES && !rc; choice++) {
+			if (!crash_cutter_image(
+				    &cutter, choice ? 2 + choice : 0, check->now, &check->image))
+				continue;
+			totals->double_cuts++;
+			rc = check_disk(check);
+			if (rc)
+				snprintf(check->fault + strlen(check->fault),
+					sizeof(check->fault) - strlen(check->fault),
+					" (second cut at %" PRIu64 ", choice %u)", cutter.now,
+					choice);
+		}
+	}
+	crash_image_reset(&check->image, base);
+	crash_cutter_fini(&cutter);
+	return rc;
+}
+
+/* check->image is as the first cut left it. */
+static int check_double(struct check *check, struct check_totals *totals)
+{
+	uint8_t *base = malloc(SCENARIO_BYTES);
+	struct crash_log log;
+	int rc;
+
+	assert_non_null(base);
+	crash_image_flatten(&check->image, base);
+	position.is_double = true;
+	rc = double_record(check, &log);
+	if (!rc)
+		rc = double_cuts(check, &log, base, totals);
+	position.is_double = false;
+	crash_log_fini(&log);
+	free(base);
+	return rc;
+}
+
+/* ---- all cuts ----------------------------------------------------------- */
+
+/* What the disk was asked until the cut, a line each. */
+static void dump_log(const struct crash_log *log, uint64_t now, FILE *file)
+{
+	for (uint32_t i = 0; i < log->num_writes; i++) {
+		const struct crash_write *write = &log->writes[i];
+
+		if (write->submitted > now)
+			return;
+		fprintf(file, "%" PRIu64 " - %" PRIu64 ": %s%s %" PRIx64 " + %" PRIx64 "\n",
+			write->submitted, write->ended <= now ? write->ended : 0,
+			write->is_flush ? "flush"
+			: write->data   ? "write"
+					: "fill",
+			write->is_fua ? " fua" : "", write->offset, write->length);
+	}
+}
+
+static void dump_image(struct check *check, FILE *file)
+{
+	uint8_t *flat = malloc(SCENARIO_BYTES);
+
+	assert_non_null(flat);
+	crash_image_flatten(&check->image, flat);
+	assert_int_equal(fwrite(flat, 1, SCENARIO_BYTES, file), SCENARIO_BYTES);
+	free(flat);
+}
+
+/* The disk as the cut left it, into the file that CRASH_DUMP names, and its log beside it. */
+static void check_dump(struct check *check, struct crash_cutter *cutter, unsigned choice)
+{
+	const char *path = getenv("CRASH_DUMP");
+	char log_path[PATH_MAX];
+	FILE *file;
+
+	if (!path)
+		return;
+	(void)crash_cutter_image(cutter, choice, check->scenario->number, &check->image);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	dump_image(check, file);
+	fclose(file);
+	snprintf(log_path, sizeof(log_path), "%s.log", path);
+	file = fopen(log_path, "w");
+	assert_non_null(file);
+	dump_log(&check->scenario->log, check->now, file);
+	fclose(file);
+}
+
+static void check_cut(struct check *check, struct crash_cutter *cutter, unsigned choice,
+	struct check_totals *totals)
+{
+	uint64_t seed = check->scenario->number;
+	int rc;
+
+	position.choice = choice;
+	if (!crash_cutter_image(cutter, choice, seed, &check->image))
+		return;
+	totals->cuts++;
+	check->fault[0] = '\0';
+	check->chance.state = chance_mix(cutter->now ^ (uint64_t)choice << 40 ^ seed << 48);
+	rc = check_disk(check);
+	if (!rc && !store_may_be_gone(check) && chance_one_in(&check->chance, DOUBLE_ONE_IN)) {
+		(void)crash_cutter_image(cutter, choice, seed, &check->image);
+		rc = check_double(check, totals);
+	}
+	if (!rc)
+		return;
+	check_dump(check, cutter, choice);
+	if (!totals->wrong++)
+		snprintf(totals->first, sizeof(totals->first),
+			"scenario %" PRIu64 " (%s%s), cut %" PRIu64 ", choice %u: %s", seed,
+			scenario_op_name(check->scenario->op),
+			check->scenario->with_second ? " and another, with I/O"
+			: check->scenario->with_io   ? " with I/O"
+						     : "",
+			cutter->now, choice, check->fault);
+}
+
+static void check_init(struct check *check, struct scenario *scenario, const uint8_t *base)
+{
+	memset(check, 0, sizeof(*check));
+	check->scenario = scenario;
+	crash_image_init(&check->image, base, SCENARIO_BYTES);
+	store_world_start(
+		&check->world, scenario->number, &scenario->disk_options, &check->image, 0);
+	signal(SIGABRT, tell_position);
+	position.scenario = scenario->number;
+}
+
+static void check_fini(struct check *check)
+{
+	store_world_end(&check->world);
+	crash_image_fini(&check->image);
+	for (unsigned i = 0; i < STORE_IMAGE_BLOBS_MAX; i++) {
+		free(check->blobs[i].ids);
+		free(check->blobs[i].buf);
+	}
+}
+
+void check_scenario(struct scenario *scenario, unsigned choices, uint64_t wrong_max,
+	struct check_totals *totals)
+{
+	struct check *check = malloc(sizeof(*check));
+	struct crash_cutter cutter;
+
+	assert_non_null(check);
+	crash_cutter_init(&cutter, &scenario->log, NULL, SCENARIO_BYTES);
+	check_init(check, scenario, cutter.stable);
+	while (totals->wrong < wrong_max && crash_cutter_next(&cutter)) {
+		if (cutter.now < scenario->cut_from)
+			continue;
+		model_set_cut(&scenario->model, cutter.now);
+		check->now = position.cut = cutter.now;
+		for (unsigned choice = 0; choice < choices && totals->wrong < wrong_max; choice++)
+			check_cut(check, &cutter, choice, totals);
+	}
+	check_fini(check);
+	crash_cutter_fini(&cutter);
+	free(check);
+}

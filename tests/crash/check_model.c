@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "crash/check_impl.h"
+
+#define DATA_ONE_IN 4u /* blobs whose data is read by two readers */
+
+int check_fault(struct check *check, const char *fmt, ...)
+{
+	va_list args;
+
+	if (check->fault[0])
+		return -1;
+	va_start(args, fmt);
+	vsnprintf(check->fault, sizeof(check->fault), fmt, args);
+	va_end(args);
+	return -1;
+}
+
+/* ---- the daemon and the image ---------------------------------------------------------------- */
+
+static const struct check_blob *check_find(const struct check *check, uint64_t id)
+{
+	for (unsigned i = 0; i < check->num_blobs; i++)
+		if (check->blobs[i].info.id == id)
+			return &check->blobs[i];
+	return NULL;
+}
+
+static int blob_against_image(
+	struct check *check, const struct check_blob *blob, const struct store_image_blob *image)
+{
+	const struct blob_info *info = &blob->info;
+
+	if (info->num_clusters != image->num_clusters ||
+		info->num_allocated != image->num_allocated)
+		return check_fault(check,
+			"blob %" PRIx64 " has %" PRIu64 " clusters, %" PRIu64
+			" allocated; on the disk %" PRIu64 " and %" PRIu64,
+			info->id, info->num_clusters, info->num_allocated, image->num_clusters,
+			image->num_allocated);
+	if (info->thin != !!(image->invalid_flags & BLOBSTORE_THIN) ||
+		info->read_only != !!(image->data_ro_flags & BLOBSTORE_READ_ONLY) || info->broken)
+		return check_fault(check, "the flags of blob %" PRIx64 " are others on the disk%s",
+			info->id, info->broken ? ", and it is broken" : "");
+	if (blob->parent != image->parent)
+		return check_fault(
+			check, "the parent of blob %" PRIx64 " is another on the disk", info->id);
+	return 0;
+}
+
+/* What the independent reader sees where the daemon read. */
+static int data_against_image(
+	struct check *check, const struct check_blob *blob, const struct store_image_blob *image)
+{
+	const struct model *model = &check->scenario->model;
+	uint8_t data[MODEL_SECTOR];
+
+	for (uint32_t cluster = 0; cluster < image->num_clusters; cluster++) {
+		if (!model_is_hot(cluster))
+			continue;
+		for (uint32_t i = 0; i < model->cluster_sectors; i++) {
+			uint32_t at = cluster * model->cluster_sectors + i;
+
+			store_image_sector(&check->store, image, at, data);
+			if (model_recognize(model, at, data) != blob->ids[at])
+				return check_fault(check,
+					"sector %u of blob %" PRIx64 " was read otherwise", at,
+					image->id);
+		}
+	}
+	return 0;
+}
+
+int check_against_image(struct check *check)
+{
+	if (check->num_blobs != check->store.num_blobs)
+		return check_fault(check, "%u blobs are listed, %u are on the disk",
+			check->num_blobs, check->store.num_blobs);
+	if (check->info.free_clusters != check->store.free_clusters)
+		return check_fault(check,
+			"%" PRIu64 " clusters are said to be free, %" PRIu64 " are",
+			check->info.free_clusters, check->store.free_clusters);
+	for (unsigned i = 0; i < check->store.num_blobs; i++) {
+		const struct store_image_blob *image = &check->store.blobs[i];
+		const struct check_blob *blob = check_find(check, image->id);
+
+		if (!blob)
+			return check_fault(
+				check, "blob %" PRIx64 " is on the disk and not listed", image->id);
+		if (blob_against_image(check, blob, image) ||
+			data_against_image(check, blob, image))
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- the image and the model ----------------------------------------------------------------- */
+
+static const struct store_image_blob *image_of_tag(const struct check *check, uint32_t tag)
+{
+	for (unsigned i = 0; i < check->store.num_blobs; i++)
+		if (check->store.blobs[i].tag == tag)
+			return &check->store.blobs[i];
+	return NULL;
+}
+
+static uint64_t image_facts(const struct check *check, const struct store_image_blob *image)
+{
+	const struct store_image_blob *parent = store_image_find(&check->store, image->parent);
+
+	return model_facts(parent ? parent->tag : 0, image->invalid_flags & BLOBSTORE_THIN,
+		image->data_ro_flags & BLOBSTORE_READ_ONLY);
+}
+
+/* Told with all the values that it ever had. */
+static int versions_fault(struct check *check, const struct model_volume *volume, const char *what,
+	uint64_t value, const struct model_versions *versions)
+{
+	char text[300];
+	size_t length = 0;
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < versions->count && length < sizeof(text); i++)
+		length += (size_t)snprintf(text + length, sizeof(text) - length,
+			" %" PRIx64 " (%" PRIu64 "-%" PRIu64 ": %d)", versions->list[i].value,
+			versions->list[i].span.called, versions->list[i].span.done,
+			versions->list[i].span.rc);
+	return check_fault(
+		check, "volume %u has %s %" PRIx64 "; ever:%s", volume->tag, what, value, text);
+}
+
+/* Nobody writes outside the hot clusters: thin volumes have nothing there. */
+static int check_cold(struct check *check, const struct store_image_blob *image)
+{
+	for (uint64_t i = 0; i < image->num_clusters; i++)
+		if (image->clusters[i] && !model_is_hot(i) && image->num_clusters > 9)
+			return check_fault(check,
+				"cluster %" PRIu64 " of blob %" PRIx64 " was never written", i,
+				image->id);
+	return 0;
+}
+
+static int volume_against_model(struct check *check, const struct model_volume *volume,
+	const struct store_image_blob *image)
+{
+	const struct model *model = &check->scenario->model;
+	uint64_t now = check->now;
+	char text[1000];
+
+	if (!model_size_is_right(model, volume, image->num_clusters, now))
+		return versions_fault(check, volume, "size", image->num_clusters,
+			volume->origin ? &volume->origin->sizes : &volume->sizes);
+	if (!model_versions_allow(&volume->names, image->name, now))
+		return versions_fault(check, volume, "name", image->name, &volume->names);
+	if (!model_versions_allow(&volume->facts, image_facts(check, image), now))
+		return versions_fault(check, volume, "parent, thin, read-only",
+			image_facts(check, image), &volume->facts);
+	if (check_cold(check, image))
+		return -1;
+	if (model_check_volume(model, volume, image->num_clusters,
+		    check_find(check, image->id)->ids, text, sizeof(text)))
+		return check_fault(check, "%s", text);
+	return 0;
+}
+
+/* Of a store that is being replaced all volumes are there or none. */
+static bool went_alone(const struct check *check, const struct model_volume *volume)
+{
+	const struct scenario *s = check->scenario;
+
+	return check->store.num_blobs > 0 && !model_span_must(&s->remade, check->now) &&
+	       ((s->remade.called && volume->deleted.called == s->remade.called) ||
+		       (s->destroyed.called && volume->deleted.called == s->destroyed.called));
+}
+
+static int model_against_image(struct check *check, const struct model_volume *volume)
+{
+	const struct store_image_blob *image = image_of_tag(check, volume->tag);
+	uint64_t now = check->now;
+
+	if (!image && model_span_must(&volume->created, now) &&
+		(!model_span_may(&volume->deleted, now) || went_alone(check, volume)))
+		return check_fault(check, "volume %u is not there", volume->tag);
+	if (!image)
+		return 0;
+	if (!model_span_may(&volume->created, now) || model_span_must(&volume->deleted, now))
+		return check_fault(check, "volume %u is there", volume->tag);
+	return volume_against_model(check, volume, image);
+}
+
+int check_against_model(struct check *check)
+{
+	const struct model *model = &check->scenario->model;
+
+	for (unsigned i = 0; i < check->store.num_blobs; i++) {
+		uint32_t tag = check->store.blobs[i].tag;
+
+		if (tag == 0 || tag > model->num_volumes ||
+			image_of_tag(check, tag) != &check->store.blobs[i])
+			return check_fault(check, "blob %" PRIx64 " is nobody's, its tag is %u",
+				check->store.blobs[i].id, tag);
+	}
+	for (unsigned i = 0; i < model->num_volumes; i++)
+		if (model_against_image(check, model->volumes[i]))
+			return -1;
+	return 0;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "crash/store_world.h"
+
+#include <string.h>
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void register_run(struct store_call *call)
+{
+	store_call_done(
+		call, bdev_register(call->world->registry, &call->world->disk.bdev, &call->reason));
+}
+
+void store_world_start(struct store_world *world, uint64_t seed,
+	const struct crash_disk_options *options, struct crash_image *image, unsigned num_data)
+{
+	static const char *const names[STORE_WORLD_DATA] = {"data0", "data1"};
+	struct store_call call = {.run = register_run};
+
+	memset(world, 0, sizeof(*world));
+	host_start(&world->host, seed);
+	world->control = host_reactor(&world->host, "control", POLL_ADAPTIVE);
+	world->num_data = num_data;
+	for (unsigned i = 0; i < num_data; i++)
+		world->data[i] = host_reactor(&world->host, names[i], POLL_ADAPTIVE);
+	assert_int_equal(bdev_registry_create(world->host.os, world->control, &world->registry), 0);
+	crash_disk_init(&world->disk, options, image);
+	assert_int_equal(store_call_run(world, &call), 0);
+}
+
+static void unregister_run(struct store_call *call)
+{
+	bdev_unregister(&call->world->disk.bdev, store_call_done, call);
+}
+
+void store_world_end(struct store_world *world)
+{
+	struct store_call call = {.run = unregister_run};
+
+	assert_null(world->store);
+	assert_int_equal(store_call_run(world, &call), 0);
+	for (unsigned i = 0; i < world->num_data; i++)
+		host_stop_reactor(world->data[i]);
+	host_stop_reactor(world->control);
+	bdev_registry_destroy(world->registry);
+	host_end(&world->host);
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static void store_call_start(struct message *message)
+{
+	struct store_call *call = container_of(message, struct store_call, message);
+
+	call->run(call);
+}
+
+void store_call_done(void *arg, int rc)
+{
+	struct store_call *call = arg;
+
+	call->rc = rc;
+	if (call->acked)
+		call->acked(call);
+	call->ended = true;
+}
+
+void store_call_begin(struct store_world *world, struct store_call *call)
+{
+	call->world = world;
+	call->message.run = store_call_start;
+	call->ended = false;
+	reactor_send(world->control, &call->message);
+}
+
+static bool store_call_has_ended(void *arg)
+{
+	return ((struct store_call *)arg)->ended;
+}
+
+bool store_call_wait(struct store_call *call)
+{
+	return host_wait(&call->world->host, store_call_has_ended, call);
+}
+
+int store_call_run(struct store_world *world, struct store_call *call)
+{
+	store_call_begin(world, call);
+	assert_true(store_call_wait(call));
+	return call->rc;
+}
+
+/* ---- stores ---------------------------------------------------------------------------------- */
+
+static void removed(void *arg)
+{
+}
+
+static void low_water(void *arg, bool low)
+{
+}
+
+static const struct blob_store_user store_user = {.removed = removed, .low_water = low_water};
+
+static void create_run(struct store_call *call)
+{
+	blob_store_create(&call->world->disk.bdev, call->arg, &store_user, &call->reason,
+		&call->world->store, store_call_done, call);
+}
+
+int store_world_create(struct store_world *world, const struct blob_store_create_options *options)
+{
+	struct store_call call = {.run = create_run, .arg = (void *)(uintptr_t)options};
+
+	return store_call_run(world, &call);
+}
+
+static void load_run(struct store_call *call)
+{
+	blob_store_load(&call->world->disk.bdev, "CRASH", &store_user, &call->reason,
+		&call->world->store, store_call_done, call);
+}
+
+int store_world_load(struct store_world *world, struct reason *reason)
+{
+	struct store_call call = {.run = load_run};
+	int rc = store_call_run(world, &call);
+
+	if (reason)
+		*reason = call.reason;
+	return rc;
+}
+
+static void close_run(struct store_call *call)
+{
+	blob_store_close(call->world->store, store_call_done, call);
+}
+
+int store_world_close(struct store_world *world)
+{
+	struct store_call call = {.run = close_run};
+	int rc = store_call_run(world, &call);
+
+	world->store = NULL;
+	return rc;
+}
+
+static void destroy_run(struct store_call *call)
+{
+	blob_store_destroy(call->world->store, store_call_done, call);
+}
+
+int store_world_destroy(struct store_world *world)
+{
+	struct store_call call = {.run = destroy_run};
+	int rc = store_call_run(world, &call);
+
+	world->store = NULL;
+	return rc;
+}
