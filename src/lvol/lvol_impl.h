@@ -20,9 +20,9 @@
  * that was walked across waits has not changed. Only what needs no gate to be true is read outside.
  *
  * Nobody waits for a device in use to be given up while he holds a gate: it may be a volume of
- * another store that stands on it, or a store inside it, which need a gate of their own for that, and
- * may be waiting for this one. Deleting and closing leave the gate for that time, with a mark that
- * keeps others away (lvol->leaving, lvs->state).
+ * another store that stands on it, or a store inside it, which need a gate of their own for that,
+ * and may be waiting for this one. Deleting and closing leave the gate for that time, with a mark
+ * that keeps others away (lvol->leaving, lvs->state).
  *
  * Memory. A store is counted by its operations and by the list of stores; a volume by its
  * operations and by its store, which lets go when the blob is gone.

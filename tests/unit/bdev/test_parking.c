@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests that a device keeps until it has space: what they wait for, and who does not for them. */
+/* Requests that a device keeps until it has space: what they wait for, and who does not wait for
+ * them. */
 #include "fake.h"
 
 #include <errno.h>
