@@ -94,7 +94,7 @@ void lvol_create(struct lvs *lvs, const struct lvol_create_options *options, str
 
 static void create_open_parent(struct lvol_op *op, done_fn done, void *arg)
 {
-	lvs_esnap_open(op->lvs, NULL, op->device, op->reason, &op->esnap, done, arg);
+	lvs_esnap_open(op->lvs, op->device, op->reason, &op->esnap, done, arg);
 }
 
 /* Nobody changes the parent's size or contents from the claim on. */

@@ -2,7 +2,8 @@
 /*
  * Foreign parents. A volume may stand on a block device that is none of its store's, named by UUID.
  * That device must not change: it is claimed against all writers. It may itself be a volume of
- * another store; nothing may stand on itself that way.
+ * another store. Nothing stands on itself that way: a parent has a device before its volumes have
+ * one, and a volume that is used as a parent, however far below, cannot be given another one.
  *
  * When the device goes, every volume above it loses its own device, and becomes degraded.
  */
@@ -45,27 +46,7 @@ struct lvol_esnap *lvol_esnap_below(const struct lvol *lvol, bool *ret_missing)
 	return user ? container_of(user, struct lvol_esnap, user) : NULL;
 }
 
-/* Does it read from that volume, however far below? What it reads from has been registered before
- * it, so this comes to an end. */
-static bool bdev_stands_on(struct bdev *bdev, const struct lvol *lvol)
-{
-	const struct lvol_esnap *esnap;
-	struct lvol *other;
-
-	while (bdev && bdev_is_lvol(bdev)) {
-		other = lvol_of_bdev(bdev);
-		if (lvol_is_below(other, lvol))
-			return true;
-		esnap = lvol_esnap_below(other, NULL);
-		if (esnap && bdev_stands_on(esnap->user.bdev, lvol))
-			return true;
-		bdev = blob_store_base(other->lvs->store);
-	}
-	return false;
-}
-
-static int esnap_check(
-	struct lvs *lvs, const struct lvol *lvol, struct bdev *bdev, struct reason *reason)
+static int esnap_check(struct lvs *lvs, struct bdev *bdev, struct reason *reason)
 {
 	struct blob_store_info store;
 
@@ -75,10 +56,6 @@ static int esnap_check(
 			"%s is a volume of the same store: clone it, or make it the parent, as "
 			"such",
 			bdev->name);
-	if (lvol && bdev_stands_on(bdev, lvol))
-		return reason_set(reason, -EINVAL,
-			"%s reads from volume %s itself: choose another parent", bdev->name,
-			lvol->name);
 	if (bdev_size(bdev) == 0 || bdev_size(bdev) % store.cluster_size)
 		return reason_set(reason, -EINVAL,
 			"the size of %s is no multiple of the store's clusters of %u bytes",
@@ -140,8 +117,8 @@ finish:
 	FLOW_END(f);
 }
 
-void lvs_esnap_open(struct lvs *lvs, const struct lvol *lvol, struct bdev *bdev,
-	struct reason *reason, struct lvol_esnap **ret_esnap, done_fn done, void *arg)
+void lvs_esnap_open(struct lvs *lvs, struct bdev *bdev, struct reason *reason,
+	struct lvol_esnap **ret_esnap, done_fn done, void *arg)
 {
 	struct esnap_op *op = alloc_op(sizeof(*op));
 
@@ -152,7 +129,7 @@ void lvs_esnap_open(struct lvs *lvs, const struct lvol *lvol, struct bdev *bdev,
 	op->bdev = bdev;
 	op->reason = reason;
 	op->ret_esnap = ret_esnap;
-	op->refusal = esnap_check(lvs, lvol, bdev, reason);
+	op->refusal = esnap_check(lvs, bdev, reason);
 	op->done = done;
 	op->arg = arg;
 	bdev_operation_begin(bdev);

@@ -190,9 +190,9 @@ void lvs_settle(struct lvs *lvs, done_fn done, void *arg);
 /* ---- esnap.c --------------------------------------------------------------------------- */
 
 /* Open and claimed; belongs to the store, which closes it at the next settling if no blob has it.
- * -EPERM, -ENODEV, -EINVAL: it does not fit. lvol: who is to stand on it, NULL: a new one. */
-void lvs_esnap_open(struct lvs *lvs, const struct lvol *lvol, struct bdev *bdev,
-	struct reason *reason, struct lvol_esnap **ret_esnap, done_fn done, void *arg);
+ * -EPERM, -ENODEV, -EINVAL: it does not fit. */
+void lvs_esnap_open(struct lvs *lvs, struct bdev *bdev, struct reason *reason,
+	struct lvol_esnap **ret_esnap, done_fn done, void *arg);
 /* No channel is open through it; no blob has it. */
 void lvol_esnap_close(struct lvol_esnap *esnap, done_fn done, void *arg);
 /* At the end of the volume's chain; NULL: none. *ret_missing: there should be one. */

@@ -121,7 +121,7 @@ static int parent_bdev_check(struct lvol_op *op)
 
 static void parent_bdev_open(struct lvol_op *op, done_fn done, void *arg)
 {
-	lvs_esnap_open(op->lvs, op->lvol, op->device, op->reason, &op->esnap, done, arg);
+	lvs_esnap_open(op->lvs, op->device, op->reason, &op->esnap, done, arg);
 }
 
 static void parent_bdev_set(struct lvol_op *op, done_fn done, void *arg)

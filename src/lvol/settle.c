@@ -81,8 +81,7 @@ static bool settle_lacks_parent(struct settle_op *op, struct lvol *lvol)
 static void settle_open_parent(struct settle_op *op, done_fn done, void *arg)
 {
 	op->reason.text[0] = '\0';
-	lvs_esnap_open(
-		op->lvs, op->lvol, settle_find_parent(op), &op->reason, &op->esnap, done, arg);
+	lvs_esnap_open(op->lvs, settle_find_parent(op), &op->reason, &op->esnap, done, arg);
 }
 
 static void settle_take_parent(struct settle_op *op, int rc)

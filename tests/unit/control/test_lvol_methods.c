@@ -526,6 +526,63 @@ static void who_waits_for_a_store_that_is_deleted_hears_that_it_has_gone(void **
 	world_end(world);
 }
 
+/* Each of two stores has a volume that stands on one of the other's. */
+static void deletions_that_cross_between_stores_do_not_wait_for_each_other(void **state)
+{
+	static const struct exchange deleted[] = {
+		{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"lvs0\"}", TRUE_RESULT},
+		{"bdev_lvol_delete_lvstore", "{\"lvs_name\":\"lvs1\"}", TRUE_RESULT},
+	};
+	struct world *world = world_with_store();
+
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"m\"}");
+	call_for_uuid(world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs1\",\"cluster_sz\":1048576}");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"a\",\"size_in_mib\":1,\"lvs_name\":\"lvs0\"}");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"b\",\"size_in_mib\":1,\"lvs_name\":\"lvs1\"}");
+	call_for_uuid(world, "bdev_lvol_clone_bdev",
+		"{\"bdev\":\"lvs0/a\",\"lvs_name\":\"lvs1\",\"clone_name\":\"on-a\"}");
+	call_for_uuid(world, "bdev_lvol_clone_bdev",
+		"{\"bdev\":\"lvs1/b\",\"lvs_name\":\"lvs0\",\"clone_name\":\"on-b\"}");
+	/* Nothing may stand on itself, however far below. */
+	expect_part(world, "bdev_lvol_set_parent_bdev",
+		"{\"lvol_name\":\"lvs1/on-a\",\"parent_name\":\"lvs1/b\"}", INVALID_PARAMS);
+	world_say(world, "bdev_lvol_delete", "{\"name\":\"lvs0/a\"}");
+	world_say(world, "bdev_lvol_delete", "{\"name\":\"lvs1/b\"}");
+	assert_string_equal(world_hear(world), TRUE_RESULT);
+	assert_string_equal(world_hear(world), TRUE_RESULT);
+	expect_part(
+		world, "bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs0\"}", "\"is_degraded\":true,");
+	expect_part(
+		world, "bdev_lvol_get_lvols", "{\"lvs_name\":\"lvs1\"}", "\"is_degraded\":true,");
+	EXPECT(world, deleted);
+	world_end(world);
+}
+
+static void a_volume_that_others_stand_on_keeps_its_parent(void **state)
+{
+	struct world *world = world_with_store();
+
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"m\"}");
+	call_for_uuid(world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs1\",\"cluster_sz\":1048576}");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"a\",\"size_in_mib\":1,\"lvs_name\":\"lvs0\","
+		"\"thin_provision\":true}");
+	call_for_uuid(world, "bdev_lvol_clone_bdev",
+		"{\"bdev\":\"lvs0/a\",\"lvs_name\":\"lvs1\",\"clone_name\":\"on-a\"}");
+	call_for_uuid(world, "bdev_lvol_snapshot",
+		"{\"lvol_name\":\"lvs1/on-a\",\"snapshot_name\":\"s\"}");
+	expect_part(world, "bdev_lvol_set_parent_bdev",
+		"{\"lvol_name\":\"lvs0/a\",\"parent_name\":\"lvs1/s\"}",
+		ERROR(-32602, "Device or resource busy"));
+	world_end(world);
+}
+
 static void a_store_is_found_again_when_its_device_comes_back(void **state)
 {
 	static const struct exchange gone[] = {
@@ -573,6 +630,8 @@ int main(void)
 		cmocka_unit_test(shallow_copies_are_started_and_told_of_as_clients_expect),
 		cmocka_unit_test(of_two_volumes_of_one_name_asked_for_at_once_one_is_made),
 		cmocka_unit_test(who_waits_for_a_store_that_is_deleted_hears_that_it_has_gone),
+		cmocka_unit_test(deletions_that_cross_between_stores_do_not_wait_for_each_other),
+		cmocka_unit_test(a_volume_that_others_stand_on_keeps_its_parent),
 		cmocka_unit_test(a_store_is_found_again_when_its_device_comes_back),
 	};
 
