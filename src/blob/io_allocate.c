@@ -29,6 +29,7 @@
  * time as a first write sees either.
  */
 #include <errno.h>
+#include <string.h>
 
 #include "blob/io_impl.h"
 
@@ -56,6 +57,7 @@ struct allocation {
 	uint8_t *buffer; /* of a step, or NULL: not needed */
 	struct iovec *iov;
 	unsigned iov_room;
+	bool gather; /* of more entries than the device below takes: into the buffer */
 	unsigned pending;
 	int status; /* first error of what is pending */
 	struct blob_record record;
@@ -196,7 +198,7 @@ static bool allocation_must_read(const struct allocation *op)
 {
 	struct step step = allocation_step(op);
 
-	return op->buffer && (op->at < step.data || step.data_end < step.end);
+	return op->source.kind != SOURCE_ZEROES && (op->at < step.data || step.data_end < step.end);
 }
 
 static void allocation_read(struct allocation *op)
@@ -213,7 +215,7 @@ static unsigned allocation_add_below(
 {
 	if (within >= end)
 		return 0;
-	if (!op->buffer)
+	if (op->source.kind == SOURCE_ZEROES)
 		return iov_add_zeroes(iov, end - within);
 	*iov = (struct iovec){.iov_base = op->buffer + (within - op->at), .iov_len = end - within};
 	return 1;
@@ -230,6 +232,20 @@ static unsigned allocation_add_data(
 	return iov_take(&cursor, step->data_end - step->data, iov);
 }
 
+/* More vectors than the device below takes: into the buffer, where what is below is already. */
+static unsigned allocation_gather(struct allocation *op, unsigned count)
+{
+	uint8_t *to = op->buffer;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (op->iov[i].iov_base != to)
+			memcpy(to, op->iov[i].iov_base, op->iov[i].iov_len);
+		to += op->iov[i].iov_len;
+	}
+	op->iov[0] = (struct iovec){.iov_base = op->buffer, .iov_len = (size_t)(to - op->buffer)};
+	return 1;
+}
+
 static void allocation_write(struct allocation *op)
 {
 	struct step step = allocation_step(op);
@@ -239,6 +255,8 @@ static void allocation_write(struct allocation *op)
 		count += allocation_add_data(op, op->iov + count, &step);
 	count += allocation_add_below(op, op->iov + count, step.data_end, step.end);
 	invariant(count <= op->iov_room);
+	if (op->gather)
+		count = allocation_gather(op, count);
 	op->status = 0;
 	allocation_submit(op, 0, op->own->base,
 		&(struct bdev_io){
@@ -252,12 +270,21 @@ static void allocation_write(struct allocation *op)
 
 /* ---- what is needed ----------------------------------------------------- */
 
+/* Below, data and below again. */
+static unsigned allocation_iov_needed(const struct allocation *op)
+{
+	unsigned entries = IO_ZEROES_ENTRIES(STEP_BYTES);
+
+	return 2 + (op->piece->type == BDEV_IO_WRITE ? op->piece->iovcnt : entries);
+}
+
 static int allocation_plan(struct allocation *op)
 {
 	const struct blob_channel *own = op->own;
 	const struct blob_piece *piece = op->piece;
 	bool whole = piece->length == own->cluster_size;
 	bool zeroes = bdev_supports(own->base->bdev, BDEV_IO_WRITE_ZEROES);
+	unsigned most = own->base->bdev->max_iovcnt;
 
 	if (blob_cluster(own, op->index))
 		return -EEXIST;
@@ -275,6 +302,8 @@ static int allocation_plan(struct allocation *op)
 			zeroes && op->source.kind == SOURCE_ZEROES && own->cluster_size > IO_ZEROES;
 	op->step = u64_min(
 		own->cluster_size, op->source.kind == SOURCE_ZEROES ? IO_ZEROES : STEP_BYTES);
+	op->iov_room = allocation_iov_needed(op);
+	op->gather = op->iov_room > (most ? most : UINT16_MAX);
 	return 0;
 }
 
@@ -287,14 +316,6 @@ static enum slab_class allocation_buffer_class(const struct allocation *op)
 	return class;
 }
 
-/* Below, data and below again. */
-static unsigned allocation_iov_needed(const struct allocation *op)
-{
-	unsigned entries = IO_ZEROES_ENTRIES(STEP_BYTES);
-
-	return 2 + (op->piece->type == BDEV_IO_WRITE ? op->piece->iovcnt : entries);
-}
-
 /* false: a slab is dry. */
 static bool allocation_get_memory(struct allocation *op)
 {
@@ -302,14 +323,13 @@ static bool allocation_get_memory(struct allocation *op)
 
 	if (op->in_parts)
 		return true;
-	if (!op->buffer && op->source.kind != SOURCE_ZEROES) {
+	if (!op->buffer && (op->gather || op->source.kind != SOURCE_ZEROES)) {
 		op->dry = allocation_buffer_class(op);
 		op->buffer = slab_get(reactor, op->dry);
 		if (!op->buffer)
 			return false;
 	}
 	if (!op->iov) {
-		op->iov_room = allocation_iov_needed(op);
 		op->dry = iov_class(op->iov_room);
 		op->iov = op->iov_room <= FEW_ENTRIES ? op->few : slab_get(reactor, op->dry);
 	}

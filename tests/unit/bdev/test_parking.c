@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Requests that a device keeps until it has space: what they wait for, and who does not wait for
- * them. */
+/* Requests that a device keeps until it has space: what they wait for, and who for them. */
 #include "fake.h"
 
 #include <errno.h>

@@ -18,6 +18,7 @@ void io_place_open(struct io_place *place, uint64_t seed, const struct io_place_
 		.size_bytes = options->base_bytes ? options->base_bytes : 16 * MIB,
 		.block_size = 512,
 		.physical_block_size = 4096,
+		.max_iovcnt = options->max_iovcnt,
 		.unsupported = options->unsupported,
 	};
 	const struct blob_store_create_options create = {

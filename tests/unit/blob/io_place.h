@@ -13,6 +13,7 @@
 struct io_place_options {
 	uint64_t base_bytes; /* 0: 16 MiB */
 	uint32_t cluster_size; /* 0: 16 KiB */
+	uint16_t max_iovcnt; /* of the base */
 	unsigned unsupported; /* of the base: 1 << enum bdev_io_type */
 	uint32_t md_percent; /* metadata pages for 100 clusters; 0: 100 */
 };

@@ -247,6 +247,37 @@ static void long_requests_are_cut_at_clusters_wherever_vectors_end(void **state)
 	free(out);
 }
 
+/* The volume takes as many vectors as the device below; what is around the guest's needs more. */
+static void a_first_write_of_as_many_vectors_as_may_be_is_gathered(void **state)
+{
+	const struct io_place_options options = {.max_iovcnt = 4};
+	uint8_t buf[4096];
+	struct iovec iov[4];
+	struct io_place place;
+	struct blob *blob, *snapshot;
+
+	io_place_open(&place, 1, &options);
+	blob = thin(&place, 4);
+	assert_int_equal(volume_snapshot(&place.volumes, blob, &snapshot), 0);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		buf[i] = (uint8_t)('a' + i / 1024);
+	for (unsigned i = 0; i < 4; i++)
+		iov[i] = (struct iovec){.iov_base = buf + 1024 * i, .iov_len = 1024};
+	for (uint64_t at = 8192; at < 2 * CLUSTER; at += CLUSTER) { /* over data, over nothing */
+		int below = at < CLUSTER ? 'x' : 0;
+
+		assert_int_equal(world_io(&place.world, volume_channel(&place.volumes, blob, 0),
+					 BDEV_IO_WRITE, 0, iov, 4, at, 4096),
+			0);
+		assert_true(holds(&place, blob, at - 8192, at, below));
+		for (unsigned i = 0; i < 4; i++)
+			assert_true(holds(
+				&place, blob, at + i * 1024, at + i * 1024 + 1024, 'a' + (int)i));
+		assert_true(holds(&place, blob, at + 4096, at + 8192, below));
+	}
+	io_place_close(&place);
+}
+
 static void a_shorter_parent_reads_zeroes_beyond_its_end(void **state)
 {
 	struct io_place place;
@@ -495,6 +526,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(clusters_larger_than_a_step_are_allocated),
 		cmocka_unit_test(requests_for_a_cluster_that_is_being_allocated_wait_for_it),
 		cmocka_unit_test(long_requests_are_cut_at_clusters_wherever_vectors_end),
+		cmocka_unit_test(a_first_write_of_as_many_vectors_as_may_be_is_gathered),
 		cmocka_unit_test(a_shorter_parent_reads_zeroes_beyond_its_end),
 		cmocka_unit_test(a_read_only_volume_refuses_to_change),
 		cmocka_unit_test(fua_is_stable_with_the_entry_of_its_cluster),

@@ -320,7 +320,7 @@ static struct model_volume *model_free_volume(struct model *m)
 	return NULL;
 }
 
-/* A copy of what the other may hold; what was under way then may or may not be in it. */
+/* A copy of what the other may hold; what was under way when it was made may be in it. */
 static void volume_copy(struct model *m, struct model_volume *v, const struct model_volume *from,
 	struct blob *blob, bool read_only)
 {
