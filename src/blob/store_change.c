@@ -30,17 +30,17 @@
  *	   clean = 0, mark, bits only come: any mixture has all pages in use
  *							ours: pages of the mask; other: full scan
  *	closing (store_close.c)
- *	5. mark removed; flush	clean = 0, mask, mark or none	as 3
- *	6. masks, exact; flush	clean = 0, any mixture, no mark	both: full scan
- *	7. super block, clean = 1; flush			both: full scan, or clean load
+ *	5. masks, exact, with zeroes behind them; flush
+ *	   clean = 0, any mixture of both, mark or none		as 3: all pages in use are in either
+ *	6. super block, clean = 1; flush			both: full scan, or clean load
  *
  * After a recovery 1 is done again, since clean = 0 may have been read from a cache that was never
  * flushed; so may blocks of 4, and that flush is for them as well. Where the region has no room for
- * a mark, 2 to 5 are left out, and the next load scans everything.
+ * a mark, 2 to 4 are left out, and the next load scans everything.
  *
  * A write that fails may have happened. In 1, 2 and 4 that makes no difference, as nothing relied
- * on it: the change does not begin, and the next tries again. After a failed 3 the mark counts as
- * written for 5 only.
+ * on it: the change does not begin, and the next tries again. After a failed 3 the mark may be
+ * there, which is right.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -60,7 +60,6 @@ struct store_ahead {
 	bool possible; /* there is room for a mark */
 	bool known; /* the region holds `covered` */
 	bool marked; /* and the mark */
-	bool traces; /* a mark may be there */
 	struct bitmap covered; /* stable on the disk, or will be before the mark is written */
 	uint32_t ready; /* pages from 1 on that store_page_take may take, promised or not */
 };
@@ -166,7 +165,6 @@ int store_ahead_adopt(struct blob_store *store, const struct bitmap *on_disk, bo
 {
 	struct store_ahead *ahead = store->ahead;
 
-	ahead->traces = marked;
 	ahead->known = on_disk && bitmap_has_all(on_disk, &store->used_pages);
 	ahead->marked = marked && ahead->known;
 	bitmap_add_all(&ahead->covered, ahead->known ? on_disk : &store->used_pages);
@@ -458,7 +456,6 @@ static enum flow_result ahead_extend_run(struct flow *f)
 	flow_fail(f, piece_encode(&op->piece, op->store, true));
 	if (flow_failed(f))
 		goto finish;
-	op->store->ahead->traces = true;
 	AWAIT(f, piece_write(&op->piece, op->store, flow_resume, f));
 	if (!flow_failed(f))
 		op->store->ahead->marked = true;
@@ -525,36 +522,4 @@ void store_end_change(struct blob_store *store, uint32_t pages_left)
 {
 	invariant(store->pages_promised >= pages_left);
 	store->pages_promised -= pages_left;
-}
-
-/* ---- no mark ------------------------------------------------------------ */
-
-static enum flow_result ahead_remove_run(struct flow *f)
-{
-	struct change_op *op = container_of(f, struct change_op, flow);
-
-	FLOW_BEGIN(f);
-	if (!op->store->ahead->traces)
-		goto finish;
-	op->store->ahead->marked = false;
-	piece_choose_end(&op->piece, op->store->ahead);
-	flow_fail(f, piece_encode(&op->piece, op->store, false));
-	if (flow_failed(f))
-		goto finish;
-	AWAIT(f, piece_write(&op->piece, op->store, flow_resume, f));
-	if (flow_failed(f))
-		goto finish;
-	AWAIT(f, store_flush(op->store, flow_resume, f));
-	if (!flow_failed(f))
-		op->store->ahead->traces = false;
-finish:
-	piece_fini(&op->piece);
-	op->done(op->arg, f->error);
-	free(op);
-	FLOW_END(f);
-}
-
-void store_ahead_remove(struct blob_store *store, done_fn done, void *arg)
-{
-	change_op_start(store, "store_ahead_remove", ahead_remove_run, done, arg);
 }

@@ -89,9 +89,6 @@ static enum flow_result close_run(struct flow *f)
 		AWAIT(f, store_mark_dirty(op->store, flow_resume, f));
 	if (flow_failed(f))
 		goto finish;
-	AWAIT(f, store_ahead_remove(op->store, flow_resume, f));
-	if (flow_failed(f))
-		goto finish;
 	close_plan(op);
 	for (op->next = 0; op->next < ARRAY_SIZE(op->masks); op->next++) {
 		if (!op->masks[op->next].pages)

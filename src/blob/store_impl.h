@@ -283,8 +283,6 @@ void store_super_write(
 	struct blob_store *store, const struct super *super, done_fn done, void *arg);
 /* clean = 0 is on the disk and stable. */
 void store_mark_dirty(struct blob_store *store, done_fn done, void *arg);
-/* The mark that a recovery trusts is off the disk and stable (before clean = 1). */
-void store_ahead_remove(struct blob_store *store, done_fn done, void *arg);
 
 /* Of a store whose super block is known; -ENOMEM. */
 int store_ahead_create(struct blob_store *store) MUST_CHECK;

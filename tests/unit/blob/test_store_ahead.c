@@ -277,7 +277,7 @@ static void the_first_change_follows_the_super_block_the_mask_and_the_mark(void 
 	gate_bdev_forget(sw.gate);
 	assert_int_equal(store_world_close(&sw), 0);
 	first_change_requests(&sw, order, sizeof(order));
-	assert_string_equal(order, "mfmfs");
+	assert_string_equal(order, "mfsf");
 	store_world_end(&sw);
 }
 

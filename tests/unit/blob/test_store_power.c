@@ -13,6 +13,7 @@
 #include "backend/backends.h"
 
 #define SIZE    (32 * MIB)
+#define LARGE   (256 * MIB) /* with a page mask of several pages */
 #define CLUSTER (16 * KIB)
 
 /* What a process that a power cut killed had allocated is nobody's: no leak. */
@@ -28,7 +29,16 @@ const char *__lsan_default_options(void)
 	return "detect_leaks=0";
 }
 
-enum operation { CREATE, CHANGE, GROW, CLOSE, CLOSE_RECOVERED, OPERATIONS };
+enum operation {
+	CREATE,
+	CREATE_OVER,
+	CHANGE,
+	CHANGE_LARGE,
+	GROW,
+	CLOSE,
+	CLOSE_RECOVERED,
+	OPERATIONS
+};
 
 struct power {
 	struct sim *sim;
@@ -66,10 +76,12 @@ static void run_operation(struct world_call *call)
 
 	switch (power->operation) {
 	case CREATE:
+	case CREATE_OVER:
 		blob_store_create(
 			power->sw.base, &store, NULL, NULL, &volumes->store, world_done, call);
 		return;
 	case CHANGE:
+	case CHANGE_LARGE:
 		blob_create(volumes->store, &blob, NULL, &power->blob, world_done, call);
 		return;
 	case GROW:
@@ -92,6 +104,17 @@ static void power_flush(struct power *power)
 			0);
 }
 
+static int power_create(struct power *power)
+{
+	struct store_world *sw = &power->sw;
+	const struct blob_store_create_options options = {
+		.cluster_size = CLUSTER,
+		.md_pages_per_cluster_percent = power->operation == CHANGE_LARGE ? 220 : 100,
+	};
+
+	return volumes_create(&sw->volumes, &sw->world, sw->base, &options);
+}
+
 /* What the operation starts from. */
 static void power_prepare(struct power *power)
 {
@@ -101,16 +124,18 @@ static void power_prepare(struct power *power)
 		return;
 	if (power->operation == GROW)
 		world_set_size(&sw->world, sw->base, SIZE - 2 * MIB);
-	assert_int_equal(store_world_create(sw, CLUSTER), 0);
+	assert_int_equal(power_create(power), 0);
 	store_world_fill(sw, CLUSTER);
 	power_flush(power);
 	volumes_hide_all(&sw->volumes);
 	if (power->operation == GROW)
 		world_set_size(&sw->world, sw->base, SIZE);
-	if (power->operation != CHANGE && power->operation != CLOSE_RECOVERED)
+	if (power->operation == GROW || power->operation == CLOSE)
 		return;
-	if (power->operation == CHANGE) {
+	if (power->operation != CLOSE_RECOVERED) {
 		assert_int_equal(store_world_close(sw), 0);
+		if (power->operation == CREATE_OVER)
+			return;
 	} else {
 		sim_process_kill(sw->world.host.os);
 		power_boot(power, sim_process_start(power->sim, "second"));
@@ -150,11 +175,14 @@ static void power_check(struct power *power, bool ended)
 	struct store_world *sw = &power->sw;
 	int rc = store_world_load(sw);
 
-	if (power->operation == CREATE) {
+	if (power->operation == CREATE || power->operation == CREATE_OVER) {
 		assert_true(rc == 0 || (rc == -EILSEQ && !ended));
 		if (rc)
 			return;
-		assert_int_equal(volumes_count(&sw->volumes), 0);
+		if (volumes_count(&sw->volumes) > 0) {
+			assert_true(power->operation == CREATE_OVER && !ended);
+			store_world_check(sw, CLUSTER);
+		}
 		assert_int_equal(store_world_close(sw), 0);
 		return;
 	}
@@ -162,7 +190,7 @@ static void power_check(struct power *power, bool ended)
 	volumes_info(&sw->volumes, &info);
 	if (ended && power->operation >= CLOSE)
 		assert_false(info.recovered);
-	if (ended && power->operation == CHANGE)
+	if (ended && (power->operation == CHANGE || power->operation == CHANGE_LARGE))
 		assert_int_equal(volumes_count(&sw->volumes), 6);
 	if (ended && power->operation == GROW)
 		assert_int_equal(info.total_data_clusters + info.md_pages / 4 + 1, SIZE / CLUSTER);
@@ -189,7 +217,8 @@ static void power_cut_at(enum operation operation, uint64_t seed)
 	assert_non_null(power);
 	power->operation = operation;
 	power->sim = sim_create_with(&options);
-	power->file = sim_file_create(power->sim, "/disk.img", SIZE);
+	power->file =
+		sim_file_create(power->sim, "/disk.img", operation == CHANGE_LARGE ? LARGE : SIZE);
 	power_boot(power, sim_os(power->sim));
 	power_prepare(power);
 	memset(&power->call, 0, sizeof(power->call));
