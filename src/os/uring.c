@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Engine "io_uring": one ring for a reactor. Submitting writes an entry into the submission queue
- * and nothing else; one io_uring_enter of ring_enter hands all of them over, waits, and runs the
- * kernel's deferred completion work. There is none when nothing is queued, the kernel has nothing
- * for us (the TASKRUN flag of the submission ring says so) and no time to wait was given: a busy
- * reactor with idle watches makes no system call at all.
+ * Engine "io_uring": one ring for a reactor. Submitting writes an entry into the submission queue;
+ * one io_uring_enter of ring_enter hands all of them over, waits, and runs the kernel's deferred
+ * completion work. There is none when nothing is queued, the kernel has nothing for us (the
+ * TASKRUN flag of the submission ring says so) and no time to wait was given: a busy reactor with
+ * idle watches makes no system call at all.
+ *
+ * Starting early: a device without work waits while a burst is taken from a guest's ring and
+ * prepared, and devices that end many requests with one interrupt are often without. So a
+ * submission enters at once when at least as much waits in the queue as the kernel has: a burst
+ * goes in parts that double.
  *
  * Who enters: with SINGLE_ISSUER the kernel binds a ring to the thread that enables it. Rings are
  * made by the control thread before the reactor's thread exists, so they are made disabled and
@@ -201,6 +206,16 @@ static bool uring_queue_io(struct uring *uring, struct os_io *io)
 	return true;
 }
 
+/* Not where the kernel's threads do the work: they have this thread's core, and each part costs
+ * them a wake-up. */
+static void uring_hurry(struct uring *uring, int fd)
+{
+	if (!file_table_has(&uring->files, fd) || file_table_is_slow(&uring->files, fd))
+		return;
+	if (io_uring_sq_ready(&uring->uring) * 2 > uring->in_kernel && uring->enabled)
+		io_uring_submit(&uring->uring);
+}
+
 static void uring_submit(struct os_ring *ring, struct os_io *io)
 {
 	struct uring *uring = uring_of(ring);
@@ -210,6 +225,8 @@ static void uring_submit(struct os_ring *ring, struct os_io *io)
 		offload_submit(&ring->offload, io);
 	else if (uring->overflow.head || !uring_queue_io(uring, io))
 		os_io_list_add(&uring->overflow, io);
+	else
+		uring_hurry(uring, io->fd);
 }
 
 /* Queues what waits; true when the submission queue was too short for it. */
