@@ -127,6 +127,14 @@ void bdev_io_step_back(struct bdev_io *io);
 void bdev_io_park(struct bdev_io *io);
 void bdev_channel_unpark(struct bdev_channel *channel);
 
+/* Requests will come soon. */
+static inline void bdev_channel_prefetch(struct bdev_channel *channel)
+{
+	__builtin_prefetch(channel, 1);
+	__builtin_prefetch(&channel->completed.tail, 1);
+	__builtin_prefetch(&channel->stats.latency_ns, 1);
+}
+
 /* Channel's reactor. */
 static inline void bdev_submit(struct bdev_channel *channel, struct bdev_io *io)
 {

@@ -29,6 +29,9 @@
 #define POLLER_TURN_BYTES    (1 * MIB)
 #define POLLER_MIN_BYTES     (32 * KIB)
 
+#define POLLER_MANY  4 /* are worth looking ahead */
+#define POLLER_LINES 7 /* of what a poller is embedded in */
+
 #define POLLER_WORTH_NS      (56 * USEC_NS)
 #define POLLER_WINDOW_MIN_NS (2 * USEC_NS) /* none: a last look behind each piece of work */
 #define POLLER_WINDOW_HOT_NS (10 * USEC_NS) /* the least that is worth it */
@@ -196,6 +199,27 @@ static bool poller_has_time(struct reactor *reactor)
 	return has_time;
 }
 
+/*
+ * With many pollers what one needs has left the near caches since its last poll, and waiting for it
+ * would make the cost of a request a matter of how many others there are. So it is fetched while
+ * those before it are polled: of the third to come the poller and what that is embedded in, of the
+ * second what those point to, of the next what is found there.
+ */
+static void poller_look_ahead(const struct reactor *reactor)
+{
+	struct list *link = reactor->hot.next;
+	struct poller *next = container_of(link, struct poller, link);
+	struct poller *second = container_of(link->next, struct poller, link);
+	const uint8_t *third = (const uint8_t *)link->next->next;
+
+	for (unsigned i = 0; i < POLLER_LINES; i++)
+		__builtin_prefetch(third + (size_t)i * CACHE_LINE, 1);
+	if (second->ops->prefetch)
+		second->ops->prefetch(second, POLLER_SECOND);
+	if (next->ops->prefetch)
+		next->ops->prefetch(next, POLLER_NEXT);
+}
+
 void poller_poll_all(struct reactor *reactor)
 {
 	unsigned count = reactor->hot_count;
@@ -214,6 +238,8 @@ void poller_poll_all(struct reactor *reactor)
 			return;
 		list_remove(&poller->link);
 		list_add_tail(&reactor->hot, &poller->link);
+		if (reactor->hot_count >= POLLER_MANY)
+			poller_look_ahead(reactor);
 		reactor->units += poller_poll_one(reactor, poller);
 	}
 

@@ -35,6 +35,9 @@ struct poll_result {
 	bool more; /* the budget ended before the queue did */
 };
 
+/* How many polls of others come first. */
+enum poller_distance { POLLER_NEXT, POLLER_SECOND };
+
 struct poller_ops {
 	/* May stop and wake pollers, itself included; its own memory stays until it returns. */
 	struct poll_result (*poll)(struct poller *poller, struct poll_budget budget);
@@ -43,6 +46,9 @@ struct poller_ops {
 	bool (*sleep)(struct poller *poller);
 	/* Going hot: switch notifications off. */
 	void (*wake)(struct poller *poller);
+	/* Its poll comes soon: prefetch what that will look at. Optional. Called once at each
+	 * distance, so that the nearer can look at what the farther has fetched. */
+	void (*prefetch)(struct poller *poller, enum poller_distance distance);
 };
 
 enum poller_state { POLLER_STOPPED, POLLER_HOT, POLLER_COLD };

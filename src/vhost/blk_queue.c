@@ -381,9 +381,23 @@ static void blk_handle(struct vq_request *vq)
 	blk_dispatch(blk_request_queue(request), request, &header);
 }
 
+static void blk_prefetch(void *device, enum poller_distance distance)
+{
+	struct blk_queue *queue = device;
+
+	if (distance == POLLER_SECOND) {
+		__builtin_prefetch(queue, 1);
+		__builtin_prefetch(&queue->io_in_flight, 1);
+		return;
+	}
+	bdev_channel_prefetch(queue->channel);
+	__builtin_prefetch(&queue->bdev->size_bytes);
+}
+
 const struct virtqueue_ops blk_queue_ops = {
 	.request_size = sizeof(struct blk_request),
 	.handle = blk_handle,
+	.prefetch = blk_prefetch,
 };
 
 void blk_queue_detach(struct message *message)

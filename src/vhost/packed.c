@@ -402,6 +402,20 @@ static uint32_t packed_base(const struct virtqueue *vq)
 	return avail | used << 16;
 }
 
+static void packed_prefetch_ring(const struct virtqueue *vq, enum poller_distance distance)
+{
+	const struct packed_ring *packed = &vq->packed;
+
+	if (distance != POLLER_SECOND)
+		return;
+	__builtin_prefetch(&packed->desc[packed->avail_next], 1);
+	__builtin_prefetch(&packed->desc[packed->used_next], 1);
+	__builtin_prefetch(packed->driver_event);
+	__builtin_prefetch(packed->chain, 1);
+	__builtin_prefetch(vq->inflight.batch, 1);
+	__builtin_prefetch(vq->inflight.region, 1);
+}
+
 const struct vring_ops packed_ops = {
 	.create = packed_create,
 	.destroy = packed_destroy,
@@ -413,6 +427,7 @@ const struct vring_ops packed_ops = {
 	.notify_on = packed_notify_on,
 	.notify_off = packed_notify_off,
 	.base = packed_base,
+	.prefetch = packed_prefetch_ring,
 	.recover = packed_recover,
 	.pop_recovered = packed_pop_recovered,
 };

@@ -275,8 +275,19 @@ static void request_init(struct vq_request *vq)
 	request->task.done = request_done;
 }
 
+static void request_prefetch(void *device, enum poller_distance distance)
+{
+	const struct scsi_ring *ring = device;
+
+	if (distance == POLLER_SECOND)
+		__builtin_prefetch(ring);
+	else
+		__builtin_prefetch(ring->local->targets);
+}
+
 const struct virtqueue_ops scsi_request_queue_ops = {
 	.request_size = sizeof(struct scsi_request),
 	.handle = request_handle,
+	.prefetch = request_prefetch,
 	.request_init = request_init,
 };

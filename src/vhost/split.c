@@ -60,7 +60,9 @@ static void split_set_areas(
 	vq->split.used = device_area;
 }
 
-#define SPLIT_PREFETCH 2 /* chains ahead */
+#define SPLIT_CHAINS_AHEAD  8
+#define SPLIT_BUFFERS_AHEAD 4
+#define SPLIT_RING_AHEAD    4
 
 static void split_start(struct virtqueue *vq)
 {
@@ -155,19 +157,52 @@ static bool split_look(struct virtqueue *vq)
 	return pending != 0;
 }
 
-/* The descriptors of the next chains are in the cache of the driver's CPU, their requests in a far
- * one of ours: let them travel meanwhile. The head is a hint, checked when its turn comes. */
+/* What the next chains need is in the cache of the driver's CPU, or in a far one of ours: it
+ * travels meanwhile. First descriptors and request, then, with the address that is found there,
+ * the first buffer, which a device reads before all else. Heads and addresses are hints here,
+ * checked when their turn comes. */
+static inline uint16_t split_hint(const struct split_ring *split, unsigned ahead)
+{
+	return guest_load16(&split->avail->ring[(split->avail_next + ahead) & split->mask]) &
+	       split->mask;
+}
+
+static inline void split_prefetch_chain(const struct virtqueue *vq, unsigned ahead)
+{
+	uint16_t head = split_hint(&vq->split, ahead);
+
+	__builtin_prefetch(&vq->split.desc[head]);
+	__builtin_prefetch(virtqueue_request_at(vq, head), 1);
+}
+
+static inline void split_prefetch_buffer(struct virtqueue *vq, unsigned ahead)
+{
+	uint64_t gpa = vq->split.desc[split_hint(&vq->split, ahead)].addr;
+	uint64_t len;
+	const void *buffer = guest_memory_translate(vq->memory, &vq->region_hint, gpa, 1, &len);
+
+	if (likely(buffer != NULL))
+		__builtin_prefetch(buffer, 1);
+}
+
 static inline void split_prefetch(struct virtqueue *vq)
 {
 	const struct split_ring *split = &vq->split;
-	uint16_t next = (uint16_t)(split->avail_next + SPLIT_PREFETCH);
-	uint16_t head;
+	unsigned left = (uint16_t)(split->avail_seen - split->avail_next);
 
-	if ((uint16_t)(split->avail_seen - split->avail_next) <= SPLIT_PREFETCH)
-		return;
-	head = guest_load16(&split->avail->ring[next & split->mask]);
-	__builtin_prefetch(&split->desc[head & split->mask]);
-	__builtin_prefetch(virtqueue_request_at(vq, head & split->mask), 1);
+	if (left > SPLIT_CHAINS_AHEAD)
+		split_prefetch_chain(vq, SPLIT_CHAINS_AHEAD);
+	if (left > SPLIT_BUFFERS_AHEAD)
+		split_prefetch_buffer(vq, SPLIT_BUFFERS_AHEAD);
+}
+
+/* The first of a batch. */
+static void split_prefetch_first(struct virtqueue *vq, unsigned count)
+{
+	for (unsigned i = 0; i < count && i < SPLIT_CHAINS_AHEAD; i++)
+		split_prefetch_chain(vq, i);
+	for (unsigned i = 0; i < count && i < SPLIT_BUFFERS_AHEAD; i++)
+		split_prefetch_buffer(vq, i);
 }
 
 static struct vq_request *split_pop(struct virtqueue *vq)
@@ -176,8 +211,11 @@ static struct vq_request *split_pop(struct virtqueue *vq)
 	struct vq_request *request;
 	uint16_t head;
 
-	if (split->avail_next == split->avail_seen && !split_look(vq))
-		return NULL;
+	if (split->avail_next == split->avail_seen) {
+		if (!split_look(vq))
+			return NULL;
+		split_prefetch_first(vq, (uint16_t)(split->avail_seen - split->avail_next));
+	}
 	head = guest_load16(&split->avail->ring[split->avail_next & split->mask]);
 	if (unlikely(head >= vq->size)) {
 		virtqueue_set_broken(vq, "a head is out of bounds", head);
@@ -285,6 +323,26 @@ static void split_notify_off(struct virtqueue *vq)
 		guest_store16(&vq->split.used->flags, VRING_USED_F_NO_NOTIFY);
 }
 
+static void split_prefetch_ring(const struct virtqueue *vq, enum poller_distance distance)
+{
+	const struct split_ring *split = &vq->split;
+	uint16_t pending;
+
+	if (distance == POLLER_SECOND) {
+		__builtin_prefetch(&split->avail->idx);
+		__builtin_prefetch(&split->avail->ring[split->avail_next & split->mask]);
+		__builtin_prefetch(&split->used->ring[split->used_next & split->mask], 1);
+		__builtin_prefetch(&split->used->idx, 1);
+		__builtin_prefetch(vq->inflight.batch, 1);
+		__builtin_prefetch(vq->inflight.region, 1);
+		return;
+	}
+	pending = (uint16_t)(__atomic_load_n(&split->avail->idx, __ATOMIC_ACQUIRE) -
+			     split->avail_next);
+	for (unsigned i = 0; i < pending && i < SPLIT_RING_AHEAD; i++)
+		split_prefetch_chain(vq, i);
+}
+
 static uint32_t split_base(const struct virtqueue *vq)
 {
 	return vq->split.avail_next;
@@ -301,6 +359,7 @@ const struct vring_ops split_ops = {
 	.notify_on = split_notify_on,
 	.notify_off = split_notify_off,
 	.base = split_base,
+	.prefetch = split_prefetch_ring,
 	.recover = split_recover,
 	.pop_recovered = split_pop_recovered,
 };

@@ -298,8 +298,18 @@ static void virtqueue_wake(struct poller *poller)
 		vq->ring->notify_off(vq);
 }
 
+static void virtqueue_prefetch(struct poller *poller, enum poller_distance distance)
+{
+	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
+
+	vq->ring->prefetch(vq, distance);
+	if (vq->ops->prefetch)
+		vq->ops->prefetch(vq->device, distance);
+}
+
 static const struct poller_ops virtqueue_poller_ops = {
 	.poll = virtqueue_poll,
+	.prefetch = virtqueue_prefetch,
 	.sleep = virtqueue_sleep,
 	.wake = virtqueue_wake,
 };

@@ -81,6 +81,8 @@ struct virtqueue_ops {
 	void (*handle)(struct vq_request *request);
 	/* What is recovered is repeated after that of all other rings of the front-end. */
 	bool repeat_last;
+	/* The device's context of a queue will be used soon (core/poller.h). Optional. */
+	void (*prefetch)(void *device, enum poller_distance distance);
 	/* Space for a request was allocated (zeroed); set what never changes. Optional. */
 	void (*request_init)(struct vq_request *request);
 };

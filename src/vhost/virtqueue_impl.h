@@ -69,6 +69,8 @@ struct vring_ops {
 	bool (*notify_on)(struct virtqueue *vq);
 	void (*notify_off)(struct virtqueue *vq);
 	uint32_t (*base)(const struct virtqueue *vq);
+	/* The ring will be polled soon (core/poller.h). */
+	void (*prefetch)(const struct virtqueue *vq, enum poller_distance distance);
 	/* With a queue region, before start (virtqueue_recover): initialises a fresh region, or
 	 * checks a used one whole, then repairs it, sets the indices (inflight.resumed) and lists
 	 * in inflight.recovered what was in flight, in counter order. -EPROTO with a sentence: the

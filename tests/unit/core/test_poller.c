@@ -39,6 +39,9 @@ struct queue {
 	unsigned longest_pause;
 	unsigned colds;
 	unsigned wakes;
+	bool told[POLLER_SECOND + 1]; /* that its poll comes, since the last one */
+	unsigned polls_told; /* from afar and then from near */
+	unsigned tells;
 	atomic_uint seen;
 };
 
@@ -120,6 +123,8 @@ static struct poll_result queue_poll(struct poller *poller, struct poll_budget b
 				   : atomic_load(&queue->produced) - queue->consumed;
 
 	queue->polls++;
+	queue->polls_told += queue->told[POLLER_NEXT];
+	queue->told[POLLER_NEXT] = queue->told[POLLER_SECOND] = false;
 	queue->polls_stopped += poller->state != POLLER_HOT;
 	while (result.requests < backlog && result.requests < budget.requests &&
 		result.bytes < budget.bytes) {
@@ -173,6 +178,14 @@ static void queue_wake(struct poller *poller)
 	queue->wakes++;
 }
 
+static void queue_prefetch(struct poller *poller, enum poller_distance distance)
+{
+	struct queue *queue = container_of(poller, struct queue, poller);
+
+	queue->tells++;
+	queue->told[distance] = distance == POLLER_SECOND || queue->told[POLLER_SECOND];
+}
+
 static void queue_ready(struct os_watch *watch)
 {
 	poller_wake(&container_of(watch, struct queue, watch)->poller);
@@ -182,6 +195,7 @@ static const struct poller_ops queue_ops = {
 	.poll = queue_poll,
 	.sleep = queue_sleep,
 	.wake = queue_wake,
+	.prefetch = queue_prefetch,
 };
 
 static void queue_produce(struct queue *queue)
@@ -433,6 +447,27 @@ static void equal_backlogs_get_equal_shares(void **state)
 	}
 }
 
+static void one_of_many_is_told_twice_that_its_poll_comes(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 5)
+	{
+		static struct bench bench;
+
+		bench_start(&bench, seed, 8, POLL_ADAPTIVE);
+		run_backlogs(&bench, 100000);
+		for (unsigned i = 0; i < 8; i++) {
+			struct queue *queue = &bench.queues[i];
+
+			/* All but those with which a round begins or ends. */
+			assert_in_range(queue->polls_told, queue->polls / 2, queue->polls);
+		}
+		/* What one of a few needs is near anyway. */
+		bench_start(&bench, seed, 2, POLL_ADAPTIVE);
+		run_backlogs(&bench, 10000);
+		assert_int_equal(bench.queues[0].tells + bench.queues[1].tells, 0);
+	}
+}
+
 static void large_requests_do_not_take_more_bytes_than_small_ones(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 5)
@@ -662,6 +697,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_work_is_lost_between_hot_and_cold),
 		cmocka_unit_test(an_idle_reactor_sleeps_unless_it_always_polls),
 		cmocka_unit_test(equal_backlogs_get_equal_shares),
+		cmocka_unit_test(one_of_many_is_told_twice_that_its_poll_comes),
 		cmocka_unit_test(large_requests_do_not_take_more_bytes_than_small_ones),
 		cmocka_unit_test(a_turn_is_bounded_and_nobody_waits_long),
 		cmocka_unit_test(a_backlog_does_not_starve_a_queue_with_little_work),
