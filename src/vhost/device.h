@@ -35,8 +35,8 @@ struct vhost_device_ops {
 	/* The front-end connected / is gone (all rings stopped). */
 	void (*session_begin)(struct vhost_device *device, struct vhost_session *session);
 	void (*session_end)(struct vhost_device *device);
-	/* RESET_DEVICE, or a start with base 0 after a stop: forget what belongs to the guest's
-	 * driver (pending events); no ring runs. */
+	/* RESET_DEVICE, or a start from the beginning after a stop: forget what belongs to the
+	 * guest's driver (pending events). Rings that it has not used yet may run. */
 	void (*reset)(struct vhost_device *device);
 
 	/* Before the first ring starts and after the last has stopped: the write claim of what is

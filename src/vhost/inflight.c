@@ -215,18 +215,25 @@ static_assert(offsetof(struct vhost_inflight_split, version) ==
 		      offsetof(struct vhost_inflight_packed, version),
 	"version");
 
+/* Of rings that are closed: what it told of them is no longer there. */
 void inflight_reset(struct vhost_session *s)
 {
 	const struct inflight_region *region = s->inflight.region;
+	bool running = false;
 
-	s->inflight.looked = false; /* what it told of is no longer there */
 	for (unsigned i = 0; region && i < region->queues; i++) {
 		struct vhost_inflight_split *queue =
 			inflight_queue(region, i, session_has_packed_rings(s));
 
-		if (queue)
+		if (i < s->ring_count && s->rings[i].vq)
+			running = true;
+		else if (queue)
 			queue->version = 0;
 	}
+	if (running)
+		recovery_forget_closed(s);
+	else
+		s->inflight.looked = false;
 }
 
 /* ---- looking for records ----------------------------------------------------------------- */

@@ -60,7 +60,7 @@ void inflight_create(struct vhost_session *s, done_fn done, void *arg);
 void inflight_set(struct vhost_session *s, done_fn done, void *arg);
 /* No ring runs: unmaps the region. */
 void inflight_forget(struct vhost_session *s, done_fn done, void *arg);
-/* The driver starts from nothing: so do the records. No ring runs. */
+/* The driver starts from nothing: so do the records of all rings that are closed. */
 void inflight_reset(struct vhost_session *s);
 /* The queue region of that ring in the format in force; NULL: nothing is recorded. -EINVAL with a
  * sentence: it has none. */
@@ -86,6 +86,8 @@ void recovery_expect(struct vhost_session *s);
 void recovery_ring_opening(struct ring *ring);
 /* Its virtqueue is gone. */
 void recovery_ring_closed(struct ring *ring);
+/* Nobody waits any more for rings that are closed. */
+void recovery_forget_closed(struct vhost_session *s);
 /* Whenever something has changed and no ring is moving: lets repeat and go who can. */
 void recovery_advance(struct vhost_session *s);
 /* The session ends. */

@@ -142,6 +142,7 @@ static void session_forget_rings(struct vhost_session *s)
 		ring->base = 0;
 		ring->has_base = false;
 		ring->has_addr = false;
+		ring->moved = false;
 		ring_replace_fd(ring, &ring->kick_fd, -1);
 	}
 }

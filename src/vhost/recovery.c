@@ -112,6 +112,14 @@ void recovery_ring_closed(struct ring *ring)
 	ring->late = false;
 }
 
+void recovery_forget_closed(struct vhost_session *s)
+{
+	for (unsigned i = 0; i < s->ring_count; i++) {
+		if (!s->rings[i].vq)
+			recovery_ring_closed(&s->rings[i]);
+	}
+}
+
 /* ---- going on ---------------------------------------------------------------------------- */
 
 static void recovery_repeated(void *arg, int rc)

@@ -95,6 +95,12 @@ bool ring_resolve(struct ring *ring, const struct guest_memory *memory)
 	       (uintptr_t)ring->device_area % 4 == 0;
 }
 
+static bool ring_begins_anew(const struct ring *ring)
+{
+	return ring_base(ring) ==
+	       (session_has_packed_rings(ring->session) ? VRING_PACKED_BASE_0 : 0);
+}
+
 /* ---- goals ------------------------------------------------------------------------------- */
 
 static enum ring_goal ring_find_goal(struct ring *ring)
@@ -268,6 +274,7 @@ static void ring_destroy_vq(struct ring *ring)
 	ring->broken = info.broken;
 	ring->base = virtqueue_base(ring->vq);
 	ring->has_base = true;
+	ring->moved = !ring_begins_anew(ring);
 	virtqueue_destroy(ring->vq);
 	ring->vq = NULL;
 	ring->paused = false;
@@ -383,25 +390,37 @@ static void rings_move(struct vhost_session *s)
 	}
 }
 
-static bool ring_begins_anew(const struct ring *ring)
+/* No ring is left of it. Those that run began where they begin with any driver. */
+static void rings_reset_driver(struct vhost_session *s)
 {
-	return ring_base(ring) ==
-	       (session_has_packed_rings(ring->session) ? VRING_PACKED_BASE_0 : 0);
+	for (unsigned i = 0; i < s->ring_count; i++)
+		s->rings[i].moved = false;
+	s->device->ops->reset(s->device);
+	/* Closed rings were drained: what a region says of them is of the one before. */
+	inflight_reset(s);
 }
 
-/* All rings begin anew: a driver starts from nothing, and what was kept for the one before it is
- * forgotten, as with RESET_DEVICE, which not every front-end sends (reference 7.5). */
-static void rings_first_start(struct vhost_session *s)
+/*
+ * When all rings were closed and start again, it may be for another driver (not every front-end
+ * sends RESET_DEVICE: reference 7.5). It starts from nothing, and what was kept for the one before
+ * it is forgotten. A ring that goes on where it stood says that it is the same one; one that had
+ * moved and begins anew, that it is not. A ring that has never moved says nothing: rings may start
+ * one by one, and those of control and events are often still at their beginning.
+ */
+static void rings_look_at_driver(struct vhost_session *s)
 {
-	for (unsigned i = 0; i < s->ring_count; i++) {
-		if (s->rings[i].started && !ring_begins_anew(&s->rings[i]))
-			return;
+	bool anew = false;
+
+	for (unsigned i = 0; i < s->ring_count && !s->driver_known; i++) {
+		const struct ring *ring = &s->rings[i];
+
+		s->driver_known = ring->started && !ring_begins_anew(ring);
+		anew |= ring->started && ring->moved;
 	}
-	if (!s->has_run)
+	if (s->driver_known || !anew)
 		return;
-	s->device->ops->reset(s->device);
-	/* All rings were drained: what a region says of them is of the driver before this one. */
-	inflight_reset(s);
+	s->driver_known = true;
+	rings_reset_driver(s);
 }
 
 /* Not even where it stood can be told from a packed ring itself (reference 11.3). */
@@ -426,10 +445,12 @@ static enum flow_result rings_settle_run(struct flow *f)
 		if (flow_failed(f))
 			goto finish; /* nothing is open without the claim: nothing to close */
 		s->claimed = true;
-		rings_first_start(s);
+		s->driver_known = !s->has_run;
 		rings_note_unrecorded(s);
 		s->has_run = true;
 	}
+	if (rings_any_opening(s) && !s->driver_known)
+		rings_look_at_driver(s);
 	if (rings_any_opening(s) && s->inflight.region && !s->inflight.looked) {
 		AWAIT(f, inflight_look(s, flow_resume, f));
 		s->inflight.looked = true;

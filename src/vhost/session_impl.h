@@ -64,6 +64,7 @@ struct ring {
 	struct virtqueue *vq; /* NULL: closed */
 	bool paused;
 	bool broken; /* closed after the driver broke it: until GET_VRING_BASE or a reset */
+	bool moved; /* it stood beyond its beginning when it was closed, for this driver */
 	void *context; /* the device's */
 	struct reactor *reactor;
 	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;
@@ -140,6 +141,7 @@ struct vhost_session {
 	unsigned ring_count;
 	bool claimed; /* the device's write claim */
 	bool has_run; /* rings have run before in this session */
+	bool driver_known; /* since the claim: whether it is the one of before */
 
 	struct guest_memory *memory; /* never NULL */
 	struct sigbus_owner sigbus;

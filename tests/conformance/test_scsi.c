@@ -414,6 +414,76 @@ static void short_chain(void **state)
 	server_stop(&server);
 }
 
+/* ---- who starts ---------------------------------------------------------------------------- */
+
+static uint8_t first_status(struct fe *fe)
+{
+	struct fe_scsi request;
+
+	fe_scsi_init(&request, 0, 0, test_unit_ready, 6, NULL, 0, NULL, 0);
+	run(fe, &request);
+	return request.response.status;
+}
+
+/* Rings one by one, each enabled before the next is told of; the control ring was never used. */
+static void the_same_driver_goes_on(void **state)
+{
+	static const enum fe_order orders[] = {FE_CLOUD_HYPERVISOR, FE_LIBBLKIO, FE_QEMU_10};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct fe_options options;
+		struct server server;
+		struct fe *fe;
+
+		server_start(&server, FE_BUS_SCSI);
+		options = server_options(&server);
+		options.order = orders[i];
+		fe = server_open_with(&server, &options);
+		check_io(fe, REQUEST, 1);
+		for (unsigned round = 0; round < 3; round++) {
+			assert_ok(fe, fe_stop(fe));
+			assert_ok(fe, fe_start(fe));
+			assert_int_equal(first_status(fe), GOOD);
+			check_io(fe, REQUEST, 1);
+		}
+		server_close(fe);
+		server_stop(&server);
+	}
+}
+
+/* Nobody tells of the reset, and the first ring to start was never used. */
+static void another_driver_starts_anew(void **state)
+{
+	static const enum fe_order orders[] = {FE_CLOUD_HYPERVISOR, FE_LIBBLKIO, FE_QEMU_7_2};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(orders); i++) {
+		struct fe_options options;
+		struct server server;
+		struct fe *fe;
+
+		server_start(&server, FE_BUS_SCSI);
+		options = server_options(&server);
+		options.order = orders[i];
+		fe = server_open_with(&server, &options);
+		check_io(fe, REQUEST, 1);
+		for (unsigned round = 0; round < 3; round++) {
+			assert_ok(fe, fe_stop(fe));
+			for (unsigned ring = 0; ring < fe->ring_count; ring++) {
+				if (!fe->ring[ring])
+					continue;
+				fe_ring_reset(fe->ring[ring]);
+				fe->base[ring] = 0;
+			}
+			assert_ok(fe, fe_start(fe));
+			assert_int_equal(first_status(fe), CHECK_CONDITION);
+			assert_int_equal(first_status(fe), GOOD);
+			check_io(fe, REQUEST, 1);
+		}
+		server_close(fe);
+		server_stop(&server);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +497,10 @@ int main(void)
 		{"16.6 QUERY TASK finds what is in flight", query_task, NULL, NULL, NULL},
 		{"24.60 residual, used length, sense and allocation length are right", item_60,
 			NULL, NULL, NULL},
+		{"7.5 a driver that goes on is not taken for a new one, however rings start",
+			the_same_driver_goes_on, NULL, NULL, NULL},
+		{"7.5 a new driver is known whichever of its rings starts first",
+			another_driver_starts_anew, NULL, NULL, NULL},
 		{"16.3 a chain too short to be answered breaks its ring", short_chain, NULL, NULL,
 			NULL},
 	};
