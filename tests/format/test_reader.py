@@ -20,7 +20,7 @@ def check(shadow):
     assert checker.errors(checker.check(shadow.path)) == []
     shadow.reload()
     assert contents(shadow.path) == shadow.volumes
-    # what stays behind when the snapshot of a clone of an external snapshot is deleted
+    # what stays behind when an external parent takes the place of one inside
     assert {finding.kind for finding in checker.check(shadow.path, strict=True)} <= {"parent-two"}
 
 

@@ -221,8 +221,7 @@ class Volumes:
     @operation
     def set_external_parent(self, name, external):
         blob = self.volume(name)
-        blob.drop_internal("SNAP")
-        blob.invalid |= s.ESNAP
+        blob.invalid |= s.ESNAP        # and SNAP stays, though nobody reads it any more
         blob.set_internal("EXTSNAP", _external_id(external))
         yield from self.persist(blob)
 
