@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from . import checker
+from . import checker, faults_blob, faults_store
 from .blob import ERROR, KNOWN, NOTE
-from .faults import FAULTS, Editor, make_sound
+from .editor import FAULTS, Editor, make_sound
 
 
 @pytest.fixture(name="sound", scope="module")
@@ -47,6 +47,11 @@ def test_the_checker_finds(image, kind, level, plant):
         assert (kind, levels[level]) in {(one.kind, one.level) for one in findings}, findings
         if level != ERROR and not strict:
             assert checker.errors(findings) == []
+
+
+def test_each_list_of_faults_is_planted():
+    planted = {function.__module__ for _, _, function in FAULTS}
+    assert planted == {faults_blob.__name__, faults_store.__name__}
 
 
 def test_a_file_without_room_for_a_super_block_is_one_error(tmp_path):
