@@ -178,6 +178,14 @@ static void geometry_describe(const struct bdev *bdev, json_t *described)
 		json_integer(granularity > 1 ? granularity : 0));
 }
 
+/* Of those that have one, and of volumes on them. */
+static bool bdev_has_numa_id(const struct bdev *bdev)
+{
+	const struct bdev *below = lvol_bdev_below(bdev);
+
+	return below ? bdev_has_numa_id(below) : bdev_is_malloc(bdev);
+}
+
 static void alias_append(const char *alias, void *aliases)
 {
 	json_array_append_new(aliases, json_string(alias));
@@ -202,7 +210,7 @@ json_t *bdev_describe(const struct bdev *bdev)
 	json_object_set_new(described, "product_name", json_string(bdev->ops->product_name));
 	geometry_describe(bdev, described);
 	json_object_set_new(described, "uuid", json_string(uuid));
-	if (bdev_is_malloc(bdev))
+	if (bdev_has_numa_id(bdev))
 		json_object_set_new(described, "numa_id", json_integer(-1));
 	json_object_set_new(described, "assigned_rate_limits", rate_limits_describe());
 	json_object_set_new(described, "claimed", json_boolean(bdev_claim_excludes(bdev->claim)));

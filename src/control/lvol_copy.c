@@ -26,14 +26,20 @@ static void bdev_lvol_start_shallow_copy(
 	const struct start_params *wanted = params;
 	struct bdev *target = bdev_find(control->options.registry, wanted->dst_bdev_name);
 	struct lvol *lvol = lvol_find_or_fail(control, request, wanted->src_lvol_name);
+	struct reason reason = {0};
 
 	if (!lvol)
 		return;
-	if (!target)
+	if (!target) {
 		rpc_request_fail_code(request, RPC_INVALID_PARAMS, -ENODEV, NULL);
-	else
+	} else if (bdev_claim_excludes(target->claim)) {
+		reason_set(&reason, -EPERM, "device %s belongs to somebody: copy to another one",
+			target->name);
+		rpc_request_fail_code(request, RPC_INVALID_PARAMS, -EPERM, &reason);
+	} else {
 		rpc_request_finish(request, json_pack("{s:I}", "operation_id",
 						    (json_int_t)lvol_copy_start(lvol, target)));
+	}
 }
 
 struct check_params {

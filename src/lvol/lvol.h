@@ -105,6 +105,8 @@ struct lvol *lvol_find_in(struct lvs *lvs, const char *name);
 /* lvs NULL: of all stores. */
 void lvol_for_each(
 	struct lvols *lvols, struct lvs *lvs, void (*fn)(struct lvol *lvol, void *arg), void *arg);
+/* What the store of a volume's device is on; NULL: it is no volume's. */
+const struct bdev *lvol_bdev_below(const struct bdev *bdev);
 const char *lvol_name(const struct lvol *lvol);
 void lvol_get_info(const struct lvol *lvol, struct lvol_info *ret_info);
 void lvol_for_each_clone(

@@ -28,6 +28,11 @@ bool bdev_is_lvol(const struct bdev *bdev)
 	return bdev->ops->submit == blob_submit;
 }
 
+const struct bdev *lvol_bdev_below(const struct bdev *bdev)
+{
+	return bdev_is_lvol(bdev) ? blob_store_base(lvol_of(bdev)->lvs->store) : NULL;
+}
+
 static int lvol_channel_init(struct bdev_channel *channel)
 {
 	return blob_channel_init(lvol_of(channel->bdev)->blob, channel);
