@@ -153,7 +153,8 @@ void blob_set_read_only(struct blob *blob, struct reason *reason, done_fn done, 
  * NULL: called now and then on the control reactor with clusters done. */
 void blob_inflate(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 void blob_decouple(struct blob *blob, struct reason *reason, done_fn done, void *arg);
-/* Thin; the parent is read-only, of the same store and size. -EINVAL, -EEXIST (it is already). */
+/* Thin; the parent is read-only, of the same store and size. -EINVAL, -EEXIST (it is already).
+ * parent NULL: none, and what the blob has not itself reads zeroes (-EINVAL: it has none). */
 void blob_set_parent(
 	struct blob *blob, struct blob *parent, struct reason *reason, done_fn done, void *arg);
 void blob_set_esnap_parent(struct blob *blob, const void *id, size_t length, struct reason *reason,

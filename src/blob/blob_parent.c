@@ -13,8 +13,8 @@
 struct parent_op {
 	struct blob_op op;
 	struct blob *blob;
-	struct blob *parent; /* NULL: a foreign device */
-	void *esnap_id;
+	struct blob *parent; /* NULL: a foreign device, or none */
+	void *esnap_id; /* NULL: no foreign device */
 	size_t esnap_length;
 	struct bdev_gate_turn turn;
 	struct md md;
@@ -42,6 +42,12 @@ static int parent_check_blob(const struct parent_op *op)
 	return 0;
 }
 
+static bool parent_has_any(const struct parent_op *op)
+{
+	return atomic_load_explicit(&op->blob->parent, memory_order_relaxed) ||
+	       op->blob->md.invalid_flags & BLOBSTORE_ESNAP;
+}
+
 static int parent_check(const struct parent_op *op)
 {
 	if (op->blob->broken)
@@ -49,6 +55,8 @@ static int parent_check(const struct parent_op *op)
 	if (!(op->blob->md.invalid_flags & BLOBSTORE_THIN))
 		return reason_set(
 			op->op.reason, -EINVAL, "a thick volume has no parent: clone one instead");
+	if (!op->parent && !op->esnap_id && !parent_has_any(op))
+		return reason_set(op->op.reason, -EINVAL, "the volume has no parent");
 	return op->parent ? parent_check_blob(op) : 0;
 }
 
@@ -58,10 +66,11 @@ static int parent_md(struct parent_op *op)
 
 	if (rc)
 		return rc;
-	if (op->parent) {
+	if (!op->esnap_id) {
 		md_internal_remove(&op->md, BLOBSTORE_XATTR_ESNAP);
 		op->md.invalid_flags &= ~BLOBSTORE_ESNAP;
-		return md_internal_set_id(&op->md, BLOBSTORE_XATTR_PARENT, op->parent->id);
+		return md_internal_set_id(&op->md, BLOBSTORE_XATTR_PARENT,
+			op->parent ? op->parent->id : BLOBSTORE_NO_BLOB);
 	}
 	rc = md_internal_set_id(&op->md, BLOBSTORE_XATTR_PARENT, BLOBSTORE_NO_BLOB);
 	op->md.invalid_flags |= BLOBSTORE_ESNAP;

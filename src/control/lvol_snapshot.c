@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Snapshots, clones and what stands on what: bdev_lvol_snapshot, bdev_lvol_clone,
- * bdev_lvol_clone_bdev, bdev_lvol_inflate, bdev_lvol_decouple_parent, bdev_lvol_set_parent,
- * bdev_lvol_set_parent_bdev.
+ * bdev_lvol_clone_bdev, bdev_lvol_inflate, bdev_lvol_decouple_parent, bdev_lvol_detach_parent,
+ * bdev_lvol_set_parent, bdev_lvol_set_parent_bdev.
  */
 #include <errno.h>
 #include <string.h>
@@ -174,6 +174,18 @@ static void bdev_lvol_decouple_parent(
 	lvol_decouple(lvol, &call->reason, lvol_call_end, call);
 }
 
+static void bdev_lvol_detach_parent(struct rpc_request *request, const void *params, void *context)
+{
+	const struct lvol_name_params *wanted = params;
+	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
+	struct lvol_call *call;
+
+	if (!lvol)
+		return;
+	call = lvol_call_create(request, LVOL_RESULT_TRUE);
+	lvol_detach_parent(lvol, &call->reason, lvol_call_end, call);
+}
+
 /* ---- another parent -------------------------------------------------------------------- */
 
 struct parent_params {
@@ -232,6 +244,8 @@ const struct rpc_method lvol_snapshot_methods[] = {
 	{"bdev_lvol_inflate", RPC_RUNTIME, bdev_lvol_inflate, lvol_name_table,
 		sizeof(struct lvol_name_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_decouple_parent", RPC_RUNTIME, bdev_lvol_decouple_parent, lvol_name_table,
+		sizeof(struct lvol_name_params), .decode_error = RPC_DECODE_ERROR},
+	{"bdev_lvol_detach_parent", RPC_RUNTIME, bdev_lvol_detach_parent, lvol_name_table,
 		sizeof(struct lvol_name_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_set_parent", RPC_RUNTIME, bdev_lvol_set_parent, parent_table,
 		sizeof(struct parent_params), .decode_error = RPC_DECODE_ERROR},

@@ -149,6 +149,8 @@ void lvol_decouple(struct lvol *lvol, struct reason *reason, done_fn done, void 
 /* -EINVAL: not a snapshot, another store or size, itself; -EEXIST: it is already. */
 void lvol_set_parent(
 	struct lvol *lvol, struct lvol *parent, struct reason *reason, done_fn done, void *arg);
+/* What it has not itself reads zeroes. -EINVAL: it has no parent. */
+void lvol_detach_parent(struct lvol *lvol, struct reason *reason, done_fn done, void *arg);
 /* As lvol_create_from_bdev; -EBUSY: the volume is in use. */
 void lvol_set_parent_bdev(
 	struct lvol *lvol, struct bdev *parent, struct reason *reason, done_fn done, void *arg);

@@ -43,6 +43,8 @@ static int parent_check_unused(struct lvol_op *op)
 
 static int parent_check(struct lvol_op *op)
 {
+	if (!op->other)
+		return 0;
 	if (op->other->lvs != op->lvs)
 		return reason_set(op->reason, -EINVAL,
 			"%s is a volume of another store: make its device the parent, with "
@@ -57,12 +59,14 @@ static bool parent_changes_device(const struct lvol_op *op)
 {
 	bool missing;
 
+	if (!op->other)
+		return lvol_esnap_below(op->lvol, NULL) != NULL;
 	return lvol_esnap_below(op->other, &missing) != lvol_esnap_below(op->lvol, NULL) || missing;
 }
 
 static void parent_set(struct lvol_op *op, done_fn done, void *arg)
 {
-	blob_set_parent(op->lvol->blob, op->other->blob, op->reason, done, arg);
+	blob_set_parent(op->lvol->blob, op->other ? op->other->blob : NULL, op->reason, done, arg);
 }
 
 static enum flow_result parent_run(struct flow *f)
@@ -99,6 +103,14 @@ void lvol_set_parent(
 	op->other = parent;
 	lvol_get(parent);
 	lvol_op_start(op, "lvol_set_parent", parent_run);
+}
+
+void lvol_detach_parent(struct lvol *lvol, struct reason *reason, done_fn done, void *arg)
+{
+	struct lvol_op *op = lvol_op_create(lvol->lvs, lvol, reason, done, arg);
+
+	op->any_state = true;
+	lvol_op_start(op, "lvol_detach_parent", parent_run);
 }
 
 /* ---- a foreign device ------------------------------------------------------------------ */
