@@ -38,7 +38,7 @@ struct blob_store_create_options {
 struct blob_store_user {
 	/* The device below goes: close all channels and blobs' devices, then blob_store_close. */
 	void (*removed)(void *arg);
-	/* Free clusters have fallen below, or risen above, the low-water mark. */
+	/* Free clusters have fallen below a twentieth of all, at opening too, or risen again. */
 	void (*low_water)(void *arg, bool low);
 	void *arg;
 };

@@ -94,11 +94,10 @@ static struct blob_store *store_alloc(struct bdev *base, const struct blob_store
 		store->user = *user;
 	list_init(&store->blobs_seen);
 	list_init(&store->channels);
-	list_init(&store->commands);
 	list_init(&store->blobs);
 	list_init(&store->io_waiting);
 	list_init(&store->flush_waiting);
-	list_init(&store->releases);
+	store_space_init(store);
 	store_refills_init(store);
 	return store;
 }

@@ -58,7 +58,6 @@ struct blob_store {
 	struct blob_store_user user;
 	struct list blobs_seen; /* struct blob.control_link */
 	struct list channels; /* struct store_channel of io_impl.h */
-	struct list commands; /* operations: sent to the engine in order */
 	bool opened; /* its user knows it */
 	struct blob_store_info info; /* but for what is free */
 	bool recovered; /* engine writes, while it is opened */
@@ -83,6 +82,8 @@ struct blob_store {
 	struct list flush_waiting;
 	bool flushing;
 	struct list releases; /* store_space.c: under way */
+	struct deferred water_check;
+	bool low; /* free clusters are, as control was told */
 	done_fn releases_done;
 	void *releases_arg;
 	struct list seats; /* struct store_seat */
@@ -326,6 +327,9 @@ void store_release_drop(struct store_release *release); /* instead of start; NUL
 void store_releases_wait(struct blob_store *store, done_fn done, void *arg);
 /* After the maps were changed by somebody else: control sees what is free. */
 void store_space_publish(struct blob_store *store);
+/* Free clusters, or reserved ones, have changed: is the low-water mark crossed? */
+void store_water_changed(struct blob_store *store);
+void store_space_init(struct blob_store *store);
 
 /* ---- blob_write.c: engine, md_gate held ------------------------------------------------------ */
 

@@ -169,6 +169,7 @@ void store_refill_send(struct store_refill *refill)
 void store_cluster_used(struct blob_store *store)
 {
 	atomic_fetch_sub_explicit(&store->reserved_clusters, 1, memory_order_relaxed);
+	store_water_changed(store);
 }
 
 void store_refills_init(struct blob_store *store)

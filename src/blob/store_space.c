@@ -9,8 +9,8 @@
  *
  * What metadata no longer refers to is in a release until it may be used again: a flush makes the
  * metadata stable, clusters are cleared, neighbours together, and then they are free. A power cut
- * before that finds them referred to by nothing, which is free as well. When the flush fails they
- * stay in use until the store is loaded again: the old metadata may still be what is on the disk.
+ * before that finds them referred to by nothing, which is free as well. When the flush fails the
+ * old metadata may still be what is on the disk: they stay in use until the next load, a recovery.
  * When clearing fails they become free all the same, since nobody relies on what a free cluster
  * holds.
  */
@@ -27,6 +27,7 @@ static void publish_clusters(struct blob_store *store)
 {
 	atomic_store_explicit(
 		&store->free_clusters, store_clusters_free(store), memory_order_relaxed);
+	store_water_changed(store);
 }
 
 static void publish_pages(struct blob_store *store)
@@ -39,6 +40,59 @@ void store_space_publish(struct blob_store *store)
 {
 	publish_clusters(store);
 	publish_pages(store);
+}
+
+/* ---- low water ---------------------------------------------------------- */
+
+/* Free clusters of so many are few; and no longer when there are half as many more. */
+#define LOW_WATER_PART 20
+
+struct water_event {
+	struct message message;
+	struct blob_store *store;
+	bool low;
+};
+
+/* Control. The store is there: what closes it was sent later. */
+static void water_told(struct message *message)
+{
+	struct water_event *event = container_of(message, struct water_event, message);
+	struct blob_store *store = event->store;
+
+	if (store->opened && store->user.low_water)
+		store->user.low_water(store->user.arg, event->low);
+	free(event);
+}
+
+/* At the end of a turn: while clusters go into a reserve they are neither here nor there. */
+static void water_check(struct deferred *deferred)
+{
+	struct blob_store *store = container_of(deferred, struct blob_store, water_check);
+	uint64_t mark = store->used_clusters.bits / LOW_WATER_PART;
+	uint64_t unused = store_clusters_free(store) +
+			  atomic_load_explicit(&store->reserved_clusters, memory_order_relaxed);
+	bool low = unused < (store->low ? mark + mark / 2 : mark);
+	struct water_event *event;
+
+	if (low == store->low)
+		return;
+	store->low = low;
+	event = alloc_op(sizeof(*event));
+	event->store = store;
+	event->low = low;
+	event->message.run = water_told;
+	reactor_send(store->control, &event->message);
+}
+
+void store_water_changed(struct blob_store *store)
+{
+	reactor_defer(store->engine, DEFER_PUBLISH, &store->water_check);
+}
+
+void store_space_init(struct blob_store *store)
+{
+	list_init(&store->releases);
+	store->water_check.run = water_check;
 }
 
 /* ---- pages -------------------------------------------------------------- */

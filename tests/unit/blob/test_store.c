@@ -326,6 +326,41 @@ static void a_store_without_room_for_a_longer_mask_does_not_grow(void **state)
 	store_world_end(&sw);
 }
 
+/* ---- space -------------------------------------------------------------- */
+
+static void users_are_told_when_space_gets_low_and_when_there_is_again(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 10)
+	{
+		struct blob_store_info info;
+		struct store_world sw;
+		struct blob *blob, *thin;
+		uint64_t left = SIZE / CLUSTER / 20 + 2;
+
+		store_world_start(&sw, seed, &disk);
+		assert_int_equal(store_world_create(&sw, CLUSTER), 0);
+		volumes_info(&sw.volumes, &info);
+		assert_int_equal(
+			volume_create(&sw.volumes, info.free_clusters - left, false, &blob), 0);
+		assert_int_equal(volume_create(&sw.volumes, 100, true, &thin), 0);
+		host_sleep(&sw.world.host, 10 * MSEC_NS);
+		assert_false(atomic_load(&sw.volumes.low));
+		for (unsigned i = 0; i < 3; i++)
+			assert_int_equal(
+				volume_write(&sw.volumes, thin, i, i * CLUSTER, 4096, 1), 0);
+		assert_true(host_wait_flag(&sw.world.host, &sw.volumes.low));
+		assert_int_equal(store_world_close(&sw), 0);
+		assert_int_equal(store_world_load(&sw), 0);
+		assert_true(host_wait_flag(&sw.world.host, &sw.volumes.low));
+		blob = volumes_find(&sw.volumes, BLOBSTORE_ID_BIT | 0);
+		assert_int_equal(volume_delete(&sw.volumes, blob), 0);
+		host_sleep(&sw.world.host, 100 * MSEC_NS);
+		assert_false(atomic_load(&sw.volumes.low));
+		assert_int_equal(store_world_close(&sw), 0);
+		store_world_end(&sw);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +372,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_super_block_that_cannot_be_is_refused),
 		cmocka_unit_test(a_store_grows_with_its_device_and_is_recovered_at_either_size),
 		cmocka_unit_test(a_store_without_room_for_a_longer_mask_does_not_grow),
+		cmocka_unit_test(users_are_told_when_space_gets_low_and_when_there_is_again),
 	};
 
 	host_select(argc, argv);

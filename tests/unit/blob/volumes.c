@@ -101,12 +101,21 @@ static void volumes_removed(void *arg)
 	atomic_store(&((struct volumes *)arg)->removed, true);
 }
 
+static void volumes_low_water(void *arg, bool low)
+{
+	struct volumes *volumes = arg;
+
+	assert_int_not_equal(low, atomic_load(&volumes->low));
+	atomic_store(&volumes->low, low);
+}
+
 static const struct blob_store_create_options *create_options;
 
 static void run_store_create(struct world_call *call)
 {
 	struct volumes *volumes = call_of(call)->volumes;
-	const struct blob_store_user user = {.removed = volumes_removed, .arg = volumes};
+	const struct blob_store_user user = {
+		.removed = volumes_removed, .low_water = volumes_low_water, .arg = volumes};
 
 	blob_store_create(volumes->base, create_options, &user, &volumes->reason, &volumes->store,
 		world_done, call);
@@ -115,7 +124,8 @@ static void run_store_create(struct world_call *call)
 static void run_store_load(struct world_call *call)
 {
 	struct volumes *volumes = call_of(call)->volumes;
-	const struct blob_store_user user = {.removed = volumes_removed, .arg = volumes};
+	const struct blob_store_user user = {
+		.removed = volumes_removed, .low_water = volumes_low_water, .arg = volumes};
 
 	blob_store_load(
 		volumes->base, NULL, &user, &volumes->reason, &volumes->store, world_done, call);

@@ -25,6 +25,7 @@ struct volumes {
 	struct blob_store *store;
 	struct reason reason; /* of the last call */
 	atomic_bool removed;
+	atomic_bool low; /* on space, as the store has told */
 	struct shown { /* volumes.c */
 		struct bdev bdev;
 		struct blob *blob;
