@@ -57,6 +57,7 @@ static int check_closed_image(struct check *check)
 {
 	int rc = store_image_init(&check->store, &check->image);
 
+	check->store.foreign = &check->scenario->foreign;
 	if (!rc)
 		rc = store_image_check_closed(&check->store);
 	if (rc)
@@ -327,8 +328,8 @@ static void check_init(struct check *check, struct scenario *scenario, const uin
 	memset(check, 0, sizeof(*check));
 	check->scenario = scenario;
 	crash_image_init(&check->image, base, SCENARIO_BYTES);
-	store_world_start(
-		&check->world, scenario->number, &scenario->disk_options, &check->image, 0);
+	store_world_start(&check->world, scenario->number, &scenario->disk_options, &check->image,
+		&scenario->foreign, 0);
 	signal(SIGABRT, tell_position);
 	position.scenario = scenario->number;
 }

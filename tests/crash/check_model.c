@@ -43,7 +43,8 @@ static int blob_against_image(
 			info->id, info->num_clusters, info->num_allocated, image->num_clusters,
 			image->num_allocated);
 	if (info->thin != !!(image->invalid_flags & BLOBSTORE_THIN) ||
-		info->read_only != !!(image->data_ro_flags & BLOBSTORE_READ_ONLY) || info->broken)
+		info->read_only != !!(image->data_ro_flags & BLOBSTORE_READ_ONLY) ||
+		info->esnap != !!(image->invalid_flags & BLOBSTORE_ESNAP) || info->broken)
 		return check_fault(check, "the flags of blob %" PRIx64 " are others on the disk%s",
 			info->id, info->broken ? ", and it is broken" : "");
 	if (blob->parent != image->parent)
@@ -113,7 +114,7 @@ static uint64_t image_facts(const struct check *check, const struct store_image_
 	const struct store_image_blob *parent = store_image_find(&check->store, image->parent);
 
 	return model_facts(parent ? parent->tag : 0, image->invalid_flags & BLOBSTORE_THIN,
-		image->data_ro_flags & BLOBSTORE_READ_ONLY);
+		image->data_ro_flags & BLOBSTORE_READ_ONLY, image->invalid_flags & BLOBSTORE_ESNAP);
 }
 
 /* Told with all the values that it ever had. */

@@ -111,6 +111,7 @@ static void blob_list(struct blob *of, void *arg)
 	blob->check = check;
 	blob->blob = of;
 	blob_get_info(of, &blob->info);
+	store_world_lend_foreign(&check->world, of);
 	blob->parent = BLOBSTORE_NO_BLOB;
 	if (blob->info.parent) {
 		blob_get_info(blob->info.parent, &parent);

@@ -62,6 +62,18 @@ struct model_volume *model_volume_add(struct model *model, uint64_t clusters, ui
 	return volume;
 }
 
+struct model_volume *model_foreign_add(struct model *model, uint32_t clusters, uint64_t now)
+{
+	struct model_volume *volume = model_volume_add(model, clusters, 0, NULL, NULL, now);
+	uint32_t end = clusters * model->cluster_sectors;
+	uint32_t number = model_write_begin(model, volume, MODEL_WRITE, 0, end, now);
+
+	model_write_end(model, number, true, now + 1);
+	memcpy(volume->floor, volume->live, end * sizeof(*volume->floor));
+	volume->created.called = 0; /* the store never has it */
+	return volume;
+}
+
 struct model_span *model_versions_add(struct model_versions *versions, uint64_t value, uint64_t now)
 {
 	struct model_version *version = &versions->list[versions->count++];

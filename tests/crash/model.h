@@ -112,9 +112,9 @@ static inline bool model_is_hot(uint64_t cluster)
 	       cluster == 1024;
 }
 
-static inline uint64_t model_facts(uint32_t parent_tag, bool thin, bool read_only)
+static inline uint64_t model_facts(uint32_t parent_tag, bool thin, bool read_only, bool esnap)
 {
-	return (uint64_t)parent_tag << 2 | thin << 1 | read_only;
+	return (uint64_t)parent_tag << 4 | esnap << 2 | thin << 1 | read_only;
 }
 
 /* ---- history --------------------------------------------------------------------------------- */
@@ -122,6 +122,8 @@ static inline uint64_t model_facts(uint32_t parent_tag, bool thin, bool read_onl
 /* A new volume; name is a number. origin: of a snapshot; base: of a clone; both may be NULL. */
 struct model_volume *model_volume_add(struct model *model, uint64_t clusters, uint64_t name,
 	struct model_volume *origin, struct model_volume *base, uint64_t now);
+/* What lies on a device of its own, and under volumes of the store: clusters full of one write. */
+struct model_volume *model_foreign_add(struct model *model, uint32_t clusters, uint64_t now);
 /* The versions get a new value, called now; its answer goes to the span. */
 struct model_span *model_versions_add(
 	struct model_versions *versions, uint64_t value, uint64_t now);

@@ -139,6 +139,9 @@ static void blobs_find_run(struct store_call *call)
 	for (unsigned i = 0; i < s->model.num_volumes; i++)
 		if (s->volumes[i].blob)
 			s->volumes[i].blob = blob_find(s->world.store, s->volumes[i].id);
+	for (unsigned i = 0; i < s->model.num_volumes; i++)
+		if (s->volumes[i].blob)
+			store_world_lend_foreign(&s->world, s->volumes[i].blob);
 	store_call_done(call, 0);
 }
 
@@ -240,7 +243,7 @@ static bool op_whole(struct scenario *s, enum scenario_op_kind kind)
 static void scenario_set_up(struct scenario *s)
 {
 	store_make(s);
-	op_whole(s, SCENARIO_CREATE_THIN);
+	op_whole(s, chance_one_in(&s->chance, 4) ? SCENARIO_CREATE_ESNAP : SCENARIO_CREATE_THIN);
 	op_whole(s, SCENARIO_CREATE_THICK);
 	guests_start(s, SETTLE_IO);
 	guests_finish(s);
@@ -255,7 +258,8 @@ static void scenario_set_up(struct scenario *s)
 		guests_start(s, SETTLE_IO);
 		guests_finish(s);
 	}
-	if (s->op == SCENARIO_SET_PARENT || chance_one_in(&s->chance, 4))
+	if (s->op == SCENARIO_SET_PARENT || s->op == SCENARIO_SET_ESNAP_PARENT ||
+		chance_one_in(&s->chance, 4))
 		op_whole(s, SCENARIO_CREATE_THIN);
 	if (chance_one_in(&s->chance, 3))
 		store_reload(s);
@@ -322,6 +326,20 @@ static void scenario_tell(struct scenario *s)
 	assert_int_equal(store_world_close(&s->world), 0);
 }
 
+static void foreign_make(struct scenario *s)
+{
+	uint64_t size = SCENARIO_FOREIGN * s->cluster_size;
+
+	s->foreign_base = malloc(size);
+	assert_non_null(s->foreign_base);
+	crash_image_init(&s->foreign, s->foreign_base, size);
+	s->foreign_subject =
+		model_foreign_add(&s->model, SCENARIO_FOREIGN, crash_log_tick(&s->log));
+	crash_log_tick(&s->log);
+	for (uint32_t at = 0; at < size / MODEL_SECTOR; at++)
+		model_fill(&s->model, 0, at, s->foreign_base + (uint64_t)at * MODEL_SECTOR);
+}
+
 static void scenario_init(struct scenario *s, uint64_t number)
 {
 	static const uint32_t cluster_sizes[] = {16 * KIB, 16 * KIB, 16 * KIB, 16 * KIB, 32 * KIB};
@@ -345,6 +363,7 @@ static void scenario_init(struct scenario *s, uint64_t number)
 	crash_image_init(&s->image, s->blank, SCENARIO_BYTES);
 	crash_log_init(&s->log);
 	model_init(&s->model, s->cluster_size / MODEL_SECTOR, SCENARIO_CLUSTERS_MAX);
+	foreign_make(s);
 }
 
 void scenario_run(struct scenario *scenario, uint64_t number, enum crash_fault fault,
@@ -353,9 +372,11 @@ void scenario_run(struct scenario *scenario, uint64_t number, enum crash_fault f
 	struct scenario *s = scenario;
 
 	scenario_init(s, number);
-	store_world_start(&s->world, number, &s->disk_options, &s->image, STORE_WORLD_DATA);
+	store_world_start(
+		&s->world, number, &s->disk_options, &s->image, &s->foreign, STORE_WORLD_DATA);
 	crash_disk_lie(&s->world.disk, fault, fault_first, fault_nth);
 	crash_disk_set(&s->world.disk, &s->image, &s->log, chance_next(&s->chance) | 1);
+	crash_disk_set(&s->world.foreign, &s->foreign, NULL, chance_next(&s->chance) | 1);
 	scenario_tell(s);
 	store_world_end(&s->world);
 	model_seal(&s->model);
@@ -365,6 +386,8 @@ void scenario_fini(struct scenario *scenario)
 {
 	model_fini(&scenario->model);
 	crash_log_fini(&scenario->log);
+	crash_image_fini(&scenario->foreign);
+	free(scenario->foreign_base);
 	crash_image_fini(&scenario->image);
 	free(scenario->blank);
 }

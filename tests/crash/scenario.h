@@ -15,6 +15,7 @@
 #include "crash/guest.h"
 
 #define SCENARIO_BYTES        (4 * MIB)
+#define SCENARIO_FOREIGN      3u /* clusters of the foreign device */
 #define SCENARIO_CLUSTERS_MAX 1026u /* of a volume */
 
 enum scenario_op_kind {
@@ -29,6 +30,8 @@ enum scenario_op_kind {
 	SCENARIO_INFLATE,
 	SCENARIO_DECOUPLE,
 	SCENARIO_SET_PARENT,
+	SCENARIO_CREATE_ESNAP, /* clone of a foreign device */
+	SCENARIO_SET_ESNAP_PARENT,
 	SCENARIO_RENAME,
 	SCENARIO_READ_ONLY,
 	SCENARIO_RELOAD, /* close and load; alone */
@@ -58,6 +61,9 @@ struct scenario {
 	struct crash_log log;
 	uint8_t *blank;
 	struct crash_image image;
+	uint8_t *foreign_base;
+	struct crash_image foreign;
+	struct model_volume *foreign_subject;
 	struct crash_disk_options disk_options;
 	uint32_t cluster_size;
 	struct store_world world;

@@ -6,6 +6,8 @@
 #include "crash/scenario_impl.h"
 #include "crash/store_image.h"
 
+#define FOREIGN_ID "foreign0" /* with its NUL */
+
 static const char *const op_names[] = {
 	[SCENARIO_CREATE_THIN] = "create thin",
 	[SCENARIO_CREATE_THICK] = "create thick",
@@ -18,6 +20,8 @@ static const char *const op_names[] = {
 	[SCENARIO_INFLATE] = "inflate",
 	[SCENARIO_DECOUPLE] = "decouple",
 	[SCENARIO_SET_PARENT] = "set parent",
+	[SCENARIO_CREATE_ESNAP] = "create foreign clone",
+	[SCENARIO_SET_ESNAP_PARENT] = "set foreign parent",
 	[SCENARIO_RENAME] = "rename",
 	[SCENARIO_READ_ONLY] = "read only",
 	[SCENARIO_RELOAD] = "reload",
@@ -52,10 +56,11 @@ static bool volume_fits(const struct scenario_volume *volume, enum scenario_op_k
 	case SCENARIO_CLONE:
 		return info.read_only;
 	case SCENARIO_DECOUPLE:
-		return info.parent && !info.read_only;
+		return (info.parent || info.esnap) && !info.read_only;
 	case SCENARIO_SET_PARENT:
-		return info.thin && !info.read_only && !info.parent && !volume->is_written &&
-		       volume->subject->bases.count == 1;
+	case SCENARIO_SET_ESNAP_PARENT:
+		return info.thin && !info.read_only && !info.parent && !info.esnap &&
+		       !volume->is_written && volume->subject->bases.count == 1;
 	case SCENARIO_SHRINK:
 		return !info.read_only && info.num_clusters > 2;
 	default:
@@ -67,7 +72,8 @@ static bool volume_fits(const struct scenario_volume *volume, enum scenario_op_k
 static bool op_is_alone(enum scenario_op_kind kind)
 {
 	return kind == SCENARIO_DELETE || kind == SCENARIO_DELETE_SNAPSHOT ||
-	       kind == SCENARIO_READ_ONLY || kind == SCENARIO_SET_PARENT || kind == SCENARIO_GROW ||
+	       kind == SCENARIO_READ_ONLY || kind == SCENARIO_SET_PARENT ||
+	       kind == SCENARIO_SET_ESNAP_PARENT || kind == SCENARIO_GROW ||
 	       kind == SCENARIO_SHRINK;
 }
 
@@ -126,7 +132,7 @@ static uint64_t size_of_snapshot(const struct scenario *s)
 static bool size_prepare(struct scenario *s, struct scenario_op *op)
 {
 	uint64_t now = op->target ? model_versions_last(&op->target->subject->sizes) : 0;
-	struct blob_info info = {.thin = op->kind == SCENARIO_CREATE_THIN};
+	struct blob_info info = {.thin = op->thin};
 	uint64_t most;
 
 	if (op->target)
@@ -148,6 +154,7 @@ static bool target_prepare(struct scenario *s, struct scenario_op *op)
 	switch (op->kind) {
 	case SCENARIO_CREATE_THIN:
 	case SCENARIO_CREATE_THICK:
+	case SCENARIO_CREATE_ESNAP:
 		return size_prepare(s, op);
 	case SCENARIO_RELOAD:
 	case SCENARIO_GROW_STORE:
@@ -178,6 +185,7 @@ static void way_prepare(struct scenario *s, struct scenario_op *op)
 	case SCENARIO_DELETE_SNAPSHOT:
 	case SCENARIO_READ_ONLY:
 	case SCENARIO_SET_PARENT:
+	case SCENARIO_SET_ESNAP_PARENT:
 		scenario_volume_close(s, op->target);
 		break;
 	case SCENARIO_INFLATE:
@@ -203,8 +211,10 @@ static void xattrs_prepare(struct scenario *s, struct scenario_op *op)
 		op->xattrs[op->num_xattrs++] =
 			(struct blob_xattr){STORE_IMAGE_TAG, &op->tag, sizeof(op->tag)};
 	memset(op->pad, 'p', sizeof(op->pad));
-	if (chance_one_in(&s->chance, 3))
-		op->xattrs[op->num_xattrs++] = (struct blob_xattr){"pad", op->pad, sizeof(op->pad)};
+	/* Chains of one page, two or three. */
+	if (chance_one_in(&s->chance, 2))
+		op->xattrs[op->num_xattrs++] = (struct blob_xattr){
+			"pad", op->pad, sizeof(op->pad) - 60 * chance_below(&s->chance, 2)};
 }
 
 static void op_run(struct store_call *call);
@@ -216,7 +226,7 @@ bool scenario_op_prepare(
 	*op = (struct scenario_op){.scenario = scenario, .kind = kind};
 	op->call.run = op_run;
 	op->call.acked = op_acked;
-	op->thin = kind == SCENARIO_CREATE_THIN;
+	op->thin = kind == SCENARIO_CREATE_THIN || kind == SCENARIO_CREATE_ESNAP;
 	op->clear_method = (enum blobstore_clear_method)chance_below(&scenario->chance, 4);
 	if (!target_prepare(scenario, op))
 		return false;
@@ -237,13 +247,15 @@ static void op_bear(struct scenario_op *op)
 {
 	struct scenario *s = op->scenario;
 	bool is_snapshot = op->kind == SCENARIO_SNAPSHOT;
+	bool is_foreign = op->kind == SCENARIO_CREATE_ESNAP;
 	struct model_volume *of = op->target ? op->target->subject : NULL;
+	struct model_volume *base = is_foreign ? s->foreign_subject : is_snapshot ? NULL : of;
 
 	op->born = model_volume_add(&s->model, of ? model_versions_last(&of->sizes) : op->clusters,
-		op->name, is_snapshot ? of : NULL, is_snapshot ? NULL : of, op->called);
+		op->name, is_snapshot ? of : NULL, base, op->called);
 	op->tag = op->born->tag;
 	op->born->was_thick = op->kind == SCENARIO_CREATE_THICK;
-	op->born->had_parent = op->kind == SCENARIO_CLONE;
+	op->born->had_parent = op->kind == SCENARIO_CLONE || is_foreign;
 	if (is_snapshot)
 		op->target->subject->had_parent = true;
 }
@@ -258,6 +270,10 @@ static void op_start_create(struct scenario_op *op)
 		.num_xattrs = op->num_xattrs,
 	};
 
+	if (op->kind == SCENARIO_CREATE_ESNAP) {
+		options.esnap_id = FOREIGN_ID;
+		options.esnap_id_length = sizeof(FOREIGN_ID);
+	}
 	op_bear(op);
 	blob_create(op->scenario->world.store, &options, &op->call.reason, &op->ret_blob,
 		store_call_done, &op->call);
@@ -305,6 +321,15 @@ static void op_start_set_parent(struct scenario_op *op)
 		op->target->blob, op->other->blob, &op->call.reason, store_call_done, &op->call);
 }
 
+static void op_start_set_esnap_parent(struct scenario_op *op)
+{
+	op->target->subject->had_parent = true;
+	op->span = model_versions_add(
+		&op->target->subject->bases, op->scenario->foreign_subject->tag, op->called);
+	blob_set_esnap_parent(op->target->blob, FOREIGN_ID, sizeof(FOREIGN_ID), &op->call.reason,
+		store_call_done, &op->call);
+}
+
 static void op_start_grow_store(struct scenario_op *op)
 {
 	bdev_set_size(&op->scenario->world.disk.bdev, SCENARIO_BYTES);
@@ -322,6 +347,7 @@ static void op_run(struct store_call *call)
 	switch (op->kind) {
 	case SCENARIO_CREATE_THIN:
 	case SCENARIO_CREATE_THICK:
+	case SCENARIO_CREATE_ESNAP:
 		return op_start_create(op);
 	case SCENARIO_SNAPSHOT:
 	case SCENARIO_CLONE:
@@ -339,6 +365,8 @@ static void op_run(struct store_call *call)
 		return blob_decouple(op->target->blob, &call->reason, store_call_done, call);
 	case SCENARIO_SET_PARENT:
 		return op_start_set_parent(op);
+	case SCENARIO_SET_ESNAP_PARENT:
+		return op_start_set_esnap_parent(op);
 	case SCENARIO_RENAME:
 		return op_start_rename(op);
 	case SCENARIO_READ_ONLY:
@@ -373,7 +401,7 @@ static void facts_note(struct scenario *s, uint64_t now)
 			continue;
 		facts = &volume->subject->facts;
 		blob_get_info(volume->blob, &info);
-		value = model_facts(tag_of(s, info.parent), info.thin, info.read_only);
+		value = model_facts(tag_of(s, info.parent), info.thin, info.read_only, info.esnap);
 		if (!facts->count || model_versions_last(facts) != value)
 			model_span_end(model_versions_add(facts, value, s->oldest_call), now, 0);
 	}
@@ -392,6 +420,7 @@ static void op_acked_born(struct scenario_op *op, uint64_t now, int rc)
 	volume->blob = op->ret_blob;
 	blob_get_info(op->ret_blob, &info);
 	volume->id = info.id;
+	store_world_lend_foreign(&op->scenario->world, op->ret_blob);
 	op->born->sizes.list[0].value = info.num_clusters;
 }
 
@@ -423,6 +452,8 @@ static void op_acked(struct store_call *call)
 		op_acked_resize(op, now, call->rc);
 	if ((op->kind == SCENARIO_DELETE || op->kind == SCENARIO_DELETE_SNAPSHOT) && !call->rc)
 		op->target->blob = NULL;
+	if (op->kind == SCENARIO_SET_ESNAP_PARENT && !call->rc)
+		store_world_lend_foreign(&s->world, op->target->blob);
 	facts_note(s, now);
 	s->ops_under_way--;
 }
@@ -438,7 +469,7 @@ void scenario_op_begin(struct scenario_op *op)
 static bool refusal_is_right(int rc)
 {
 	return rc == 0 || rc == -EBUSY || rc == -ENOSPC || rc == -EINVAL || rc == -EEXIST ||
-	       rc == -EPERM;
+	       rc == -EPERM || rc == -ENOTSUP;
 }
 
 void scenario_op_finish(struct scenario_op *op)

@@ -426,12 +426,22 @@ const struct store_image_blob *store_image_find(const struct store_image *store,
 	return NULL;
 }
 
+/* Beyond the end of the device below there are zeroes. */
+static void foreign_sector(const struct store_image *store, uint32_t sector, void *ret_data)
+{
+	uint64_t at = (uint64_t)sector * SECTOR_BYTES;
+
+	if (store->foreign && at < store->foreign->size_bytes)
+		crash_image_read(store->foreign, at, ret_data, SECTOR_BYTES);
+}
+
 void store_image_sector(const struct store_image *store, const struct store_image_blob *blob,
 	uint32_t sector, void *ret_data)
 {
 	uint32_t per_cluster = store->super.cluster_size / SECTOR_BYTES;
 	uint64_t index = sector / per_cluster;
 
+	memset(ret_data, 0, SECTOR_BYTES);
 	for (unsigned depth = 0; blob && depth < STORE_IMAGE_BLOBS_MAX; depth++) {
 		if (index < blob->num_clusters && blob->clusters[index]) {
 			crash_image_read(store->image,
@@ -440,11 +450,14 @@ void store_image_sector(const struct store_image *store, const struct store_imag
 				ret_data, SECTOR_BYTES);
 			return;
 		}
-		if (index >= blob->num_clusters || blob->parent == BLOBSTORE_NO_BLOB)
-			break;
+		if (index >= blob->num_clusters)
+			return;
+		if (blob->invalid_flags & BLOBSTORE_ESNAP)
+			return foreign_sector(store, sector, ret_data);
+		if (blob->parent == BLOBSTORE_NO_BLOB)
+			return;
 		blob = store_image_find(store, blob->parent);
 	}
-	memset(ret_data, 0, SECTOR_BYTES);
 }
 
 uint64_t store_image_md_end(const struct crash_image *image)

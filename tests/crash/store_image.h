@@ -32,6 +32,7 @@ struct store_image_blob {
 
 struct store_image {
 	const struct crash_image *image;
+	const struct crash_image *foreign; /* of clones of a foreign device; set after init */
 	struct blobstore_super super;
 	uint32_t num_clusters; /* of the device */
 	uint32_t md_clusters;

@@ -5,17 +5,33 @@
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static void foreign_removed(struct bdev_user *user)
+{
+}
+
+static const struct bdev_user_ops foreign_user_ops = {
+	.name = "crash test", .removed = foreign_removed};
+
 static void register_run(struct store_call *call)
 {
-	store_call_done(
-		call, bdev_register(call->world->registry, &call->world->disk.bdev, &call->reason));
+	struct store_world *world = call->world;
+	int rc = bdev_register(world->registry, &world->disk.bdev, &call->reason);
+
+	if (!rc)
+		rc = bdev_register(world->registry, &world->foreign.bdev, &call->reason);
+	world->foreign_user.ops = &foreign_user_ops;
+	if (!rc)
+		rc = bdev_open(&world->foreign.bdev, &world->foreign_user, &call->reason);
+	store_call_done(call, rc);
 }
 
 void store_world_start(struct store_world *world, uint64_t seed,
-	const struct crash_disk_options *options, struct crash_image *image, unsigned num_data)
+	const struct crash_disk_options *options, struct crash_image *image,
+	struct crash_image *foreign, unsigned num_data)
 {
 	static const char *const names[STORE_WORLD_DATA] = {"data0", "data1"};
 	struct store_call call = {.run = register_run};
+	struct crash_disk_options foreign_options = *options;
 
 	memset(world, 0, sizeof(*world));
 	host_start(&world->host, seed);
@@ -25,6 +41,8 @@ void store_world_start(struct store_world *world, uint64_t seed,
 		world->data[i] = host_reactor(&world->host, names[i], POLL_ADAPTIVE);
 	assert_int_equal(bdev_registry_create(world->host.os, world->control, &world->registry), 0);
 	crash_disk_init(&world->disk, options, image);
+	foreign_options.name = "foreign0";
+	crash_disk_init(&world->foreign, &foreign_options, foreign);
 	assert_int_equal(store_call_run(world, &call), 0);
 }
 
@@ -33,11 +51,19 @@ static void unregister_run(struct store_call *call)
 	bdev_unregister(&call->world->disk.bdev, store_call_done, call);
 }
 
+static void unregister_foreign_run(struct store_call *call)
+{
+	bdev_close(&call->world->foreign_user);
+	bdev_unregister(&call->world->foreign.bdev, store_call_done, call);
+}
+
 void store_world_end(struct store_world *world)
 {
 	struct store_call call = {.run = unregister_run};
 
 	assert_null(world->store);
+	assert_int_equal(store_call_run(world, &call), 0);
+	call.run = unregister_foreign_run;
 	assert_int_equal(store_call_run(world, &call), 0);
 	for (unsigned i = 0; i < world->num_data; i++)
 		host_stop_reactor(world->data[i]);
@@ -101,6 +127,15 @@ static void low_water(void *arg, bool low)
 }
 
 static const struct blob_store_user store_user = {.removed = removed, .low_water = low_water};
+
+void store_world_lend_foreign(struct store_world *world, struct blob *blob)
+{
+	struct blob_info info;
+
+	blob_get_info(blob, &info);
+	if (info.esnap)
+		blob_set_esnap_bdev(blob, &world->foreign_user);
+}
 
 static void create_run(struct store_call *call)
 {

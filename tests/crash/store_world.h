@@ -20,6 +20,8 @@ struct store_world {
 	unsigned num_data;
 	struct bdev_registry *registry;
 	struct crash_disk disk;
+	struct crash_disk foreign; /* the parent of some volumes */
+	struct bdev_user foreign_user;
 	struct blob_store *store; /* NULL: not open */
 };
 
@@ -37,7 +39,8 @@ struct store_call {
 };
 
 void store_world_start(struct store_world *world, uint64_t seed,
-	const struct crash_disk_options *options, struct crash_image *image, unsigned num_data);
+	const struct crash_disk_options *options, struct crash_image *image,
+	struct crash_image *foreign, unsigned num_data);
 /* The store is closed, volumes are too. */
 void store_world_end(struct store_world *world);
 
@@ -45,6 +48,9 @@ void store_call_done(void *call, int rc);
 void store_call_begin(struct store_world *world, struct store_call *call);
 bool store_call_wait(struct store_call *call); /* false: it does not end */
 int store_call_run(struct store_world *world, struct store_call *call);
+
+/* Control: a clone of the foreign device is told where that is. */
+void store_world_lend_foreign(struct store_world *world, struct blob *blob);
 
 int store_world_create(struct store_world *world, const struct blob_store_create_options *options);
 /* reason may be NULL. */

@@ -79,7 +79,8 @@ static void no_cut_breaks_a_promise(void **state)
 	if (getenv("CRASH_SCENARIO"))
 		run_one(from_environment("CRASH_SCENARIO", 0), &totals);
 	else
-		for (; totals.cuts < wanted && totals.wrong < WRONG_SCENARIOS; number += parts)
+		for (; totals.cuts + totals.double_cuts < wanted && totals.wrong < WRONG_SCENARIOS;
+			number += parts)
 			run_one(number, &totals);
 	fprintf(stderr,
 		"%" PRIu64 " cuts and %" PRIu64 " double cuts, %" PRIu64 " wrong; %.0f a second\n",
