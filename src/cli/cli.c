@@ -21,6 +21,7 @@ static const char help[] =
 	"                             volume stores on files and devices\n"
 	"  volume create|list|resize|snapshot|clone|inflate|decouple|set-parent|read-only|\n"
 	"         rename|delete       volumes in them\n"
+	"  check FILE                 look at a store that no daemon has open, and repair it\n"
 	"  rpc METHOD [JSON]          call any method of the daemon\n"
 	"\n"
 	"  --help                     print this; sluice COMMAND --help explains a command\n"
