@@ -57,6 +57,11 @@ struct vhost_device_ops {
 	void (*ring_close)(struct vhost_device *device, unsigned index, void *context, done_fn done,
 		void *arg);
 
+	/* The devices of other front-ends that share a disk with this one; some perhaps twice.
+	 * Optional: it shares none. */
+	void (*for_each_peer)(struct vhost_device *device,
+		void (*fn)(struct vhost_device *peer, void *arg), void *arg);
+
 	/* No session. Frees the device. */
 	void (*destroy)(struct vhost_device *device, done_fn done, void *arg);
 };

@@ -257,9 +257,12 @@ static int inflight_look_job(struct worker_job *job)
 	struct session_inflight *inflight = inflight_of_job(job);
 	const struct inflight_region *region = inflight->region;
 
+	inflight->used = false;
 	for (unsigned i = 0; i < INFLIGHT_QUEUES_MAX; i++) {
 		const void *queue = inflight_queue(region, i, inflight->packed);
 
+		if (queue && ((const struct vhost_inflight_split *)queue)->version != 0)
+			inflight->used = true;
 		inflight->records[i] = queue && inflight_queue_has_records(queue,
 							region->queue_size, inflight->packed);
 	}

@@ -23,6 +23,7 @@
 #define INFLIGHT_QUEUE_SIZE_MAX 32768
 
 struct ring;
+struct vhost_device;
 struct vhost_session;
 
 struct inflight_region {
@@ -39,6 +40,9 @@ struct session_inflight {
 	struct inflight_region *region; /* NULL: nothing is recorded */
 	bool looked; /* through region, for the rings that have records */
 	struct timer patience; /* with such rings that do not start */
+	bool first; /* no ring has run in this session before the one that looks */
+	bool used; /* found: by a back-end before this session, or by the ring's last run */
+	struct timer peers_patience; /* with front-ends that share a disk and do not come */
 
 	/* the job at hand, one at a time */
 	struct worker_job job;
@@ -92,5 +96,7 @@ void recovery_forget_closed(struct vhost_session *s);
 void recovery_advance(struct vhost_session *s);
 /* The session ends. */
 void recovery_stop(struct vhost_session *s);
+/* The session has ended, or has taken a step: who shares a disk with it may go on. */
+void recovery_tell_peers(struct vhost_device *device);
 
 #endif

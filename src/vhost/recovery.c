@@ -24,6 +24,12 @@
  * no longer wait for it. It still repeats before it takes anything new. A ring that runs is waited
  * for however long its requests take.
  *
+ * Front-ends that share a disk (LUNs behind several controllers) are one in this: rings of one open
+ * held, and stay so, also while another one repeats. After a restart they come back one by one, and
+ * nothing says which were there before. So one that comes back itself, with a region that has been
+ * used, waits RECOVERY_PEERS_NS for the others to come; what a later one has to repeat is repeated
+ * late, beside new requests of those that run.
+ *
  * The event ring of virtio-scsi executes nothing: its buffers are available again, it never waits
  * and nobody waits for it.
  *
@@ -34,17 +40,21 @@
 #include "vhost/session_impl.h"
 
 #define RECOVERY_PATIENCE_NS (5 * SEC_NS)
+#define RECOVERY_PEERS_NS    (2 * SEC_NS)
 
 static void recovery_patience_over(struct timer *timer);
+static void recovery_peers_over(struct timer *timer);
 
 void recovery_init(struct vhost_session *s)
 {
 	s->inflight.patience.fired = recovery_patience_over;
+	s->inflight.peers_patience.fired = recovery_peers_over;
 }
 
 void recovery_stop(struct vhost_session *s)
 {
 	timer_stop(s->control, &s->inflight.patience);
+	timer_stop(s->control, &s->inflight.peers_patience);
 }
 
 /* ---- who waits for whom ------------------------------------------------------------------ */
@@ -54,13 +64,50 @@ static bool recovery_is_awaited(const struct ring *ring)
 	return ring->recovery != RECOVERY_NONE && !ring->late;
 }
 
-static bool recovery_is_pending(const struct vhost_session *s)
+static bool recovery_has_own(const struct vhost_session *s)
 {
 	for (unsigned i = 0; i < s->ring_count; i++) {
 		if (recovery_is_awaited(&s->rings[i]))
 			return true;
 	}
 	return false;
+}
+
+struct recovery_wait {
+	const struct vhost_session *session;
+	bool found;
+};
+
+/* Its rings start, and it is known which have something to repeat. */
+static bool recovery_has_come(const struct vhost_session *s)
+{
+	return s && !s->ending && s->has_run && (!s->inflight.region || s->inflight.looked);
+}
+
+static void recovery_look_at_peer(struct vhost_device *peer, void *arg)
+{
+	struct recovery_wait *wait = arg;
+	const struct vhost_session *p = peer->session;
+
+	if (recovery_has_come(p))
+		wait->found |= recovery_has_own(p);
+	else
+		wait->found |= timer_is_started(&wait->session->inflight.peers_patience);
+}
+
+/* Only for what peers have of their own, and not for whom they wait: nobody waits in a circle. */
+static bool recovery_waits_for_peers(const struct vhost_session *s)
+{
+	struct recovery_wait wait = {.session = s};
+
+	if (s->device->ops->for_each_peer)
+		s->device->ops->for_each_peer(s->device, recovery_look_at_peer, &wait);
+	return wait.found;
+}
+
+static bool recovery_is_pending(const struct vhost_session *s)
+{
+	return recovery_has_own(s) || recovery_waits_for_peers(s);
 }
 
 /* Rings whose requests come before those of the ones that are last. */
@@ -83,8 +130,11 @@ void recovery_expect(struct vhost_session *s)
 		ring->late = false;
 		ring->recovery = s->inflight.records[i] ? RECOVERY_EXPECTED : RECOVERY_NONE;
 	}
-	if (recovery_is_pending(s))
+	if (recovery_has_own(s))
 		timer_start(s->control, &s->inflight.patience, RECOVERY_PATIENCE_NS);
+	if (s->inflight.first && s->inflight.used && s->device->ops->for_each_peer)
+		timer_start(s->control, &s->inflight.peers_patience, RECOVERY_PEERS_NS);
+	s->inflight.first = false;
 }
 
 void recovery_ring_opening(struct ring *ring)
@@ -162,15 +212,41 @@ static void recovery_release(struct vhost_session *s)
 	}
 }
 
-void recovery_advance(struct vhost_session *s)
+static void recovery_go_on(struct vhost_session *s)
 {
 	if (s->settling || s->ending)
 		return;
 	recovery_repeat(s);
-	if (recovery_is_pending(s))
-		return;
-	timer_stop(s->control, &s->inflight.patience);
-	recovery_release(s);
+	if (!recovery_has_own(s))
+		timer_stop(s->control, &s->inflight.patience);
+	if (!recovery_is_pending(s))
+		recovery_release(s);
+}
+
+static void recovery_tell_peer(struct vhost_device *peer, void *arg)
+{
+	if (peer->session)
+		recovery_go_on(peer->session);
+}
+
+void recovery_tell_peers(struct vhost_device *device)
+{
+	if (device->ops->for_each_peer)
+		device->ops->for_each_peer(device, recovery_tell_peer, NULL);
+}
+
+void recovery_advance(struct vhost_session *s)
+{
+	recovery_go_on(s);
+	recovery_tell_peers(s->device);
+}
+
+static void recovery_peers_over(struct timer *timer)
+{
+	struct vhost_session *s =
+		container_of(timer, struct vhost_session, inflight.peers_patience);
+
+	recovery_go_on(s);
 }
 
 static void recovery_patience_over(struct timer *timer)

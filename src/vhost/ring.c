@@ -446,6 +446,7 @@ static enum flow_result rings_settle_run(struct flow *f)
 			goto finish; /* nothing is open without the claim: nothing to close */
 		s->claimed = true;
 		s->driver_known = !s->has_run;
+		s->inflight.first = !s->has_run;
 		rings_note_unrecorded(s);
 		s->has_run = true;
 	}

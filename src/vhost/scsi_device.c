@@ -79,6 +79,26 @@ static void scsi_session_end(struct vhost_device *device)
 	scsi_events_forget(scsi_device_of(device));
 }
 
+/* ---- peers --------------------------------------------------------------------------------- */
+
+/* Of another controller, or of the same one under a second number. */
+static void scsi_for_each_peer(
+	struct vhost_device *device, void (*fn)(struct vhost_device *peer, void *arg), void *arg)
+{
+	struct scsi_attachment *attachment;
+	struct scsi_unit *unit;
+
+	for_each_unit(scsi_device_of(device), unit)
+	{
+		list_for_each_entry (attachment, &unit->attachment->lun->attachments, link) {
+			struct scsi_device *peer = scsi_unit_of(attachment)->slot->device;
+
+			if (&peer->device != device)
+				fn(&peer->device, arg);
+		}
+	}
+}
+
 /* ---- life ---------------------------------------------------------------------------------- */
 
 struct destroy_op {
@@ -145,6 +165,7 @@ static const struct vhost_device_ops scsi_device_ops = {
 	.ring_started = scsi_device_ring_started,
 	.ring_stopping = scsi_device_ring_stopping,
 	.ring_close = scsi_device_ring_close,
+	.for_each_peer = scsi_for_each_peer,
 	.destroy = scsi_destroy,
 };
 

@@ -154,6 +154,7 @@ static enum flow_result session_run(struct flow *f)
 	vhost_device_release_moves(s->device);
 	s->device->ops->session_end(s->device);
 	s->device->session = NULL;
+	recovery_tell_peers(s->device);
 	AWAIT(f, memory_put(&s->change, s->control, s->memory, flow_resume, f));
 	s->options.ended(s->options.arg);
 	session_free(s);

@@ -5,6 +5,7 @@
  */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -163,11 +164,139 @@ static void event_buffers(void **state)
 	server_stop(&server);
 }
 
+/* ---- a disk of two front-ends ------------------------------------------------------------ */
+
+struct pair {
+	struct server server;
+	struct vhost_controller *controllers[2];
+	char paths[2][64];
+	struct fe_options options[2];
+	struct fe *fe[2];
+};
+
+static void make_second(struct server *server, void *arg)
+{
+	const struct vhost_scsi_options scsi = {.name = "d"};
+
+	assert_int_equal(vhost_scsi_create(server->vhost, &scsi, NULL, arg), 0);
+}
+
+static void add_second(struct server *server, void *arg, done_fn done, void *done_arg)
+{
+	vhost_scsi_add_target(arg, 0, VHOST_SCSI_LUN_UNSAID, "disk", NULL, done, done_arg);
+}
+
+static void pair_start(struct pair *pair)
+{
+	struct server *server = &pair->server;
+
+	server_start(server, FE_BUS_SCSI);
+	pair->controllers[0] = server->controller;
+	server_call(server, make_second, &pair->controllers[1]);
+	assert_int_equal(server_await(server, add_second, pair->controllers[1]), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		snprintf(pair->paths[i], sizeof(pair->paths[i]), "%s/%c", server->dir, "cd"[i]);
+		pair->options[i] = fe_options_default(FE_BUS_SCSI, pair->paths[i]);
+		pair->options[i].order = FE_CLOUD_HYPERVISOR;
+		pair->options[i].notified = true;
+		pair->fe[i] = server_open_with(server, &pair->options[i]);
+		check_io(pair->fe[i], REQUEST, 1);
+	}
+}
+
+static void pair_lose(struct pair *pair)
+{
+	/* The second first: what it has in flight ends when it is gone. */
+	for (unsigned i = 2; i-- > 0;) {
+		pair->server.controller = pair->controllers[i];
+		lose_connection(&pair->server, pair->fe[i]);
+	}
+	pair->server.controller = pair->controllers[0];
+}
+
+static void pair_end(struct pair *pair)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		check_io(pair->fe[i], REQUEST, 2);
+		server_close(pair->fe[i]);
+	}
+	server_stop(&pair->server);
+}
+
+static void submit_probe(struct fe *fe, struct fe_scsi *probe)
+{
+	static const uint8_t test_unit_ready[6] = {0};
+
+	fe_scsi_init(probe, 0, 0, test_unit_ready, 6, NULL, 0, NULL, 0);
+	submit(fe, REQUEST, &probe->io);
+}
+
+/* The one that comes back first takes nothing new before the other has repeated its writes. */
+static void shared_disk(void **state)
+{
+	struct fe_scsi commands[COMMANDS], probe;
+	uint8_t data[COMMANDS][512];
+	struct pair pair;
+
+	pair_start(&pair);
+	held_bdev_hold(pair.server.disk);
+	submit_writes(pair.fe[1], commands, data);
+	assert_true(held_bdev_await(pair.server.disk, COMMANDS));
+	pair_lose(&pair);
+
+	held_bdev_hold(pair.server.disk);
+	assert_ok(pair.fe[0], fe_reconnect(pair.fe[0]));
+	submit_probe(pair.fe[0], &probe);
+	usleep(100000);
+	assert_false(fe_ring_ready(pair.fe[0]->ring[REQUEST]));
+	assert_ok(pair.fe[1], fe_reconnect(pair.fe[1]));
+	/* The first of a new nexus meets a unit attention. */
+	assert_true(held_bdev_await(pair.server.disk, COMMANDS - 1));
+	usleep(3000000); /* longer than one that does not come is waited for */
+	assert_false(fe_ring_ready(pair.fe[0]->ring[REQUEST]));
+	held_bdev_release(pair.server.disk);
+	finish_writes(pair.fe[1], commands);
+	finish(pair.fe[0], REQUEST, &probe.io);
+	pair_end(&pair);
+}
+
+/* Nothing says that it was there before the restart. */
+static void shared_disk_of_one_that_does_not_come(void **state)
+{
+	struct fe_scsi probe;
+	struct pair pair;
+	uint64_t start;
+
+	pair_start(&pair);
+	pair_lose(&pair);
+	assert_ok(pair.fe[0], fe_reconnect(pair.fe[0]));
+	start = pair.server.os->ops->now_ns(pair.server.os);
+	submit_probe(pair.fe[0], &probe);
+	finish(pair.fe[0], REQUEST, &probe.io);
+	assert_in_range(
+		pair.server.os->ops->now_ns(pair.server.os) - start, 1 * SEC_NS, 4 * SEC_NS);
+	assert_ok(pair.fe[1], fe_reconnect(pair.fe[1]));
+	/* A pause and another start are no restart. */
+	assert_ok(pair.fe[1], fe_stop(pair.fe[1]));
+	fe_disconnect(pair.fe[1]);
+	start = pair.server.os->ops->now_ns(pair.server.os);
+	assert_ok(pair.fe[0], fe_stop(pair.fe[0]));
+	assert_ok(pair.fe[0], fe_start(pair.fe[0]));
+	check_io(pair.fe[0], REQUEST, 1);
+	assert_true(pair.server.os->ops->now_ns(pair.server.os) - start < 1 * SEC_NS);
+	assert_ok(pair.fe[1], fe_reconnect(pair.fe[1]));
+	pair_end(&pair);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		{"11.4 commands are repeated before the task management that aborts them", recovery,
 			NULL, NULL, NULL},
+		{"11.4 a disk of two front-ends takes nothing new until both have repeated",
+			shared_disk, NULL, NULL, NULL},
+		{"11.4 a front-end that does not come is not waited for long",
+			shared_disk_of_one_that_does_not_come, NULL, NULL, NULL},
 		{"11.4 an event buffer in flight is available again", event_buffers, NULL, NULL,
 			NULL},
 	};
