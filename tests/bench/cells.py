@@ -138,7 +138,7 @@ def beside(count):
 
 def window(options):
     """The adaptive window: regular arrivals at one queue, against polling without end."""
-    distances = (5, 50, 500, 5000) if options.quick else (
+    distances = (2, 5, 50, 500, 5000, 50000) if options.quick else (
         2, 3, 5, 10, 20, 30, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 2000, 5000, 10000, 20000,
         50000)
     setup = Setup(options.bus[0], "null")
