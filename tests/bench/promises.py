@@ -114,6 +114,9 @@ def window(cells, promises):
         excess = row["median"]["latency_p50_ns"] / always
         if excess > worst:
             worst, where = excess, us
+    rare = cells.median("cpu_cores", section="window", target="sluice", interarrival_us=50000)
+    if rare is not None:
+        at_most(promises, "CPU with arrivals 50 ms apart", rare * 100, 1, " % of a core")
     if where is not None:
         at_most(promises, "latency of adaptive polling against polling always, arrivals up to "
                 f"50 us (worst at {where:g} us)", worst, 1.1)
