@@ -26,13 +26,33 @@ class LoadRefused(Exception):
     """The known implementation gives up on this store."""
 
 
+class Used(set):
+    """Numbers in use; the lowest free one is claimed. Below `lowest` none is free."""
+    lowest = 0
+
+    def claim(self, first, end, what):
+        number = max(first, self.lowest)
+        while number in self:
+            number += 1
+        if number >= end:
+            raise ValueError(f"no free {what}")
+        self.add(number)
+        if first <= self.lowest:
+            self.lowest = number + 1
+        return number
+
+    def free(self, numbers):
+        self.difference_update(numbers)
+        self.lowest = min([self.lowest, *numbers])
+
+
 class Writer(Volumes):
     def __init__(self, disk, external=None):
         self.disk = disk
         self.external = external       # as of reader.Store
         self.superblock = None
         self.dirty = False             # the super block is known to say so
-        self.pages, self.clusters, self.blobids = set(), set(), set()
+        self.pages, self.clusters, self.blobids = Used(), Used(), set()
         self.blobs = {}
 
     @property
@@ -51,7 +71,7 @@ class Writer(Volumes):
             layout.blobid_mask_start -= less
             layout.md_start -= less
         self.superblock = s.SuperBlock(layout, bstype=s.LVOLSTORE)
-        self.clusters = set(range(layout.md_clusters))
+        self.clusters = Used(range(layout.md_clusters))
         end = layout.total_pages * layout.page_size
         rest = {"unmap": [Unmap(end, layout.size - end)], "write_zeroes":
                 [Zero(end, layout.size - end)], "none": []}[clear]
@@ -95,8 +115,8 @@ class Writer(Volumes):
         self.superblock = dataclasses.replace(store.superblock, layout=store.layout)
         self.dirty = False
         if store.clean:
-            self.pages = set(store.masks[s.MASK_PAGES].used)
-            self.clusters = set(store.masks[s.MASK_CLUSTERS].used)
+            self.pages = Used(store.masks[s.MASK_PAGES].used)
+            self.clusters = Used(store.masks[s.MASK_CLUSTERS].used)
             self.blobids = set(store.masks[s.MASK_BLOBIDS].used)
         else:
             self._recover(store)
@@ -114,8 +134,8 @@ class Writer(Volumes):
 
     def _recover(self, store):
         references = 0
-        self.pages, self.blobids = set(), set()
-        self.clusters = set(range(self.layout.md_clusters))
+        self.pages, self.blobids = Used(), set()
+        self.clusters = Used(range(self.layout.md_clusters))
         for blob in store.blobs.values():
             if any(finding.kind == "extent-empty" for finding in blob.findings):
                 raise LoadRefused("an extent page of no cluster")
@@ -170,18 +190,10 @@ class Writer(Volumes):
         return blob
 
     def claim_page(self, first=0):
-        for index in range(first, self.layout.md_len):
-            if index not in self.pages:
-                self.pages.add(index)
-                return index
-        raise ValueError("no free metadata page")
+        return self.pages.claim(first, self.layout.md_len, "metadata page")
 
     def claim_cluster(self):
-        for cluster in range(self.layout.md_clusters, self.layout.clusters):
-            if cluster not in self.clusters:
-                self.clusters.add(cluster)
-                return cluster
-        raise ValueError("no free cluster")
+        return self.clusters.claim(0, self.layout.clusters, "cluster")
 
     def mark_dirty(self):
         if not self.dirty:
@@ -218,13 +230,13 @@ class Writer(Volumes):
         old, blob.chain, blob.stored = blob.chain[1:], chain, len(blob.map)
         if old:
             yield self.page_zeroes(old)
-            self.pages.difference_update(old)
+            self.pages.free(old)
         cut, blob.cut_clusters = blob.cut_clusters, []
         yield from self.clear_clusters(blob, cut)
         cut, blob.cut_pages = list(blob.cut_pages.values()), {}
         if cut:
             yield self.page_zeroes(cut)
-            self.pages.difference_update(cut)
+            self.pages.free(cut)
 
     def _write_resized(self, blob):
         """The former, or the new last extent page and all behind it, in place."""
@@ -246,7 +258,7 @@ class Writer(Volumes):
         if ranges and method != s.CLEAR_NONE:
             request = Zero if method == s.CLEAR_ZEROES else Unmap
             yield [request(first * size, count * size) for first, count in ranges]
-        self.clusters.difference_update(clusters)
+        self.clusters.free(clusters)
 
     def delete_blob(self, blob):
         """Root and chain are zeroed together: the root is the commit."""
@@ -254,12 +266,12 @@ class Writer(Volumes):
         del self.blobs[blob.id]
         yield from self.mark_dirty()
         yield self.page_zeroes(reversed(blob.chain))
-        self.pages.difference_update(blob.chain)
+        self.pages.free(blob.chain)
         yield from self.clear_clusters(blob, [cluster for cluster in blob.map if cluster])
         extents = [index for index in blob.pages if index]
         if extents:
             yield self.page_zeroes(extents)
-            self.pages.difference_update(extents)
+            self.pages.free(extents)
 
     def free_clusters(self):
         return self.layout.clusters - len(self.clusters)

@@ -301,9 +301,9 @@ class Volumes:
             if blob.style == "table":
                 yield from self.mark_dirty()
                 yield from self.write_extents(blob, index // SLOT_CLUSTERS)
-                self.clusters.discard(cluster)
+                self.clusters.free([cluster])
             else:
-                self.clusters.discard(cluster)
+                self.clusters.free([cluster])
                 yield from self.persist(blob)
 
 
