@@ -18,7 +18,6 @@ from .process import spawn
 from .rpc import Rpc
 
 SPDK = os.environ.get("SLUICE_SPDK_TGT") or shutil.which("spdk_tgt")
-pytestmark = pytest.mark.skipif(not SPDK, reason="spdk_tgt is not installed")
 
 DATA = pattern(4 * MIB)
 MEMBERS = ("alias", "uuid", "name", "is_thin_provisioned", "is_clone", "is_esnap_clone",
