@@ -47,6 +47,18 @@ static void bdev_channel_drain(struct deferred *deferred)
 		bdev_range_holds_check(channel);
 }
 
+void bdev_io_complete_within_done(struct bdev_io *io, int status)
+{
+	struct bdev_channel *channel = io->channel;
+
+	io->status = status;
+	bdev_channel_account(channel, io);
+	channel->in_flight[io->epoch]--;
+	io->done(io);
+	if (unlikely(channel->draining))
+		bdev_range_holds_check(channel);
+}
+
 void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int status)
 {
 	io->epoch = channel->epoch;

@@ -111,6 +111,10 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
 	return channel->in_flight[0] + channel->in_flight[1];
 }
 
+/* For backends over another device: the same at once, done and all. Only from the done of a request
+ * to that device, which is never inside submit either. */
+void bdev_io_complete_within_done(struct bdev_io *io, int status);
+
 /* Channel's reactor. A request that waits for space ends, later, with -ECANCELED; false: it does
  * not wait for any. */
 bool bdev_io_cancel_parked(struct bdev_io *io);

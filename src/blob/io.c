@@ -25,7 +25,8 @@
 
 #include "blob/io_impl.h"
 
-#define IO_PIECES_MAX 32
+#define IO_PIECES_MAX      32
+#define STRAIGHT_SPARE_MAX 64
 
 /* In the backend's part of a READ or WRITE on the general way, and of what waits for a slab. */
 struct blob_io {
@@ -220,7 +221,7 @@ static bool blob_is_read_only(const struct blob *blob)
 	return atomic_load_explicit(&blob->read_only, memory_order_relaxed);
 }
 
-static void io_begin(struct blob_channel *own, struct bdev_io *io)
+static __attribute__((noinline)) void io_begin(struct blob_channel *own, struct bdev_io *io)
 {
 	*blob_io_of(io) = (struct blob_io){.cursor = iov_cursor(io->iov)};
 	if (io->type == BDEV_IO_FLUSH) {
@@ -241,15 +242,48 @@ static void io_begin(struct blob_channel *own, struct bdev_io *io)
 
 /* ---- the straight path -------------------------------------------------- */
 
+/* A few pieces are kept at hand: a slab has more to look after. */
+static inline struct blob_piece *piece_get_straight(struct blob_channel *own)
+{
+	struct blob_piece *piece = own->spare;
+
+	if (unlikely(!piece))
+		return slab_get(own->store->reactor, SLAB_512);
+	own->spare = piece->next;
+	own->spare_count--;
+	return piece;
+}
+
+static inline void piece_put_straight(struct blob_channel *own, struct blob_piece *piece)
+{
+	if (unlikely(own->spare_count == STRAIGHT_SPARE_MAX)) {
+		slab_put(own->store->reactor, SLAB_512, piece);
+		return;
+	}
+	piece->next = own->spare;
+	own->spare = piece;
+	own->spare_count++;
+}
+
+void io_fini(struct blob_channel *own)
+{
+	while (own->spare) {
+		struct blob_piece *piece = own->spare;
+
+		own->spare = piece->next;
+		slab_put(own->store->reactor, SLAB_512, piece);
+	}
+}
+
 static void straight_done(struct bdev_io *child)
 {
 	struct blob_piece *piece = container_of(child, struct blob_piece, io);
 	struct bdev_io *io = piece->of;
 	int status = child->status;
 
-	slab_put(io->channel->reactor, SLAB_512, piece);
+	piece_put_straight(piece->own, piece);
 	if (likely(!status))
-		bdev_io_complete(io, 0);
+		bdev_io_complete_within_done(io, 0);
 	else
 		io_end(blob_channel_of(io->channel), io, status);
 }
@@ -260,6 +294,7 @@ static inline void straight_submit(struct blob_channel *own, struct bdev_io *io,
 	struct bdev_io *child = &piece->io;
 
 	piece->of = io;
+	piece->own = own;
 	child->iov = io->iov;
 	child->offset = (uint64_t)cluster * own->cluster_size + within;
 	child->length = io->length;
@@ -286,7 +321,7 @@ void blob_submit(struct bdev_channel *channel, struct bdev_io *io)
 	cluster = blob_cluster(own, cluster_index(own, io->offset));
 	if (unlikely(!cluster))
 		goto general;
-	piece = slab_get(channel->reactor, SLAB_512);
+	piece = piece_get_straight(own);
 	if (unlikely(!piece))
 		goto general;
 	straight_submit(own, io, piece, cluster, within);

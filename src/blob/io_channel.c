@@ -337,4 +337,5 @@ void blob_channel_fini(struct bdev_channel *channel)
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		invariant(list_is_empty(&own->allocations[i]));
 	list_remove(&own->parking);
+	io_fini(own);
 }

@@ -111,6 +111,8 @@ struct blob_channel {
 	unsigned cluster_shift; /* 63: use cluster_size */
 	uint32_t cluster_size;
 	struct blob *blob;
+	struct blob_piece *spare; /* io.c: for the straight path */
+	unsigned spare_count;
 	struct store_channel *store;
 	struct bdev_channel *channel; /* this one */
 	struct bdev_channel *esnap; /* of the foreign device at the end of the chain, or NULL */
@@ -180,6 +182,7 @@ struct blob_piece {
 	uint8_t type; /* enum bdev_io_type, BLOB_PIECE_TOUCH */
 	uint8_t flags;
 	bool iov_taken; /* iov is its own, from iov_class(iovcnt) */
+	struct blob_piece *next; /* of a channel's spare ones */
 	uint64_t progress; /* io_zero.c, io_discard.c; of a flush: the commits that it covers */
 	struct iovec zeroes; /* io_discard.c */
 	struct list link; /* of an allocation, or zeroing */
@@ -222,6 +225,8 @@ void piece_clear(struct blob_piece *piece, enum bdev_io_type type, uint32_t clus
 
 /* io.c: the end of a request: FUA, requests that wait for space. */
 void io_end(struct blob_channel *own, struct bdev_io *io, int status);
+/* The spare pieces go back to the slab. */
+void io_fini(struct blob_channel *own);
 /* io_discard.c */
 void io_discard(struct blob_channel *own, struct bdev_io *io);
 /* Of the store: looks for space again after a while, for requests that wait for it. */
