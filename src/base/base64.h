@@ -15,5 +15,7 @@ static inline size_t base64_length(size_t bytes)
 
 /* text has room for base64_length() and a NUL. */
 void base64_encode(const void *bytes, size_t count, char *text);
+/* At most room bytes; how many there were, or -EINVAL: no base64, or more. */
+int64_t base64_decode(const char *text, void *ret_bytes, size_t room);
 
 #endif
