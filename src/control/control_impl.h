@@ -20,6 +20,7 @@ struct control {
 	struct list init_waiters; /* framework_wait_init */
 	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
 	unsigned malloc_count; /* default names */
+	unsigned next_copy; /* data reactors in turn */
 	uint64_t *busy_ns; /* last told of each reactor, by that reactor (reactors.c) */
 	struct notify_event events[NOTIFY_KEPT]; /* the event with id n is at n % NOTIFY_KEPT */
 	uint64_t events_count; /* the next id */
@@ -35,6 +36,7 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method bdev_copy_methods[];
 extern const struct rpc_method lvol_store_methods[];
 extern const struct rpc_method lvol_volume_methods[];
 extern const struct rpc_method lvol_list_methods[];
