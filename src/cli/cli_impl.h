@@ -120,11 +120,13 @@ struct volume_work {
 	struct client_options daemon;
 	char **words;
 	unsigned num_words;
-	bool force, recursive, json, thick, keep;
+	bool force, recursive, json, thick;
 	uint64_t size_bytes; /* --size, 0: not said */
 	uint64_t cluster_bytes; /* --cluster-size */
 	int md_percent; /* --md-pages, 0: not said */
 	int growth; /* --growth */
+	const char *since; /* --since, NULL: not said */
+	const char *format; /* --format, NULL: not said */
 
 	const struct volume_command *command;
 	struct client *client;
@@ -152,9 +154,10 @@ enum volume_option {
 	VOLUME_RECURSIVE,
 	VOLUME_JSON,
 	VOLUME_THICK,
-	VOLUME_KEEP,
 	VOLUME_MD_PAGES,
 	VOLUME_GROWTH,
+	VOLUME_SINCE,
+	VOLUME_FORMAT,
 };
 
 /* The command among those (the last has no name) that argv[1] names; its exit code. */
@@ -189,14 +192,51 @@ bool bdev_check_unattached(const struct volume_work *work, const json_t *bdev, c
 
 /* Commands that have a file of their own. */
 extern const char store_create_help[], store_open_help[], volume_list_help[];
+extern const char volume_export_help[], volume_import_help[];
+bool volume_export_run(struct volume_work *work);
+bool volume_import_run(struct volume_work *work);
 bool store_create_run(struct volume_work *work);
 bool store_open_run(struct volume_work *work);
 bool volume_list_run(struct volume_work *work);
+
+/* Asks again what volumes and block devices there are. */
+bool volumes_reload(struct volume_work *work);
+
+/* ---- volume_copy.c: contents of volumes to and from files ------------------------------------ */
+
+/* Parts of a volume, in clusters of the store that it is or was in. */
+struct cluster_set {
+	uint64_t cluster_bytes;
+	uint64_t count; /* clusters */
+	uint8_t *bits; /* the least significant first */
+};
+
+bool cluster_set_init(struct cluster_set *set, uint64_t cluster_bytes, uint64_t size_bytes);
+void cluster_set_fini(struct cluster_set *set);
+void cluster_set_add(struct cluster_set *set, uint64_t offset, uint64_t length); /* bytes */
+/* Through the daemon, a part at a time, with progress on a terminal. False after a sentence. */
+bool cluster_set_copy(struct volume_work *work, const struct cluster_set *set, uint64_t size_bytes,
+	const char *source, const char *target, bool skip_zeroes);
+/* A block device over a file, for the time of a copy: its name, or false after a sentence. */
+bool copy_file_open(struct volume_work *work, const char *path, bool readonly, uint32_t block_size,
+	char *ret_bdev, size_t size);
+bool copy_file_close(struct volume_work *work, const char *bdev);
+/* Runs qemu-img with those arguments (the last is NULL). False after a sentence. */
+bool qemu_img_run(const char *const *arguments);
+
+/*
+ * What an incremental export has behind the data, which is as large as the volume and holds only
+ * what changed: a JSON object, then this. docs/volumes.md, "Export and import".
+ */
+#define INCREMENT_SIGNATURE    "Sluice increment" /* 16 bytes, no terminator */
+#define INCREMENT_FOOTER_BYTES 24 /* the signature, and the length of the object (8) */
 
 /* ---- image.c ----------------------------------------------------------------------------- */
 
 /* A sparse file of that size, unless one is there. False after a sentence; *ret_made also then. */
 bool image_make(const char *path, uint64_t size_bytes, bool *ret_made);
+/* A kind of image whose bytes are not those of the disk, as qemu-img calls it; NULL: none known. */
+const char *image_format_of(const char *path);
 /* False after a sentence: nobody can want this as a disk. raw: whatever it looks like inside. */
 bool image_check(const char *path, bool readonly, bool raw);
 /* False after a sentence: something is on it, and that would be lost. */

@@ -76,13 +76,20 @@ static const char *image_format(int fd)
 	return NULL;
 }
 
-static bool image_check_format(const char *path)
+const char *image_format_of(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	const char *format = fd < 0 ? NULL : image_format(fd);
 
 	if (fd >= 0)
 		close(fd);
+	return format;
+}
+
+static bool image_check_format(const char *path)
+{
+	const char *format = image_format_of(path);
+
 	if (format)
 		cli_error("%s is a %s image and a machine would see it as it is: make a raw one of "
 			  "it with 'qemu-img convert -O raw', or say --raw",

@@ -23,6 +23,8 @@ static const char volume_help[] =
 	"       sluice volume decouple  [OPTION...] STORE/VOLUME   free it of its parent\n"
 	"       sluice volume set-parent [OPTION...] STORE/VOLUME PARENT\n"
 	"       sluice volume read-only [OPTION...] STORE/VOLUME\n"
+	"       sluice volume export    [OPTION...] STORE/VOLUME FILE\n"
+	"       sluice volume import    [OPTION...] STORE/VOLUME FILE\n"
 	"       sluice volume rename    [OPTION...] STORE/VOLUME NAME\n"
 	"       sluice volume delete    [OPTION...] STORE/VOLUME\n"
 	"\n"
@@ -395,6 +397,14 @@ static const struct option force_options[] = {
 static const struct option delete_options[] = {
 	CLIENT_LONG_OPTIONS, {"recursive", no_argument, NULL, VOLUME_RECURSIVE}, {0}};
 
+static const struct option export_options[] = {
+	CLIENT_LONG_OPTIONS,
+	{"force", no_argument, NULL, 'f'},
+	{"format", required_argument, NULL, VOLUME_FORMAT},
+	{"since", required_argument, NULL, VOLUME_SINCE},
+	{0},
+};
+
 #define PLAIN CLIENT_SHORT_OPTIONS, plain_options
 
 static const struct volume_command commands[] = {
@@ -416,6 +426,10 @@ static const struct volume_command commands[] = {
 		"name one volume and its new parent", 2, 2, true, set_parent_run},
 	{"read-only", "volume read-only", read_only_help, PLAIN, "name one volume", 1, 1, true,
 		read_only_run},
+	{"export", "volume export", volume_export_help, CLIENT_SHORT_OPTIONS "f", export_options,
+		"name one volume and one file", 2, 2, false, volume_export_run},
+	{"import", "volume import", volume_import_help, CLIENT_SHORT_OPTIONS "f", force_options,
+		"name one volume and one file", 2, 2, false, volume_import_run},
 	{"rename", "volume rename", rename_help, PLAIN, "name one volume and its new name", 2, 2,
 		true, rename_run},
 	{"delete", "volume delete", delete_help, CLIENT_SHORT_OPTIONS, delete_options,

@@ -239,9 +239,15 @@ static bool option_take(struct volume_work *work, int option)
 	case VOLUME_THICK:
 		work->thick = true;
 		return true;
-	case VOLUME_KEEP:
-		work->keep = true;
+	case VOLUME_SINCE:
+		work->since = optarg;
 		return true;
+	case VOLUME_FORMAT:
+		work->format = optarg;
+		if (strcmp(optarg, "raw") == 0 || strcmp(optarg, "qcow2") == 0)
+			return true;
+		cli_error("--format is raw or qcow2, not '%s'", optarg);
+		return false;
 	case VOLUME_MD_PAGES:
 		return cli_number_read("--md-pages", optarg, MD_PERCENT_MAX, &work->md_percent);
 	case VOLUME_GROWTH:
@@ -310,6 +316,20 @@ static bool work_load(struct volume_work *work)
 	return true;
 }
 
+static void work_unload(struct volume_work *work)
+{
+	json_decref(work->stores);
+	json_decref(work->volumes);
+	work->stores = work->volumes = NULL;
+	model_free(&work->model);
+}
+
+bool volumes_reload(struct volume_work *work)
+{
+	work_unload(work);
+	return work_load(work);
+}
+
 static int work_run(struct volume_work *work)
 {
 	bool ok;
@@ -319,9 +339,7 @@ static int work_run(struct volume_work *work)
 		return CLI_FAILED;
 	ok = (!work->command->changes || client_lock(work->client)) && work_load(work) &&
 	     work->command->run(work);
-	json_decref(work->stores);
-	json_decref(work->volumes);
-	model_free(&work->model);
+	work_unload(work);
 	client_close(work->client);
 	return ok ? CLI_OK : CLI_FAILED;
 }
