@@ -9,13 +9,15 @@ import subprocess
 
 import pytest
 
-from . import checker
+from . import checker, faults_blob, faults_store
 from .blob import ERROR
-from .faults import FAULTS, Editor, make_sound
+from .editor import FAULTS, Editor, make_sound
 from .reader import Store
-from .shadow import external_bytes
-from .test_power_cuts import CASES, Stage, load, long_chain, volumes_by_content
+from .scenarios import CASES, Stage, long_chain
+from .shadow import contents, external_bytes
+from .test_power_cuts import load
 
+assert faults_blob and faults_store  # they fill FAULTS
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BINARY = os.environ.get("SLUICE_BINARY") or str(
     ROOT / os.environ.get("SLUICE_BUILD", "build") / "sluice")
@@ -114,11 +116,11 @@ def test_a_look_finds_the_fault_and_writes_nothing(image, kind, level, plant):
 @PLANTED
 def test_a_repair_loses_nothing_and_leaves_nothing_to_repair(image, kind, level, plant):
     plant(Editor(image))
-    errors, contents = error_kinds(image), readable(image)
+    errors, before = error_kinds(image), readable(image)
     code, said = sluice_check(image, "--repair")
     assert all(fault["remedy"] != "repair" for fault in said["faults"] if not fault["mended"])
     after = readable(image)
-    for volume, text in contents.items():
+    for volume, text in before.items():
         if volume in after or kind not in ("mark", "shared", "chain-zeroed"):
             assert after[volume] == text, f"volume {volume:#x} is not what it was"
     assert error_kinds(image) <= errors, (errors, said)
@@ -130,7 +132,7 @@ def test_a_repair_loses_nothing_and_leaves_nothing_to_repair(image, kind, level,
 @PLANTED
 def test_what_cannot_be_repaired_can_be_given_up(image, kind, level, plant):
     plant(Editor(image))
-    contents = readable(image)
+    before = readable(image)
     code, said = sluice_check(image, "--repair", "--lose")
     if kind not in HOPELESS:
         assert code == 0, said
@@ -138,7 +140,7 @@ def test_what_cannot_be_repaired_can_be_given_up(image, kind, level, plant):
         assert sluice_check(image)[1]["result"] == "clean"
     after = readable(image)
     if kind != "cluster-metadata":     # what was given up could be read
-        assert all(after[volume] == text for volume, text in contents.items() if volume in after)
+        assert all(after[volume] == text for volume, text in before.items() if volume in after)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -148,8 +150,7 @@ def test_what_a_power_cut_leaves_is_repaired(tmp_path, name):
         path = stage.cut(requests)
         code, said = sluice_check(path, "--repair")
         assert code == 0, (requests, said)
-        found = volumes_by_content(readable(path))
-        assert found in (volumes_by_content(stage.before), volumes_by_content(stage.after))
+        assert contents(path) in (stage.before, stage.after)
         assert checker.errors(checker.check(path)) == []
         assert load(path)
 
@@ -160,8 +161,7 @@ def test_a_store_that_the_known_implementation_refuses_for_its_count_is_brought_
     for requests in range(stage.requests + 1):
         path = stage.cut(requests)
         assert sluice_check(path, "--repair")[0] == 0
-        assert volumes_by_content(readable(path)) in (
-            volumes_by_content(stage.before), volumes_by_content(stage.after))
+        assert contents(path) in (stage.before, stage.after)
         assert load(path)  # raises when it is refused
 
 
