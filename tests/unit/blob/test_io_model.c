@@ -310,6 +310,27 @@ static void model_request(struct model *m)
 	request_begin(m, &m->requests[i], v);
 }
 
+/* Many at once, whose requests below end in any order, long after they were made. */
+static void model_storm(struct model *m)
+{
+	unsigned held;
+
+	model_quiesce(m);
+	gate_bdev_hold_types(m->place.gate, 1u << BDEV_IO_READ | 1u << BDEV_IO_WRITE);
+	gate_bdev_hold(m->place.gate, true);
+	for (unsigned i = 0; i < REQUESTS; i++)
+		request_begin(m, &m->requests[i], model_draw_volume(m, true));
+	while (!requests_all_ended(m)) {
+		held = gate_bdev_held(m->place.gate);
+		if (held > 0 && draw(m, 3))
+			gate_bdev_release(m->place.gate, (unsigned)draw(m, held), 0);
+		host_sleep(&m->place.world.host, draw(m, 20 * USEC_NS));
+	}
+	gate_bdev_hold(m->place.gate, false);
+	gate_bdev_release_all(m->place.gate, 0);
+	model_quiesce(m);
+}
+
 /* ---- volumes ------------------------------------------------------------ */
 
 static struct model_volume *model_free_volume(struct model *m)
@@ -464,6 +485,8 @@ static void model_step(struct model *m)
 		model_delete(m);
 	else if (dice < 38)
 		model_reload(m);
+	else if (dice < 55)
+		model_storm(m);
 	else
 		model_request(m);
 }
