@@ -344,9 +344,24 @@ static void bdev_wait_for_examine(struct rpc_request *request, const void *param
 	lvols_wait_examined(control->options.lvols, examines_ended, request);
 }
 
+/* Everything but volumes is examined by itself, and there is no way to turn that off. */
+static void bdev_examine(struct rpc_request *request, const void *params, void *context)
+{
+	const struct bdev_name_params *wanted = params;
+	struct control *control = context;
+	struct bdev *bdev = bdev_find(control->options.registry, wanted->name);
+
+	if (!bdev || lvols_examine_volume(control->options.lvols, bdev))
+		rpc_request_fail(request, -EINVAL, NULL);
+	else
+		lvols_wait_examined(control->options.lvols, examines_ended, request);
+}
+
 const struct rpc_method bdev_methods[] = {
 	{"bdev_get_bdevs", RPC_RUNTIME, bdev_get_bdevs, get_bdevs_table,
 		sizeof(struct get_bdevs_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_wait_for_examine", RPC_RUNTIME, bdev_wait_for_examine},
+	{"bdev_examine", RPC_RUNTIME, bdev_examine, bdev_name_table,
+		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
 	{0},
 };

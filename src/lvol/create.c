@@ -16,7 +16,6 @@ static void create_adopt(struct lvol_op *op)
 
 	lvol_set_uuid(lvol, op->uuid);
 	memcpy(lvol->name, op->name, sizeof(lvol->name));
-	lvol->fresh = true;
 	op->made = lvol;
 }
 

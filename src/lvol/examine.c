@@ -2,8 +2,8 @@
 /*
  * A block device has come. Two questions:
  *  - is there a store on it? It is loaded, unless it is no store of volumes or cannot be loaded,
- * which
- *    is logged. Volumes that have just been made are not asked: what they hold is nobody's store.
+ *    which is logged. Volumes are not asked unless somebody wants it: what is in them is a guest's,
+ *    who must not have his disk taken away, or a name taken, by what he writes there.
  *  - do degraded volumes wait for it? Their stores are settled again.
  * The device is held for the time of the examination, not open: its removal waits for the end.
  */
@@ -163,7 +163,15 @@ void lvols_bdev_event(const struct bdev_event *event, void *arg)
 
 	if (event->kind != BDEV_REGISTERED || lvols->closing)
 		return;
-	if (!bdev_is_lvol(event->bdev) || !lvol_of_bdev(event->bdev)->fresh)
+	if (!bdev_is_lvol(event->bdev))
 		examine_start(lvols, event->bdev);
 	awaken_those_waiting(lvols, event->bdev);
+}
+
+int lvols_examine_volume(struct lvols *lvols, struct bdev *bdev)
+{
+	if (!bdev_is_lvol(bdev) || lvols->closing)
+		return -EINVAL;
+	examine_start(lvols, bdev);
+	return 0;
 }

@@ -16,8 +16,7 @@
  * Differences from what the same operations do elsewhere: a volume that has no usable name is
  * listed under its identifier instead of making the whole store unusable; names are checked
  * whenever they are given; the contents of a deleted store are discarded after, not before, it has
- * ceased to be one; a volume that was just made is not examined for a store inside it before its
- * store is loaded again.
+ * ceased to be one; volumes are examined for a store inside them only when that is asked for.
  */
 #ifndef LVOL_LVOL_H
 #define LVOL_LVOL_H
@@ -45,6 +44,9 @@ void lvols_close(struct lvols *lvols, done_fn done, void *arg);
 /* Closed, and the registry tells no more events. */
 void lvols_destroy(struct lvols *lvols);
 
+/* A store inside that volume is loaded: lvols_wait_examined tells when that has ended. -EINVAL:
+ * it is no volume (all else is examined by itself). */
+int lvols_examine_volume(struct lvols *lvols, struct bdev *bdev) MUST_CHECK;
 /* No device is being examined, no store being loaded. */
 void lvols_wait_examined(struct lvols *lvols, done_fn done, void *arg);
 /* The store on that device, if there is one, is closed in order: before the device goes. */

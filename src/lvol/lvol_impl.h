@@ -83,7 +83,6 @@ struct lvol {
 	bool registered;
 	bool leaving; /* is being deleted: as good as gone */
 	struct bdev_gate device_gate; /* whoever unregisters its device */
-	bool fresh; /* made since its store was opened: not examined */
 	bool was_snapshot;
 	bool no_name; /* its name is its identifier, for want of one */
 	_Atomic bool read_only; /* for ops->supports, any reactor */

@@ -607,6 +607,10 @@ static void a_store_is_found_again_when_its_device_comes_back(void **state)
 			"{\"name\":\"disk\",\"filename\":\"/disk\",\"block_size\":4096}",
 			"\"result\":\"disk\""},
 		{"bdev_wait_for_examine", NULL, TRUE_RESULT},
+		/* What a guest may have written into its disk is not looked at unasked. */
+		{"bdev_get_bdevs", "{\"name\":\"inner/w\"}", ERROR(-19, "No such device")},
+		{"bdev_examine", "{\"name\":\"disk\"}", ERROR(-22, "Invalid argument")},
+		{"bdev_examine", "{\"name\":\"lvs0/v\"}", TRUE_RESULT},
 	};
 	struct world *world = world_with_store();
 	struct uuid_text uuid = call_for_uuid(world, "bdev_lvol_create",
