@@ -5,12 +5,14 @@ import fcntl
 import json
 import os
 import pathlib
+import random
 import subprocess
 
 import pytest
 
 from . import checker, faults_blob, faults_store
 from .blob import ERROR
+from .crc32c import crc32c
 from .editor import FAULTS, Editor, make_sound
 from .reader import Store
 from .scenarios import CASES, Stage, long_chain
@@ -141,6 +143,30 @@ def test_what_cannot_be_repaired_can_be_given_up(image, kind, level, plant):
     after = readable(image)
     if kind != "cluster-metadata":     # what was given up could be read
         assert all(after[volume] == text for volume, text in before.items() if volume in after)
+
+
+@pytest.mark.parametrize("damage", range(40))
+def test_random_bytes_in_metadata_end_in_order(image, damage):
+    """A look and a repair come to their end whatever is there, and a second repair does nothing."""
+    source = random.Random(damage)
+    with open(image, "r+b") as file:
+        for _ in range(source.choice((1, 3, 10))):
+            page = source.randrange(4 + 14) * 4096
+            file.seek(page + source.choice((0, 16, source.randrange(4096))))
+            file.write(source.randbytes(source.choice((1, 4, 16))))
+            if page >= 4 * 4096 and damage % 2:  # such that what is inside is believed
+                file.seek(page)
+                body = file.read(4092)
+                file.write(crc32c(body).to_bytes(4, "little"))
+    sluice_check(image)
+    sluice_check(image, "--repair")
+    repaired = image.read_bytes()
+    sluice_check(image, "--repair")
+    assert image.read_bytes() == repaired
+    sluice_check(image, "--repair", "--lose")
+    lost = image.read_bytes()
+    sluice_check(image, "--repair", "--lose")
+    assert image.read_bytes() == lost
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -12,6 +12,7 @@ import threading
 import pytest
 
 from .executable import binary
+from .patience import wait_until
 from .test_command_line import Shell
 
 
@@ -347,6 +348,32 @@ def test_an_operation_that_fails_says_why_and_changes_nothing(pool, arguments, t
     before = pool.state(), pool.volumes()
     assert text in pool.bad(1, "volume", *arguments)
     assert (pool.state(), pool.volumes()) == before
+
+
+# ---- off line ------------------------------------------------------------------------------------
+
+def test_a_store_is_checked_when_no_daemon_has_it_open(pool):
+    pool.good("volume", "create", "--size", "1M", "--thick", "pool/v")
+    pool.good("volume", "snapshot", "pool/v", "s")
+    assert "in use" in pool.bad(1, "check", "pool.img")
+    pool.good("store", "close", "pool")
+    said = json.loads(pool.good("check", "--json", "pool.img"))
+    assert said["result"] == "clean" and said["store"]["closed"]
+    assert (said["store"]["name"], said["store"]["volumes"]) == ("pool", 2)
+
+
+def test_a_store_of_a_killed_daemon_has_no_faults(pool):
+    for number in range(5):
+        pool.good("volume", "create", "--size", "1M", "--thick", f"pool/v{number}")
+    pool.good("volume", "snapshot", "pool/v0", "s")
+    pool.good("volume", "delete", "pool/v1")
+    pool.daemon.kill()
+    wait_until(lambda: pool.run("check", "pool.img").returncode == 0, 5, "let go")
+    said = json.loads(pool.good("check", "--json", "pool.img"))
+    assert said["result"] == "clean" and not said["store"]["closed"]
+    pool.daemon.start()
+    pool.good("store", "open", "pool.img")
+    assert len(pool.volumes()) == 5
 
 
 # ---- usage ---------------------------------------------------------------------------------------
