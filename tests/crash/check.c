@@ -204,7 +204,7 @@ static int double_cuts(struct check *check, const struct crash_log *log, const u
 	struct crash_cutter cutter;
 	int rc = 0;
 
-	crash_cutter_init(&cutter, log, base, SCENARIO_BYTES);
+	crash_cutter_init(&cutter, log, base, check->scenario->size_bytes);
 	while (!rc && crash_cutter_next(&cutter)) {
 		for (unsigned choice = 0; choice < DOUBLE_CHOICES && !rc; choice++) {
 			if (!crash_cutter_image(
@@ -227,7 +227,7 @@ static int double_cuts(struct check *check, const struct crash_log *log, const u
 /* check->image is as the first cut left it. */
 static int check_double(struct check *check, struct check_totals *totals)
 {
-	uint8_t *base = malloc(SCENARIO_BYTES);
+	uint8_t *base = calloc(1, check->scenario->size_bytes);
 	struct crash_log log;
 	int rc;
 
@@ -264,11 +264,12 @@ static void dump_log(const struct crash_log *log, uint64_t now, FILE *file)
 
 static void dump_image(struct check *check, FILE *file)
 {
-	uint8_t *flat = malloc(SCENARIO_BYTES);
+	uint64_t size = check->scenario->size_bytes;
+	uint8_t *flat = calloc(1, size);
 
 	assert_non_null(flat);
 	crash_image_flatten(&check->image, flat);
-	assert_int_equal(fwrite(flat, 1, SCENARIO_BYTES, file), SCENARIO_BYTES);
+	assert_int_equal(fwrite(flat, 1, size, file), size);
 	free(flat);
 }
 
@@ -306,7 +307,8 @@ static void check_cut(struct check *check, struct crash_cutter *cutter, unsigned
 	check->fault[0] = '\0';
 	check->chance.state = chance_mix(cutter->now ^ (uint64_t)choice << 40 ^ seed << 48);
 	rc = check_disk(check);
-	if (!rc && !store_may_be_gone(check) && chance_one_in(&check->chance, DOUBLE_ONE_IN)) {
+	if (!rc && !store_may_be_gone(check) && check->scenario->number < SCENARIO_WIDE &&
+		chance_one_in(&check->chance, DOUBLE_ONE_IN)) {
 		(void)crash_cutter_image(cutter, choice, seed, &check->image);
 		rc = check_double(check, totals);
 	}
@@ -327,7 +329,7 @@ static void check_init(struct check *check, struct scenario *scenario, const uin
 {
 	memset(check, 0, sizeof(*check));
 	check->scenario = scenario;
-	crash_image_init(&check->image, base, SCENARIO_BYTES);
+	crash_image_init(&check->image, base, scenario->size_bytes);
 	store_world_start(&check->world, scenario->number, &scenario->disk_options, &check->image,
 		&scenario->foreign, 0);
 	signal(SIGABRT, tell_position);
@@ -351,11 +353,13 @@ void check_scenario(struct scenario *scenario, unsigned choices, uint64_t wrong_
 	struct crash_cutter cutter;
 
 	assert_non_null(check);
-	crash_cutter_init(&cutter, &scenario->log, NULL, SCENARIO_BYTES);
+	crash_cutter_init(&cutter, &scenario->log, NULL, scenario->size_bytes);
 	check_init(check, scenario, cutter.stable);
 	while (totals->wrong < wrong_max && crash_cutter_next(&cutter)) {
 		if (cutter.now < scenario->cut_from)
 			continue;
+		if (cutter.now > scenario->cut_until)
+			break;
 		model_set_cut(&scenario->model, cutter.now);
 		check->now = position.cut = cutter.now;
 		for (unsigned choice = 0; choice < choices && totals->wrong < wrong_max; choice++)

@@ -36,7 +36,7 @@ void crash_cutter_init(struct crash_cutter *cutter, const struct crash_log *log,
 	invariant(cutter->stable && cutter->cached && cutter->pinned && cutter->flying &&
 		  cutter->order && cutter->seen);
 	if (base)
-		memcpy(cutter->stable, base, size_bytes);
+		crash_flat_copy(cutter->stable, base, size_bytes);
 }
 
 void crash_cutter_fini(struct crash_cutter *cutter)
@@ -61,7 +61,7 @@ static void cutter_settle(struct crash_cutter *cutter)
 		if (write->data)
 			memcpy(cutter->stable + write->offset, write->data, write->length);
 		else
-			memset(cutter->stable + write->offset, write->fill, write->length);
+			crash_flat_fill(cutter->stable + write->offset, write->fill, write->length);
 	}
 	if (!settled)
 		return;

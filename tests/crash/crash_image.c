@@ -98,14 +98,38 @@ void crash_image_write(struct crash_image *image, uint64_t offset, const void *b
 	}
 }
 
+static bool page_is_full_of(const uint8_t *page, uint8_t byte)
+{
+	return page[0] == byte && memcmp(page, page + 1, CRASH_PAGE_BYTES - 1) == 0;
+}
+
+void crash_flat_copy(uint8_t *flat, const uint8_t *from, uint64_t length)
+{
+	for (uint64_t at = 0; at < length; at += CRASH_PAGE_BYTES)
+		if (memcmp(flat + at, from + at, CRASH_PAGE_BYTES) != 0)
+			memcpy(flat + at, from + at, CRASH_PAGE_BYTES);
+}
+
+void crash_flat_fill(uint8_t *flat, uint8_t byte, uint64_t length)
+{
+	for (uint64_t at = 0; at < length; at += CRASH_PAGE_BYTES) {
+		uint64_t piece = u64_min(length - at, CRASH_PAGE_BYTES);
+
+		if (piece < CRASH_PAGE_BYTES || !page_is_full_of(flat + at, byte))
+			memset(flat + at, byte, piece);
+	}
+}
+
 void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, uint64_t length)
 {
 	while (length > 0) {
 		uint64_t piece = image_piece(image, offset, length);
-		uint8_t *own = image_own(
-			image, (uint32_t)(offset / CRASH_PAGE_BYTES), piece == CRASH_PAGE_BYTES);
+		uint32_t page = (uint32_t)(offset / CRASH_PAGE_BYTES);
+		bool whole = piece == CRASH_PAGE_BYTES;
 
-		memset(own + offset % CRASH_PAGE_BYTES, byte, piece);
+		if (!whole || image->pages[page] || !page_is_full_of(image->base + offset, byte))
+			memset(image_own(image, page, whole) + offset % CRASH_PAGE_BYTES, byte,
+				piece);
 		offset += piece;
 		length -= piece;
 	}
@@ -113,7 +137,7 @@ void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, 
 
 void crash_image_flatten(const struct crash_image *image, uint8_t *ret_flat)
 {
-	memcpy(ret_flat, image->base, image->size_bytes);
+	crash_flat_copy(ret_flat, image->base, image->size_bytes);
 	for (uint32_t i = 0; i < image->num_touched; i++) {
 		uint32_t page = image->touched[i];
 

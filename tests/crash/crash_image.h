@@ -30,8 +30,14 @@ void crash_image_read(
 	const struct crash_image *image, uint64_t offset, void *ret_buf, uint64_t length);
 void crash_image_write(
 	struct crash_image *image, uint64_t offset, const void *buf, uint64_t length);
+/* Pages that hold that already stay the base's. */
 void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, uint64_t length);
-/* The whole of it, flat: size_bytes. */
+/* The whole of it, flat: size_bytes, which are zero. */
 void crash_image_flatten(const struct crash_image *image, uint8_t *ret_flat);
+
+/* Flat contents, of whole pages: what is there already is not touched, so that zeroes that nobody
+ * ever wrote take no memory. */
+void crash_flat_copy(uint8_t *flat, const uint8_t *from, uint64_t length);
+void crash_flat_fill(uint8_t *flat, uint8_t byte, uint64_t length);
 
 #endif

@@ -6,9 +6,10 @@
 #include "crash/scenario_impl.h"
 #include "crash/store_image.h"
 
-#define SETTLE_IO 10u /* requests of a guest before it gets serious */
-#define MAIN_IO   14u
-#define AFTER_IO  6u
+#define SETTLE_IO   10u /* requests of a guest before it gets serious */
+#define MAIN_IO     14u
+#define WIDE_EVENTS 40u /* in which a wide store is cut: those that write the mask ahead */
+#define AFTER_IO    6u
 
 /* ---- volumes --------------------------------------------------------------------------------- */
 
@@ -124,11 +125,11 @@ static void store_make(struct scenario *s)
 	const struct blob_store_create_options options = {
 		.bstype = "CRASH",
 		.cluster_size = s->cluster_size,
-		.md_pages_per_cluster_percent = 40,
+		.md_pages_per_cluster_percent = s->md_percent,
 	};
 
 	if (s->op == SCENARIO_GROW_STORE)
-		s->world.disk.bdev.size_bytes = SCENARIO_BYTES - 8 * s->cluster_size;
+		s->world.disk.bdev.size_bytes = s->size_bytes - 8 * s->cluster_size;
 	assert_int_equal(store_world_create(&s->world, &options), 0);
 }
 
@@ -176,7 +177,7 @@ static bool disk_is_idle(void *disk)
 /* Without a word: what the disk has been told is there, the store was not closed. */
 static void store_die(struct scenario *s)
 {
-	uint8_t *flat = malloc(SCENARIO_BYTES);
+	uint8_t *flat = calloc(1, s->size_bytes);
 
 	assert_non_null(flat);
 	volumes_close(s);
@@ -261,12 +262,14 @@ static void scenario_set_up(struct scenario *s)
 	if (s->op == SCENARIO_SET_PARENT || s->op == SCENARIO_SET_ESNAP_PARENT ||
 		chance_one_in(&s->chance, 4))
 		op_whole(s, SCENARIO_CREATE_THIN);
-	if (chance_one_in(&s->chance, 3))
+	/* The first change after a load writes the mask. */
+	if (chance_one_in(&s->chance, 3) || s->number >= SCENARIO_WIDE)
 		store_reload(s);
 	else if (chance_one_in(&s->chance, 2))
 		store_die(s);
 	s->log.atomic_end = store_image_md_end(&s->image);
 	s->cut_from = s->log.now;
+	s->cut_until = s->number < SCENARIO_WIDE ? UINT64_MAX : s->cut_from + WIDE_EVENTS;
 }
 
 static void second_op(struct scenario *s, struct scenario_op *op)
@@ -358,9 +361,13 @@ static void scenario_init(struct scenario *s, uint64_t number)
 		.physical_block_size = 4096,
 		.unmap_leaves_garbage = chance_one_in(&s->chance, 3),
 	};
-	s->blank = calloc(1, SCENARIO_BYTES);
+	s->size_bytes = number < SCENARIO_WIDE ? 4 * MIB : 144 * MIB;
+	s->md_percent = number < SCENARIO_WIDE ? 40 : 360;
+	if (number >= SCENARIO_WIDE)
+		s->cluster_size = 16 * KIB;
+	s->blank = calloc(1, s->size_bytes);
 	assert_non_null(s->blank);
-	crash_image_init(&s->image, s->blank, SCENARIO_BYTES);
+	crash_image_init(&s->image, s->blank, s->size_bytes);
 	crash_log_init(&s->log);
 	model_init(&s->model, s->cluster_size / MODEL_SECTOR, SCENARIO_CLUSTERS_MAX);
 	foreign_make(s);

@@ -8,13 +8,16 @@
  *	number % SCENARIO_OPS			which operation
  *	number / SCENARIO_OPS % 3		alone, with I/O, with I/O and a second operation
  *	number / SCENARIO_OPS / 3		everything that is left to chance
+ *
+ * From SCENARIO_WIDE on (a multiple of all of these) the store has so many metadata pages that
+ * their mask takes two pages, which a cut can part; only that part of the story is cut.
  */
 #ifndef CRASH_SCENARIO_H
 #define CRASH_SCENARIO_H
 
 #include "crash/guest.h"
 
-#define SCENARIO_BYTES        (4 * MIB)
+#define SCENARIO_WIDE         (UINT64_C(3) * SCENARIO_OPS << 32) /* a number */
 #define SCENARIO_FOREIGN      3u /* clusters of the foreign device */
 #define SCENARIO_CLUSTERS_MAX 1026u /* of a volume */
 
@@ -65,7 +68,9 @@ struct scenario {
 	struct crash_image foreign;
 	struct model_volume *foreign_subject;
 	struct crash_disk_options disk_options;
+	uint64_t size_bytes; /* of the disk */
 	uint32_t cluster_size;
+	uint32_t md_percent;
 	struct store_world world;
 	struct model model;
 	struct scenario_volume volumes[MODEL_VOLUMES_MAX]; /* tag - 1 */
@@ -73,7 +78,7 @@ struct scenario {
 	unsigned ops_under_way;
 	struct model_span remade; /* the store; of a cut within, none is a right answer too */
 	struct model_span destroyed;
-	uint64_t cut_from;
+	uint64_t cut_from, cut_until;
 	uint32_t names; /* given until now */
 	enum scenario_op_kind op;
 	bool with_io;

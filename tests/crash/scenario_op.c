@@ -332,7 +332,7 @@ static void op_start_set_esnap_parent(struct scenario_op *op)
 
 static void op_start_grow_store(struct scenario_op *op)
 {
-	bdev_set_size(&op->scenario->world.disk.bdev, SCENARIO_BYTES);
+	bdev_set_size(&op->scenario->world.disk.bdev, op->scenario->size_bytes);
 	blob_store_grow(op->scenario->world.store, &op->call.reason, store_call_done, &op->call);
 }
 

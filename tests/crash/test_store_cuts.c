@@ -8,8 +8,8 @@
  *	CRASH_SCENARIO=n	only that scenario
  *	CRASH_DUMP=file		the disk, as the cut left it that was wrong last
  *
- * Arguments: "part N OF" takes every OF-th block of scenarios, beginning with N; "liar" shows that
- * the harness notices a disk that lies.
+ * Arguments: "part N OF" takes every OF-th scenario, beginning with N; "wide" those of stores with
+ * a wide mask; "liar" shows that the harness notices a disk that lies.
  */
 #include <inttypes.h>
 #include <malloc.h>
@@ -21,6 +21,8 @@
 #include "crash/check.h"
 
 #define CUTS_DEFAULT    25000u
+#define WIDE_SCENARIOS  10u
+#define WIDE_CHOICES    20u
 #define CHOICES_DEFAULT 6u
 #define WRONG_MAX       1u /* of one scenario */
 #define WRONG_SCENARIOS 5u /* that are told */
@@ -28,7 +30,16 @@
 /* Operations, alone and in company, come in a row: a block has each of them once. */
 #define BLOCK (SCENARIO_OPS * 3u)
 
+static bool wide;
 static unsigned part, parts = 1;
+
+/* Of wide stores what writes a root directly after the mask: a thin volume, a clone. */
+static uint64_t nth_scenario(uint64_t nth)
+{
+	if (!wide)
+		return part + nth * parts;
+	return SCENARIO_WIDE + nth / 2 * BLOCK + (nth % 2 ? SCENARIO_CLONE : SCENARIO_CREATE_THIN);
+}
 
 static uint64_t from_environment(const char *name, uint64_t otherwise)
 {
@@ -48,6 +59,9 @@ static double seconds(void)
 static void run_one(uint64_t number, struct check_totals *totals)
 {
 	struct check_totals own = {0};
+	unsigned choices = number < SCENARIO_WIDE
+				   ? (unsigned)from_environment("CRASH_CHOICES", CHOICES_DEFAULT)
+				   : WIDE_CHOICES;
 	struct scenario *scenario = malloc(sizeof(*scenario));
 
 	assert_non_null(scenario);
@@ -58,8 +72,7 @@ static void run_one(uint64_t number, struct check_totals *totals)
 			"scenario %" PRIu64 " (%s) without a cut: %s", number,
 			scenario_op_name(scenario->op), scenario->fault);
 	}
-	check_scenario(scenario, (unsigned)from_environment("CRASH_CHOICES", CHOICES_DEFAULT),
-		WRONG_MAX, &own);
+	check_scenario(scenario, choices, WRONG_MAX, &own);
 	if (own.wrong)
 		fprintf(stderr, "%s\n", own.first);
 	totals->cuts += own.cuts;
@@ -74,14 +87,15 @@ static void no_cut_breaks_a_promise(void **state)
 	struct check_totals totals = {0};
 	uint64_t wanted = from_environment("CRASH_CUTS", CUTS_DEFAULT);
 	double began = seconds();
-	uint64_t number = part;
+	uint64_t nth = 0;
 
 	if (getenv("CRASH_SCENARIO"))
 		run_one(from_environment("CRASH_SCENARIO", 0), &totals);
 	else
-		for (; totals.cuts + totals.double_cuts < wanted && totals.wrong < WRONG_SCENARIOS;
-			number += parts)
-			run_one(number, &totals);
+		while (wide ? nth < WIDE_SCENARIOS
+			    : totals.cuts + totals.double_cuts < wanted &&
+					totals.wrong < WRONG_SCENARIOS)
+			run_one(nth_scenario(nth++), &totals);
 	fprintf(stderr,
 		"%" PRIu64 " cuts and %" PRIu64 " double cuts, %" PRIu64 " wrong; %.0f a second\n",
 		totals.cuts, totals.double_cuts, totals.wrong,
@@ -141,6 +155,8 @@ int main(int argc, char **argv)
 	log_set_level(LOG_ERROR); /* each load tells that the store was not closed */
 	if (argc > 1 && strcmp(argv[1], "liar") == 0)
 		return cmocka_run_group_tests(liars, NULL, NULL);
+	if (argc > 1 && strcmp(argv[1], "wide") == 0)
+		wide = true;
 	if (argc > 3 && strcmp(argv[1], "part") == 0) {
 		part = (unsigned)atoi(argv[2]);
 		parts = (unsigned)atoi(argv[3]);
