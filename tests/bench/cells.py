@@ -7,7 +7,7 @@ is about. The cells of a section differ in what its plot has on its axes.
 """
 import dataclasses
 
-from targets import Setup
+from targets import VOLUME_BYTES, Setup
 
 DEPTHS = (1, 32, 128)
 EVERYONE = ("sluice", "spdk", "qemu-storage-daemon")
@@ -27,6 +27,7 @@ class Cell:
     idle_queues: int = 0        # of further guests
     interarrival_us: float = 0
     load: tuple = ()            # further options of vhost-bench
+    first_writes: bool = False  # after a snapshot: each volume serves one such cell
 
     @property
     def coordinates(self):
@@ -162,3 +163,29 @@ def drain(options):
     setup = Setup(options.bus[0], "null", queues=2)
     cells = [Cell("drain", setup, depth=4096, queues=2, load=("--drain",))]
     return Group("draining two full rings", cells, ("sluice", "sluice-2"))
+
+
+def volumes(options):
+    """Volumes on RAM disks, all of them allocated, beside the bare RAM disk."""
+    depths = (32,) if options.quick else options.depth
+    cells = [Cell("volumes", Setup("blk", disk), rw, depth=depth,
+                  load=("--range", str(VOLUME_BYTES)))
+             for rw in ("randread", "randwrite") for depth in depths
+             for disk in ("malloc", "thick", "thin")]
+    return Group("4 KiB requests: volumes and what is below them", cells, ("sluice", "spdk"))
+
+
+def volume_count(options):
+    """More and more volumes, each in a store of its own, on one data thread."""
+    counts = (1, 8) if options.quick else (1, 2, 4, 8, 16)
+    setup = Setup("blk", "thin", guests=max(counts))
+    cells = [Cell("volume count", setup, depth=8, guests=count) for count in counts]
+    return Group("volumes on one data thread", cells, ("sluice",))
+
+
+def first_writes(options):
+    """Each write copies its cluster: with 1,536 clusters of 64 KiB or 24 of 4 MiB it is over, so
+    the time is short and nothing comes before it."""
+    cells = [Cell("first writes", Setup("blk", disk), "randwrite", depth=32, first_writes=True)
+             for disk in (("thin",) if options.quick else ("thin", "thin-4m"))]
+    return Group("first writes after a snapshot", cells, ("sluice", "spdk"), seconds=0.02)

@@ -62,9 +62,22 @@ def precondition(options, core, target, setup):
     """Writes all of a RAM disk: memory that was never written is not there yet, and reading it
     shows the speed of one page of zeroes."""
     written = 0
-    while written < targets.MALLOC_BYTES * setup.guests:
+    while written < targets.disk_bytes(setup) * setup.guests:
         cell = Cell("fill", setup, "write", 1 << 20, 4, guests=setup.guests)
         written += run_load(options, core, target, cell, 0.2)["requests"] << 20
+
+
+def prepare(options, cores, peer, cell, prepared):
+    """What a cell finds. All setups of a target share its RAM disks and volumes; a cell of first
+    writes has a snapshot made right before it."""
+    disk = cell.setup.disk
+    in_memory = disk == "malloc" or disk in targets.CLUSTER_BYTES
+    if in_memory and disk not in prepared:
+        precondition(options, cores.load, peer, cell.setup)
+        prepared.add(disk)
+    if cell.first_writes:
+        for guest in range(cell.guests):
+            peer.snapshot(cell.setup, guest, f"before-{guest}")
 
 
 def children_cpu():
@@ -77,7 +90,8 @@ def run_load(options, core, target, cell, seconds):
         return target.run_load(cell, seconds)
     argv = [os.path.join(options.build, "tests/bench/vhost-bench"),
             "--socket", target.pattern(cell.setup), *cell.arguments(), "--seconds", str(seconds),
-            "--warmup", str(options.warmup), "--target-pid", str(target.process.pid)]
+            "--warmup", str(0 if cell.first_writes else options.warmup),
+            "--target-pid", str(target.process.pid)]
     if target.rpc:
         argv += ["--rpc", target.rpc]
     # Options of the command line before the first role: they are of all roles.
@@ -187,10 +201,9 @@ def measure_round(options, cores, peer, group, results):
         return
     try:
         peer.start(list(dict.fromkeys(cell.setup for cell, _ in mine)))
-        # All setups of a target share its RAM disks.
-        for setup in [cell.setup for cell, _ in mine if cell.setup.disk == "malloc"][:1]:
-            precondition(options, cores.load, peer, setup)
+        prepared = set()
         for cell, result in mine:
+            prepare(options, cores, peer, cell, prepared)
             measure_cell(options, cores, peer, cell, result,
                          group.seconds or options.seconds)
     except (targets.TargetError, OSError) as error:

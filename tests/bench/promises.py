@@ -122,9 +122,21 @@ def window(cells, promises):
                 f"50 us (worst at {where:g} us)", worst, 1.1)
 
 
+def volumes(cells, promises):
+    """By the latency at the median, which at full depth is what a request costs, and which a
+    neighbour's interruptions move less than the rate. Best to best."""
+    for row in cells.find(section="volumes", target="sluice"):
+        bare = cells.best("latency_p50_ns", section="volumes", target="sluice", disk="malloc",
+                          rw=row["rw"], depth=row["depth"])
+        if bare and row["disk"] != "malloc":
+            at_most(promises, f"latency on a {row['disk']} volume against its base device: "
+                    f"{row['rw']}, depth {row['depth']}", row["best"]["latency_p50_ns"] / bare,
+                    1.03)
+
+
 def check(result):
     cells = Cells(result)
     promises = []
-    for part in (against_spdk, idle, fairness, window):
+    for part in (against_spdk, idle, fairness, window, volumes):
         part(cells, promises)
     return promises

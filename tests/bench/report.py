@@ -41,7 +41,9 @@ def depth(row):
 
 
 def panel(row):
-    kind = {"null": "null", "malloc": "RAM disk", "file": "file", "zram": "zram"}[row["disk"]]
+    kind = {"null": "null", "malloc": "RAM disk", "file": "file", "zram": "zram",
+            "thick": "thick volume", "thin": "thin volume",
+            "thin-4m": "thin volume, 4 MiB clusters"}[row["disk"]]
     rings = ", packed" if row["rings"] == "packed" else ""
     return f"{row['bus']}, {kind}{rings}"
 
@@ -123,6 +125,28 @@ def drain(rows):
         rows, panel, lambda row: "2 rings", "drain_ns", "drain", scale=1e-3, digits=0))
 
 
+def volumes(rows):
+    yield ("4 KiB requests on allocated volumes of a RAM disk, and on the RAM disk: IOPS",
+           "Clusters of 64 KiB. Once a cluster is there a volume should cost nothing.",
+           plots.panels(rows, panel_with_mode, depth, "iops", "volumes iops"))
+    polling = [row for row in rows if "busy_ns_per_request" in row["median"]]
+    yield ("What they cost the target: busy ns per request", "",
+           plots.panels(polling, panel_with_mode, depth, "busy_ns_per_request", "volumes busy",
+                        digits=0))
+
+
+def volume_count(rows):
+    yield from scaling(rows, "guests", "volumes")
+
+
+def first_writes(rows):
+    yield ("4 KiB random first writes after a snapshot: IOPS", "Each reads its cluster from the "
+           "snapshot and writes all of it.", plots.panels(rows, panel, depth, "iops",
+                                                          "first writes iops"))
+    yield ("The slowest of a thousand of them, in ms", "", plots.panels(
+        rows, panel, depth, "latency_p999_ns", "first writes latency", scale=1e-6, digits=1))
+
+
 def idle(rows):
     yield ("Idle", "", plots.horizontal(
         rows, lambda row: f"{plots.name_of(row['target'])}, {row['variant']}",
@@ -142,7 +166,8 @@ def talk(rows):
 
 SECTIONS = {"requests": requests, "storage": storage, "large": large, "guests": guests,
             "queues": queues, "idle queues": idle_queues, "window": window, "fairness": fairness,
-            "drain": drain, "idle": idle, "talk": talk}
+            "drain": drain, "volumes": volumes, "volume count": volume_count,
+            "first writes": first_writes, "idle": idle, "talk": talk}
 
 
 def promise_table(result):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The cells as lines on a terminal."""
 
-HEADER = (f"{'bus':5}{'disk':7}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':11}{'target':20}"
+HEADER = (f"{'bus':5}{'disk':8}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':11}{'target':20}"
           f"{'IOPS':>12}{'+-%':>5}{'p50 us':>9}{'p99 us':>9}{'cpu ns':>8}{'busy ns':>8}"
           f"{'best':>7}{'busy %':>8}")
 
@@ -22,7 +22,7 @@ def variable(row):
 
 
 def line(row):
-    head = (f"{row['bus']:5}{row['disk']:7}{row['rings']:7}{row['rw']:10}"
+    head = (f"{row['bus']:5}{row['disk']:8}{row['rings']:7}{row['rw']:10}"
             f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):11}{row['target']:20}")
     if row.get("left_out"):
         return f"{head}  left out: {row['left_out']}"

@@ -19,6 +19,9 @@ import time
 
 NULL_BYTES = 4 << 30
 MALLOC_BYTES = 256 << 20
+VOLUME_BYTES = 96 << 20
+STORE_BYTES = 208 << 20         # the RAM disk of a volume: it is there twice after a snapshot
+CLUSTER_BYTES = {"thick": 64 << 10, "thin": 64 << 10, "thin-4m": 4 << 20}
 START_SECONDS = 20
 BLOCK_SIZES = {"zram": 4096}    # what the device itself has; 512 elsewhere
 
@@ -36,7 +39,7 @@ class Setup:
     """What a target has to serve. `path` is the file or device of disks that need one."""
 
     bus: str
-    disk: str                   # null, malloc, file, zram
+    disk: str                   # null, malloc, file, zram; thick, thin, thin-4m: volumes
     path: str = None
     guests: int = 1             # with a controller and a disk each
     packed: bool = False
@@ -45,6 +48,11 @@ class Setup:
     @property
     def label(self):
         return f"{self.bus}{'-packed' if self.packed else ''}-{self.disk}-{self.guests}"
+
+
+def disk_bytes(setup):
+    """Of one that is in memory."""
+    return VOLUME_BYTES if setup.disk in CLUSTER_BYTES else MALLOC_BYTES
 
 
 def wait_for(condition, process, what, log):
@@ -182,7 +190,12 @@ class RpcTarget(Target):
                     self.create_disk(setup, disk)
                     disks.add(disk)
                 name = os.path.basename(self.path(setup, guest))
-                self.create_controller(setup, name, disk)
+                self.create_controller(setup, name, self.device(setup, disk))
+
+    @staticmethod
+    def device(setup, name):
+        """What its block device is called."""
+        return f"{name}-store/{name}" if setup.disk in CLUSTER_BYTES else name
 
     def create_disk(self, setup, name):
         if setup.disk == "null":
@@ -191,9 +204,26 @@ class RpcTarget(Target):
         elif setup.disk == "malloc":
             call(self.rpc, "bdev_malloc_create", name=name, num_blocks=MALLOC_BYTES // 512,
                  block_size=512)
+        elif setup.disk in CLUSTER_BYTES:
+            self.create_volume(setup, name)
         else:
             call(self.rpc, "bdev_uring_create", name=name, filename=setup.path,
                  block_size=BLOCK_SIZES.get(setup.disk, 512))
+
+    def create_volume(self, setup, name):
+        """On a RAM disk and in a store of its own."""
+        base, store = f"{name}-base", f"{name}-store"
+        call(self.rpc, "bdev_malloc_create", name=base, num_blocks=STORE_BYTES // 512,
+             block_size=512)
+        call(self.rpc, "bdev_lvol_create_lvstore", bdev_name=base, lvs_name=store,
+             cluster_sz=CLUSTER_BYTES[setup.disk])
+        call(self.rpc, "bdev_lvol_create", lvs_name=store, lvol_name=name,
+             size_in_mib=VOLUME_BYTES >> 20, thin_provision=setup.disk != "thick")
+
+    def snapshot(self, setup, guest, name):
+        """Of a guest's volume: everything after it is a first write again."""
+        disk = f"{setup.disk}{guest}"
+        call(self.rpc, "bdev_lvol_snapshot", lvol_name=f"{disk}-store/{disk}", snapshot_name=name)
 
     def create_controller(self, setup, name, disk):
         if setup.bus == "blk":
@@ -252,7 +282,8 @@ class StorageDaemon(Target):
         return f"{self.name} is not installed (Debian package qemu-system-common)"
 
     def can(self, setup):
-        return setup.bus == "blk" and setup.disk != "malloc" and not setup.packed
+        return (setup.bus == "blk" and setup.disk in ("null", "file", "zram")
+                and not setup.packed)
 
     def start(self, setups):
         ready = os.path.join(self.folder, "qsd.pid")
