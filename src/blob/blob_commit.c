@@ -41,7 +41,8 @@
 
 #define COMMIT_RECORDS_MAX 2048
 #define COMMIT_SLOTS_MAX   1024 /* more are another commit */
-#define BATCH_SLOTS        64 /* fresh pages together, a power of two */
+#define BATCH_SLOTS        64 /* fresh pages side by side, a power of two */
+#define BATCH_PAGES        128 /* and in all, unless more slots need one */
 
 static unsigned slot_hash(const uint32_t *slot)
 {
@@ -228,31 +229,50 @@ static bool slot_needs_page(const struct blob *blob, const struct slot_change *c
 	return blob->md.uses_table && !blob->md.pages[change->slot];
 }
 
-/* Slots next to one that needs a page get theirs with it while there are plenty. */
-static void batch_add(struct commit_op *op, uint32_t slot)
+/* Slots next to one that needs a page get theirs with it while there are plenty, `most` in all. */
+static void batch_add(struct commit_op *op, uint32_t slot, unsigned most)
 {
 	const struct blob *blob = op->blob;
-	const struct blob_store *store = blob->store;
-	uint32_t first = slot & ~(uint32_t)(BATCH_SLOTS - 1);
+	uint32_t first = slot & ~(uint32_t)(most - 1);
+
+	for (uint32_t s = first; s < first + most && s < blob->md.num_slots; s++)
+		if (!blob->md.pages[s])
+			change_of(op, s);
+}
+
+static bool pages_are_plenty(const struct blob_store *store)
+{
 	uint32_t free_pages = store->super.md_len - store->used_pages.count;
 
-	if (free_pages / 4 < store->pages_promised + op->num_changes + BATCH_SLOTS ||
-		free_pages < store->super.md_len / 4)
-		return;
-	for (uint32_t s = first; s < first + BATCH_SLOTS && s < blob->md.num_slots; s++)
-		if (!blob->md.pages[s] && op->num_changes < 2 * COMMIT_SLOTS_MAX)
-			change_of(op, s);
+	return free_pages > store->super.md_len / 4 &&
+	       free_pages / 4 > store->pages_promised + COMMIT_SLOTS_MAX;
+}
+
+/* The more slots need one, the fewer neighbours each of them takes along. */
+static unsigned batch_size(const struct commit_op *op)
+{
+	const struct slot_change *change;
+	unsigned size = BATCH_SLOTS;
+	unsigned needed = 0;
+
+	for (change = op->changes; change; change = change->hh.next)
+		needed += slot_needs_page(op->blob, change);
+	while (size > 1 && needed * size > BATCH_PAGES)
+		size /= 2;
+	return size;
 }
 
 static void commit_batch(struct commit_op *op)
 {
 	struct slot_change *change, *next;
+	unsigned size;
 
-	if (!op->allocates)
+	if (!op->allocates || !pages_are_plenty(op->blob->store))
 		return;
+	size = batch_size(op);
 	HASH_ITER (hh, op->changes, change, next) {
 		if (slot_needs_page(op->blob, change))
-			batch_add(op, change->slot);
+			batch_add(op, change->slot, size);
 	}
 }
 

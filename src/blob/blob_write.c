@@ -9,6 +9,10 @@
  *    entry of its own in the extent table, this is what a new extent page costs
  *  - more: pages 1 up to the last that differs take fresh indexes, those behind it stay where they
  *    are; fresh pages are written and flushed, then the root, in place
+ *  - more, and the caller says that each entry stands for itself (first writes in several parts of
+ *    a large volume: entries of the extent table that were empty): all of them are rewritten in
+ *    place. Only where the chain on the disk is as we encode it, so that no entry moves from one
+ *    page to another (blob->chain_is_ours)
  *
  * Crash table of the third:
  *	before the root is written	the old chain; fresh pages are referred to by nothing
@@ -140,8 +144,10 @@ struct chain_op {
 	struct blob *blob;
 	struct md_image image;
 	struct page_mark *marks; /* of the new chain */
+	bool *differs; /* by page */
 	unsigned first; /* pages that differ */
 	unsigned last;
+	bool independent; /* each by itself */
 	bool in_place;
 	struct page_writes writes;
 	uint32_t *pages;
@@ -168,7 +174,9 @@ static void chain_compare(struct chain_op *op)
 	op->last = 0;
 	for (unsigned i = 0; i < count; i++) {
 		mark_page(&op->marks[i], 0, &op->image.pages[i]);
-		if (i < blob->chain_length && mark_is_of(&op->marks[i], &blob->chain[i]))
+		op->differs[i] =
+			i >= blob->chain_length || !mark_is_of(&op->marks[i], &blob->chain[i]);
+		if (!op->differs[i])
 			continue;
 		op->first = op->first < i ? op->first : i;
 		op->last = i;
@@ -178,7 +186,7 @@ static void chain_compare(struct chain_op *op)
 		op->first = 0;
 		op->last = count - 1; /* another length: the links differ */
 	} else if (op->first < op->last) {
-		op->in_place = false;
+		op->in_place = op->independent && blob->chain_is_ours;
 	}
 }
 
@@ -223,7 +231,8 @@ static int chain_plan(
 	if (rc)
 		return rc;
 	op->marks = calloc(op->image.num_pages, sizeof(*op->marks));
-	if (!op->marks)
+	op->differs = calloc(op->image.num_pages, sizeof(*op->differs));
+	if (!op->marks || !op->differs)
 		return -ENOMEM;
 	chain_compare(op);
 	if (op->first > op->last)
@@ -237,8 +246,11 @@ static int chain_plan(
 static int chain_add(struct chain_op *op, unsigned first, unsigned last)
 {
 	for (unsigned i = first; i <= last; i++) {
-		void *page = page_writes_add(&op->writes, op->marks[i].index);
+		void *page;
 
+		if (op->in_place && !op->differs[i])
+			continue;
+		page = page_writes_add(&op->writes, op->marks[i].index);
 		if (!page)
 			return -ENOMEM;
 		memcpy(page, &op->image.pages[i], BLOBSTORE_PAGE_BYTES);
@@ -246,9 +258,10 @@ static int chain_add(struct chain_op *op, unsigned first, unsigned last)
 	return 0;
 }
 
-static unsigned chain_decider(const struct chain_op *op)
+/* What decides: in place all that differs, else the root. */
+static int chain_add_deciding(struct chain_op *op)
 {
-	return op->in_place ? op->first : 0;
+	return op->in_place ? chain_add(op, op->first, op->last) : chain_add(op, 0, 0);
 }
 
 /* Nothing that is on the disk refers to the fresh pages. */
@@ -262,12 +275,16 @@ static void chain_put_back(struct chain_op *op)
 	}
 }
 
-/* It may be on the disk, or not: fresh pages stay taken until the next load, and that page is
+/* It may be on the disk, or not: fresh pages stay taken until the next load, and what decided is
  * written again by whoever writes next. */
 static void chain_forget(struct chain_op *op)
 {
-	if (op->first <= op->last && op->blob->chain_length > chain_decider(op))
-		op->blob->chain[chain_decider(op)].known = false;
+	struct blob *blob = op->blob;
+
+	blob->chain_is_ours = false;
+	for (unsigned i = 0; i < blob->chain_length && i < op->image.num_pages; i++)
+		if (op->in_place ? op->differs[i] : i == 0)
+			blob->chain[i].known = false;
 }
 
 /* The new chain is what is on the disk; the pages it replaced go. */
@@ -287,6 +304,7 @@ static void chain_adopt(struct chain_op *op)
 	free(blob->chain);
 	blob->chain = op->marks;
 	blob->chain_length = op->image.num_pages;
+	blob->chain_is_ours = true;
 	op->marks = NULL;
 }
 
@@ -312,7 +330,7 @@ static enum flow_result chain_run(struct flow *f)
 		if (flow_failed(f))
 			goto put_back;
 	}
-	flow_fail(f, chain_add(op, chain_decider(op), chain_decider(op)));
+	flow_fail(f, chain_add_deciding(op));
 	if (flow_failed(f))
 		goto put_back;
 	AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
@@ -336,6 +354,7 @@ finish:
 	op->done(op->arg, f->error);
 	page_writes_fini(&op->writes);
 	md_image_fini(&op->image);
+	free(op->differs);
 	free(op->marks);
 	free(op);
 	FLOW_END(f);
@@ -347,6 +366,7 @@ static void blob_write_chain(struct blob *blob, const struct md *md, md_cluster_
 	struct chain_op *op = alloc_op(sizeof(*op));
 
 	op->blob = blob;
+	op->independent = !stable && md->uses_table;
 	op->pages = pages;
 	op->stable = stable;
 	op->done = done;

@@ -172,6 +172,7 @@ struct blob {
 	struct md md; /* runs is not used any more: the map is */
 	struct page_mark *chain; /* chain[0] is the root */
 	unsigned chain_length;
+	bool chain_is_ours; /* on the disk it is as we would encode md */
 	struct bdev_gate md_gate; /* whoever writes its metadata */
 	struct list records; /* struct blob_record, waiting for a commit */
 	bool committing;
@@ -341,6 +342,7 @@ int md_copy(struct md *to, const struct md *from) MUST_CHECK;
  * Extent pages and blobs that it refers to are stable already. Within store_begin_change with
  * blob_chain_pages_max(md) pages promised: what of them was taken is subtracted from *pages. At
  * done the one write that decides has been made, and with stable it is flushed.
+ * Without stable nothing has changed but that slots have pages that had none, each by itself.
  *
  * cluster_at tells the clusters of a run-length blob as they will be; NULL: as its map says.
  *
