@@ -10,7 +10,7 @@
 #include "crash/check_impl.h"
 
 #define AGAIN_ONE_IN   4u /* cuts after which it is loaded again */
-#define FILL_ONE_IN    64u /* after which all free clusters are taken */
+#define USE_ONE_IN     32u /* after which it is used again */
 #define DOUBLE_ONE_IN  24u /* that are cut again */
 #define DOUBLE_CHOICES 2u
 
@@ -80,8 +80,6 @@ static int check_second_visit(struct check *check)
 	return rc ? rc : check_closed_image(check);
 }
 
-static int check_fill(struct check *check);
-
 static bool store_may_be_gone(const struct check *check)
 {
 	const struct scenario *s = check->scenario;
@@ -112,74 +110,8 @@ static int check_disk(struct check *check)
 		rc = check_closed_image(check);
 	if (!rc && chance_one_in(&check->chance, AGAIN_ONE_IN))
 		rc = check_second_visit(check);
-	if (!rc && chance_one_in(&check->chance, FILL_ONE_IN))
-		rc = check_fill(check);
-	return rc;
-}
-
-/* ---- free clusters ------------------------------------------------------ */
-
-struct fill {
-	struct store_call call;
-	struct check *check;
-	struct blob *blob;
-};
-
-static void fill_create_run(struct store_call *call)
-{
-	struct fill *fill = container_of(call, struct fill, call);
-	struct blob_create_options options = {0};
-	struct blob_store_info info;
-
-	blob_store_get_info(fill->check->world.store, &info);
-	options.num_clusters = info.free_clusters;
-	blob_create(fill->check->world.store, &options, &call->reason, &fill->blob, store_call_done,
-		call);
-}
-
-static void fill_delete_run(struct store_call *call)
-{
-	struct fill *fill = container_of(call, struct fill, call);
-
-	blob_delete(fill->blob, &call->reason, store_call_done, call);
-}
-
-static bool blob_reads_zeroes(const struct check_blob *blob)
-{
-	uint32_t cluster_sectors = blob->check->scenario->model.cluster_sectors;
-
-	for (uint32_t at = 0; at < blob->info.num_clusters * cluster_sectors; at++)
-		if (model_is_hot(at / cluster_sectors) && blob->ids[at] != MODEL_ZERO)
-			return false;
-	return true;
-}
-
-/* All that is free is there, and nobody's data is in it. */
-static int fill_run(struct check *check)
-{
-	struct fill fill = {.call.run = fill_create_run, .check = check};
-	int rc = store_call_run(&check->world, &fill.call);
-
-	if (rc)
-		return check_fault(
-			check, "free clusters cannot be taken: %d, %s", rc, fill.call.reason.text);
-	rc = check_read_all(check);
-	for (unsigned i = 0; i < check->num_blobs && !rc; i++)
-		if (check->blobs[i].blob == fill.blob && !blob_reads_zeroes(&check->blobs[i]))
-			rc = check_fault(check, "a new volume holds somebody's data");
-	fill.call.run = fill_delete_run;
-	return store_call_run(&check->world, &fill.call) ? check_fault(check, "delete") : rc;
-}
-
-static int check_fill(struct check *check)
-{
-	int rc = store_world_load(&check->world, NULL);
-
-	if (rc)
-		return check_fault(check, "it does not load any more: %d", rc);
-	rc = fill_run(check);
-	if (store_world_close(&check->world) != 0)
-		return check_fault(check, "it cannot be closed any more");
+	if (!rc && chance_one_in(&check->chance, USE_ONE_IN))
+		rc = check_use(check);
 	return rc;
 }
 

@@ -5,9 +5,9 @@
  *  - Every sector reads as the model allows.
  *  - Closed, it is consistent for a reader of its own (store_image.h), says of every blob what the
  *    daemon said, and has nothing that nobody owns.
- *  - It loads again, clean this time, and is the same.
- *  - Of a sample: all free clusters can be taken, and read zeroes; and a second cut within the load
- *    that follows the first leaves a store for which all of this is true.
+ *  - Of a sample: it loads again, clean this time, and is the same; all free clusters can be taken
+ *    and read zeroes, all volumes can be deleted, which leaves it empty (check_use.c); and a second
+ *    cut within the load that follows the first leaves a store for which all of this is true.
  */
 #ifndef CRASH_CHECK_H
 #define CRASH_CHECK_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * check.c says what happens after a cut, check_read.c reads the volumes of a store that is open,
- * check_model.c compares what was found with what must be.
+ * check_model.c compares what was found with what must be, check_use.c goes on with it.
  */
 #ifndef CRASH_CHECK_IMPL_H
 #define CRASH_CHECK_IMPL_H
@@ -52,6 +52,8 @@ struct check {
 int check_fault(struct check *check, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Every blob of the open store into blobs, with what it shows. */
 int check_read_all(struct check *check);
+/* check_use.c: loads it, fills it, empties it. */
+int check_use(struct check *check);
 /* Lists them only. */
 int check_list(struct check *check);
 /* All that is in blobs and store, against the model. */
