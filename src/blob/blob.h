@@ -149,8 +149,10 @@ void blob_resize(
 	struct blob *blob, uint64_t num_clusters, struct reason *reason, done_fn done, void *arg);
 void blob_set_read_only(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 /* All clusters become its own; it is thick and has no parent afterwards. decouple: only what the
- * parent itself holds, then the grandparent takes its place (-EINVAL: no parent). progress may be
- * NULL: called now and then on the control reactor with clusters done. */
+ * parent itself holds, then the grandparent takes its place (-EINVAL: no parent). The clusters
+ * are copied outside the line of operations: until done no other operation may be asked for that
+ * changes this blob or those that it stands on (src/lvol: one operation at a time for each
+ * store). */
 void blob_inflate(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 void blob_decouple(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 /* Thin; the parent is read-only, of the same store and size. -EINVAL, -EEXIST (it is already).
