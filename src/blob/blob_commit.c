@@ -21,6 +21,8 @@
  *	before 2		nothing has happened; clusters are referred to by nothing
  *	within 2		each slot whose page is rewritten has its new entries, no other has;
  *				fresh pages are referred to by nothing
+ *	within 3		where several pages of the table change in place: slots of those
+ *				that are written are there, others are not
  *	after 3			all is there
  * Each entry stands for itself, so any subset is a state in which some of the requests were made:
  * none of them has been answered.
