@@ -95,6 +95,19 @@ struct lvol *lvol_find_or_fail(
 	return lvol;
 }
 
+struct lvol_call *lvol_call_on(struct control *control, struct rpc_request *request,
+	const char *name, enum lvol_result result)
+{
+	struct lvol *lvol = lvol_find_or_fail(control, request, name);
+	struct lvol_call *call;
+
+	if (!lvol)
+		return NULL;
+	call = lvol_call_create(request, result);
+	call->on = lvol;
+	return call;
+}
+
 int clear_method_parse(const char *text, enum blobstore_clear_method *method)
 {
 	static const struct {

@@ -23,7 +23,8 @@ struct lvol_call {
 	struct reason reason;
 	enum lvol_result result;
 	int eperm_code; /* of -EPERM; 0: as all others */
-	struct lvol *lvol;
+	struct lvol *on; /* what the request names */
+	struct lvol *lvol; /* what it makes */
 	struct lvs *lvs;
 };
 
@@ -45,6 +46,9 @@ struct lvs *lvs_choose_or_fail(
 /* NULL and answered with -ENODEV. */
 struct lvol *lvol_find_or_fail(
 	struct control *control, struct rpc_request *request, const char *name);
+/* The same, and a call on what was found. */
+struct lvol_call *lvol_call_on(struct control *control, struct rpc_request *request,
+	const char *name, enum lvol_result result);
 
 /* -EINVAL: not none, unmap or write_zeroes, in any case of letters; NULL is what is given. */
 int clear_method_parse(const char *text, enum blobstore_clear_method *method) MUST_CHECK;

@@ -90,13 +90,12 @@ static const struct rpc_param clone_table[] = {
 static void bdev_lvol_clone(struct rpc_request *request, const void *params, void *context)
 {
 	const struct clone_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->snapshot_name);
-	struct lvol_call *call;
+	struct lvol_call *call =
+		lvol_call_on(context, request, wanted->snapshot_name, LVOL_RESULT_LVOL);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_LVOL);
-	lvol_clone(lvol, wanted->clone_name, &call->reason, &call->lvol, lvol_call_end, call);
+	if (call)
+		lvol_clone(call->on, wanted->clone_name, &call->reason, &call->lvol, lvol_call_end,
+			call);
 }
 
 struct clone_bdev_params {
@@ -152,38 +151,29 @@ static void bdev_lvol_clone_bdev(struct rpc_request *request, const void *params
 static void bdev_lvol_inflate(struct rpc_request *request, const void *params, void *context)
 {
 	const struct lvol_name_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_inflate(lvol, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_inflate(call->on, &call->reason, lvol_call_end, call);
 }
 
 static void bdev_lvol_decouple_parent(
 	struct rpc_request *request, const void *params, void *context)
 {
 	const struct lvol_name_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_decouple(lvol, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_decouple(call->on, &call->reason, lvol_call_end, call);
 }
 
 static void bdev_lvol_detach_parent(struct rpc_request *request, const void *params, void *context)
 {
 	const struct lvol_name_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_detach_parent(lvol, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_detach_parent(call->on, &call->reason, lvol_call_end, call);
 }
 
 /* ---- another parent -------------------------------------------------------------------- */

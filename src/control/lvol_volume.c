@@ -90,26 +90,21 @@ static void bdev_lvol_create(struct rpc_request *request, const void *params, vo
 static void bdev_lvol_delete(struct rpc_request *request, const void *params, void *context)
 {
 	const struct lvol_name_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
+	if (!call)
 		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
 	call->eperm_code = RPC_INTERNAL_ERROR;
-	lvol_delete(lvol, &call->reason, lvol_call_end, call);
+	lvol_delete(call->on, &call->reason, lvol_call_end, call);
 }
 
 static void bdev_lvol_set_read_only(struct rpc_request *request, const void *params, void *context)
 {
 	const struct lvol_name_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_set_read_only(lvol, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_set_read_only(call->on, &call->reason, lvol_call_end, call);
 }
 
 /* ---- rename and resize ----------------------------------------------------------------- */
@@ -128,13 +123,10 @@ static const struct rpc_param rename_table[] = {
 static void bdev_lvol_rename(struct rpc_request *request, const void *params, void *context)
 {
 	const struct rename_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->old_name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->old_name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_rename(lvol, wanted->new_name, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_rename(call->on, wanted->new_name, &call->reason, lvol_call_end, call);
 }
 
 struct resize_params {
@@ -190,14 +182,11 @@ static const struct rpc_param get_xattr_table[] = {
 static void bdev_lvol_set_xattr(struct rpc_request *request, const void *params, void *context)
 {
 	const struct xattr_params *wanted = params;
-	struct lvol *lvol = lvol_find_or_fail(context, request, wanted->name);
-	struct lvol_call *call;
+	struct lvol_call *call = lvol_call_on(context, request, wanted->name, LVOL_RESULT_TRUE);
 
-	if (!lvol)
-		return;
-	call = lvol_call_create(request, LVOL_RESULT_TRUE);
-	lvol_set_xattr(
-		lvol, wanted->xattr_name, wanted->xattr_value, &call->reason, lvol_call_end, call);
+	if (call)
+		lvol_set_xattr(call->on, wanted->xattr_name, wanted->xattr_value, &call->reason,
+			lvol_call_end, call);
 }
 
 struct get_xattr_call {
