@@ -63,7 +63,10 @@ void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int s
 {
 	io->epoch = channel->epoch;
 	channel->in_flight[io->epoch]++;
-	bdev_io_complete(io, status);
+	if (io->type == BDEV_IO_WORK)
+		channel->submit(channel, io);
+	else
+		bdev_io_complete(io, status);
 }
 
 void bdev_submit_detour(struct bdev_channel *channel, struct bdev_io *io)

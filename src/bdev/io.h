@@ -27,6 +27,8 @@ enum bdev_io_type {
 	BDEV_IO_UNMAP, /* discard; contents undefined unless the device says zeroes */
 	BDEV_IO_WRITE_ZEROES, /* reads zeroes afterwards */
 	BDEV_IO_TYPES,
+	/* A backend's own work on a range: see bdev_io_step_aside. */
+	BDEV_IO_WORK = BDEV_IO_TYPES,
 };
 
 enum bdev_io_flags {
@@ -126,6 +128,11 @@ bool bdev_io_cancel_parked(struct bdev_io *io);
  */
 void bdev_io_step_aside(struct bdev_io *io);
 void bdev_io_step_back(struct bdev_io *io);
+/*
+ * For backends: work of their own on a range (BDEV_IO_WORK) is submitted like a request, so that
+ * range locks hold it up and wait for it, and comes to ops->submit, also on a device that goes
+ * (channel->removed). It ends by stepping aside; statistics do not know of it, nobody calls done.
+ */
 /* For backends: there is no space for this request, of which nothing is under way any more. It is
  * submitted again, from its beginning, by unpark, and ends with -ENODEV when the device goes. */
 void bdev_io_park(struct bdev_io *io);
