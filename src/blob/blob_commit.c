@@ -400,17 +400,14 @@ static void commit_publish(struct commit_op *op)
 	store_release_start(op->release);
 }
 
-/* Does nobody have the cluster of that record now? A loser keeps his. One that was freed in the
- * same commit (a touch holds no range lock up) was never seen. */
+/* Does nobody have the cluster of that record now? A loser keeps his. */
 static bool record_is_orphan(
 	const struct blob *blob, const struct blob_record *record, int rc, bool unknown)
 {
 	if (record->kind != BLOB_RECORD_ALLOCATE)
 		return false;
-	if (record->status == 0 && rc == 0)
-		return blob_map_get(blob_map(blob), record->index) != record->cluster;
 	if (record->status == 0)
-		return !unknown;
+		return rc && !unknown;
 	return rc || record->status != -EEXIST;
 }
 

@@ -223,6 +223,10 @@ static bool blob_is_read_only(const struct blob *blob)
 
 static __attribute__((noinline)) void io_begin(struct blob_channel *own, struct bdev_io *io)
 {
+	if (io->type == BDEV_IO_WORK) {
+		blob_touch_begin(io);
+		return;
+	}
 	*blob_io_of(io) = (struct blob_io){.cursor = iov_cursor(io->iov)};
 	if (io->type == BDEV_IO_FLUSH) {
 		io_begin_flush(own, io);

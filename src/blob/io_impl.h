@@ -13,8 +13,8 @@
  *	io_reserve.c	clusters ahead of need
  *	io_channel.c	opening and closing
  *
- * What a channel of a blob may rely on while a request is in flight on it (or stands aside under a
- * range lock): parents change, and maps are replaced, only by operations that hold a range lock of
+ * What a channel of a blob may rely on while a request, or the touch of a cluster, is in flight on
+ * it (or stands aside under a range lock): parents change, and maps are replaced, only by operations that hold a range lock of
  * the whole device of this blob, so the chain below stands still. Only the blob's own map gets new
  * clusters meanwhile, by first writes of any channel, and loses some by discards, which lock the
  * range.
@@ -188,7 +188,7 @@ struct blob_piece {
 	struct list link; /* of an allocation, or zeroing */
 };
 
-#define BLOB_PIECE_TOUCH BDEV_IO_TYPES /* length 0: the cluster gets allocated */
+#define BLOB_PIECE_TOUCH BDEV_IO_WORK /* length 0: the cluster gets allocated */
 
 _Static_assert(sizeof(struct blob_piece) <= 512, "a piece fits in its slab");
 
@@ -240,15 +240,18 @@ struct blob_touch {
 	void (*done)(struct blob_touch *touch); /* later, on the channel's reactor */
 	int status;
 
+	struct bdev_io io; /* as the block layer sees it */
 	struct deferred later;
 	struct blob_piece piece;
 };
 
 /*
  * The blob gets a cluster of its own there, with what it reads now; also of a read-only blob. Done
- * at once where it has one. channel: of the device that shows the blob, open until done. No request
- * in the sense of range locks: the caller keeps operations away that change the chain.
+ * at once where it has one. channel: of the device that shows the blob, open until done. Range
+ * locks hold it up and wait for it as for a request. -ENODEV: the device goes.
  */
 void blob_touch_submit(struct bdev_channel *channel, struct blob_touch *touch);
+/* From blob_submit: BDEV_IO_WORK. */
+void blob_touch_begin(struct bdev_io *io);
 
 #endif
