@@ -111,6 +111,7 @@ static void lvol_bdev_destroy(struct bdev *bdev, done_fn done, void *arg)
 	struct lvol *lvol = lvol_of_bdev(bdev);
 
 	lvol->registered = false;
+	blob_set_bdev(lvol->blob, NULL);
 	lvol->destroyed.run = lvol_destroyed;
 	lvol->destroyed_done = done;
 	lvol->destroyed_arg = arg;
@@ -206,7 +207,6 @@ static enum flow_result unregister_run(struct flow *f)
 	if (!op->lvol->registered)
 		goto finish;
 	AWAIT(f, lvols_leave_device(op->lvol->lvs->lvols, &op->lvol->bdev, flow_resume, f));
-	blob_set_bdev(op->lvol->blob, NULL);
 	AWAIT(f, bdev_unregister(&op->lvol->bdev, flow_resume, f));
 	invariant(!op->lvol->registered);
 finish:
