@@ -109,8 +109,8 @@ struct blob_store *blob_store_of(const struct blob *blob);
 void blob_for_each_clone(
 	const struct blob *blob, void (*fn)(struct blob *clone, void *arg), void *arg);
 
-/* The user's own pointer, and the device that shows the blob: set once it is registered, NULL
- * before it is unregistered. I/O of a blob comes through that device, and is stopped through it. */
+/* The user's own pointer, and the device that shows the blob: set before it is registered, NULL
+ * when it is destroyed. I/O of a blob comes through that device, and is stopped through it. */
 void blob_set_user(struct blob *blob, void *user);
 void *blob_user(const struct blob *blob);
 void blob_set_bdev(struct blob *blob, struct bdev *bdev);
@@ -148,11 +148,13 @@ void blob_delete(struct blob *blob, struct reason *reason, done_fn done, void *a
 void blob_resize(
 	struct blob *blob, uint64_t num_clusters, struct reason *reason, done_fn done, void *arg);
 void blob_set_read_only(struct blob *blob, struct reason *reason, done_fn done, void *arg);
-/* All clusters become its own; it is thick and has no parent afterwards. decouple: only what the
- * parent itself holds, then the grandparent takes its place (-EINVAL: no parent). The clusters
- * are copied outside the line of operations: until done no other operation may be asked for that
- * changes this blob or those that it stands on (src/lvol: one operation at a time for each
- * store). */
+/* It gets clusters of its own for all that it shows through its parent; decouple: for what the
+ * parent itself holds. Its device is in use meanwhile, operations go on beside it: the blob and
+ * those that it stands on may be changed, but for being given another parent. -ENODEV: it has no
+ * device, or that goes; -ENOSPC; -EINVAL: decouple without a parent. What was copied stays. */
+void blob_fill(struct blob *blob, bool decouple, struct reason *reason, done_fn done, void *arg);
+/* After blob_fill. It is thick and has no parent; decoupled, the grandparent takes the parent's
+ * place. -EAGAIN: clusters are missing again, for discards or operations took them away. */
 void blob_inflate(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 void blob_decouple(struct blob *blob, struct reason *reason, done_fn done, void *arg);
 /* Thin; the parent is read-only, of the same store and size. -EINVAL, -EEXIST (it is already).

@@ -14,10 +14,10 @@
  *	io_channel.c	opening and closing
  *
  * What a channel of a blob may rely on while a request, or the touch of a cluster, is in flight on
- * it (or stands aside under a range lock): parents change, and maps are replaced, only by operations that hold a range lock of
- * the whole device of this blob, so the chain below stands still. Only the blob's own map gets new
- * clusters meanwhile, by first writes of any channel, and loses some by discards, which lock the
- * range.
+ * it (or stands aside under a range lock): parents change, and maps are replaced, only by
+ * operations that hold a range lock of the whole device of this blob, so the chain below stands
+ * still. Only the blob's own map gets new clusters meanwhile, by first writes of any channel, and
+ * loses some by discards, which lock the range.
  *
  * What is in a cluster of the reserve is undefined: a first write writes all of it before it enters
  * the map, so nothing of a former tenant is ever read.

@@ -20,6 +20,7 @@
  *	store_refill.c	clusters that data reactors hold ahead of need
  *	blob_create.c, blob_snapshot.c, blob_delete.c, blob_merge.c, blob_resize.c, blob_inflate.c,
  *	blob_parent.c, blob_xattrs.c		one operation each
+ *	blob_fill.c	clusters are copied, before blob_inflate.c
  *	io_impl.h and the files it names	the data path
  *
  * Threads. What is marked "engine" belongs to the store's engine reactor, "control" to the control

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A volume is changed: its name, its size, read-only, independent of its parent.
+ * A volume is changed: its name, its size, read-only.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -71,6 +71,7 @@ static int resize_check(struct lvol_op *op)
 	struct lvol *lvol = op->lvol;
 	struct blob_store_info store;
 	struct blob_info blob;
+	int rc;
 
 	blob_store_get_info(op->lvs->store, &store);
 	blob_get_info(lvol->blob, &blob);
@@ -82,6 +83,9 @@ static int resize_check(struct lvol_op *op)
 	if (blob.read_only)
 		return reason_set(op->reason, -EPERM,
 			"volume %s is read-only and keeps its size: clone it", lvol->name);
+	rc = lvol_check_filling(lvol, op->reason);
+	if (rc)
+		return rc;
 	if (op->bytes < op->old_bytes && lvol_is_used(lvol))
 		return reason_set(op->reason, -EBUSY,
 			"volume %s is in use and cannot shrink: detach it first", lvol->name);
@@ -149,46 +153,4 @@ void lvol_set_read_only(struct lvol *lvol, struct reason *reason, done_fn done, 
 {
 	lvol_op_start(lvol_op_create(lvol->lvs, lvol, reason, done, arg), "lvol_set_read_only",
 		read_only_run);
-}
-
-/* ---- independent ----------------------------------------------------------------------- */
-
-static enum flow_result inflate_run(struct flow *f)
-{
-	struct lvol_op *op = container_of(f, struct lvol_op, flow);
-
-	FLOW_BEGIN(f);
-	AWAIT(f, lvol_op_enter(op, flow_resume, f));
-	if (!flow_failed(f))
-		AWAIT(f, blob_inflate(op->lvol->blob, op->reason, flow_resume, f));
-	if (!flow_failed(f))
-		AWAIT(f, lvs_settle(op->lvs, flow_resume, f));
-	lvol_op_end(op, f->error);
-	FLOW_END(f);
-}
-
-void lvol_inflate(struct lvol *lvol, struct reason *reason, done_fn done, void *arg)
-{
-	lvol_op_start(
-		lvol_op_create(lvol->lvs, lvol, reason, done, arg), "lvol_inflate", inflate_run);
-}
-
-static enum flow_result decouple_run(struct flow *f)
-{
-	struct lvol_op *op = container_of(f, struct lvol_op, flow);
-
-	FLOW_BEGIN(f);
-	AWAIT(f, lvol_op_enter(op, flow_resume, f));
-	if (!flow_failed(f))
-		AWAIT(f, blob_decouple(op->lvol->blob, op->reason, flow_resume, f));
-	if (!flow_failed(f))
-		AWAIT(f, lvs_settle(op->lvs, flow_resume, f));
-	lvol_op_end(op, f->error);
-	FLOW_END(f);
-}
-
-void lvol_decouple(struct lvol *lvol, struct reason *reason, done_fn done, void *arg)
-{
-	lvol_op_start(
-		lvol_op_create(lvol->lvs, lvol, reason, done, arg), "lvol_decouple", decouple_run);
 }

@@ -153,6 +153,8 @@ static enum flow_result snapshot_run(struct flow *f)
 	AWAIT(f, lvol_op_enter(op, flow_resume, f));
 	if (!flow_failed(f))
 		flow_fail(f, create_check(op));
+	if (!flow_failed(f))
+		flow_fail(f, lvol_check_filling(op->lvol, op->reason));
 	if (flow_failed(f))
 		goto finish;
 	AWAIT(f, snapshot_make(op, flow_resume, f));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A volume is deleted: its device is taken from whoever uses it, then the blob goes. If that fails
- * it has a device again. While its users let go of it the store's gate is open.
+ * A volume is deleted: its device is taken from whoever uses it (copying its clusters ends with
+ * that), then the blob goes. If that fails it has a device again. While its users let go of it the
+ * store's gate is open.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ static int delete_check(struct lvol_op *op)
 			"volume %s has %u clones: delete, inflate or decouple all but one of them "
 			"first",
 			op->lvol->name, blob.num_clones);
-	return 0;
+	return lvol_check_filling_above(op->lvol, op->reason);
 }
 
 /* Its store may have been closed, and it with that. */

@@ -12,7 +12,7 @@
  *	op.c		what operations begin and end with
  *	settle.c	after an operation: who has a device, which foreign parents are open
  *	esnap.c		a foreign parent: opened, lost
- *	create.c, change.c, parent.c, delete.c, xattrs.c	operations on volumes
+ *	create.c, change.c, own.c, parent.c, delete.c, xattrs.c	operations on volumes
  *	usage.c		what is allocated, and where
  *	copy.c		shallow copies
  *
@@ -22,7 +22,8 @@
  * Nobody waits for a device in use to be given up while he holds a gate: it may be a volume of
  * another store that stands on it, or a store inside it, which need a gate of their own for that,
  * and may be waiting for this one. Deleting and closing leave the gate for that time, with a mark
- * that keeps others away (lvol->leaving, lvs->state).
+ * that keeps others away (lvol->leaving, lvs->state). Nor does anybody hold it while clusters are
+ * copied (lvol->filling, copy.c).
  *
  * Memory. A store is counted by its operations and by the list of stores; a volume by its
  * operations and by its store, which lets go when the blob is gone.
@@ -82,6 +83,7 @@ struct lvol {
 	unsigned refs;
 	bool registered;
 	bool leaving; /* is being deleted: as good as gone */
+	bool filling; /* own.c: clusters are being copied */
 	struct bdev_gate device_gate; /* whoever unregisters its device */
 	bool was_snapshot;
 	bool no_name; /* its name is its identifier, for want of one */
@@ -222,6 +224,7 @@ struct lvol_op {
 	uint64_t num_clusters; /* the same */
 	uint64_t old_bytes;
 	bool thin;
+	bool decouple;
 	enum blobstore_clear_method clear_method;
 	struct blob_xattr xattrs[2 + LVOL_XATTRS_MAX];
 	unsigned num_xattrs;
@@ -243,8 +246,8 @@ struct lvol_op *lvol_op_create(
 	struct lvs *lvs, struct lvol *lvol, struct reason *reason, done_fn done, void *arg);
 void lvol_op_start(
 	struct lvol_op *op, const char *name, enum flow_result (*run)(struct flow *flow));
-/* First wait: the gate is this one's, done with -ENODEV when store or volume have gone meanwhile or
- * the volume is degraded, or with op->refusal. */
+/* First wait, and again after one without the gate: it is this one's, done with -ENODEV when store
+ * or volume have gone meanwhile or the volume is degraded, or with op->refusal. */
 void lvol_op_enter(struct lvol_op *op, done_fn done, void *arg);
 /* Last line: leaves the gate, calls done, frees. */
 void lvol_op_end(struct lvol_op *op, int rc);
@@ -254,6 +257,12 @@ void lvol_op_take_name(struct lvol_op *op, const char *name);
 void lvol_op_take_device(struct lvol_op *op, struct bdev *device);
 /* The attributes of a new volume of op->name, with a new UUID. */
 void lvol_op_make_xattrs(struct lvol_op *op);
+
+/* ---- own.c ----------------------------------------------------------------------------- */
+
+/* -EBUSY: it is being inflated or decoupled; one that stands on it is. */
+int lvol_check_filling(const struct lvol *lvol, struct reason *reason) MUST_CHECK;
+int lvol_check_filling_above(const struct lvol *lvol, struct reason *reason) MUST_CHECK;
 
 /* ---- xattrs.c -------------------------------------------------------------------------- */
 

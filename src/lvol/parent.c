@@ -41,10 +41,19 @@ static int parent_check_unused(struct lvol_op *op)
 
 /* ---- a snapshot of the same store ------------------------------------------------------ */
 
+static int parent_check_filling(const struct lvol_op *op)
+{
+	int rc = lvol_check_filling(op->lvol, op->reason);
+
+	return rc ? rc : lvol_check_filling_above(op->lvol, op->reason);
+}
+
 static int parent_check(struct lvol_op *op)
 {
-	if (!op->other)
-		return 0;
+	int rc = parent_check_filling(op);
+
+	if (rc || !op->other)
+		return rc;
 	if (op->other->lvs != op->lvs)
 		return reason_set(op->reason, -EINVAL,
 			"%s is a volume of another store: make its device the parent, with "
@@ -119,7 +128,10 @@ static int parent_bdev_check(struct lvol_op *op)
 {
 	struct blob_store_info store;
 	struct blob_info blob;
+	int rc = parent_check_filling(op);
 
+	if (rc)
+		return rc;
 	blob_store_get_info(op->lvs->store, &store);
 	blob_get_info(op->lvol->blob, &blob);
 	if (!blob.thin)

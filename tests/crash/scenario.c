@@ -272,20 +272,13 @@ static void scenario_set_up(struct scenario *s)
 	s->cut_until = s->number < SCENARIO_WIDE ? UINT64_MAX : s->cut_from + WIDE_EVENTS;
 }
 
-/* While an inflate copies nobody else may change the chain: its caller's duty. */
-static bool op_meets_nobody(enum scenario_op_kind kind)
-{
-	return kind == SCENARIO_INFLATE || kind == SCENARIO_DECOUPLE;
-}
-
 static void second_op(struct scenario *s, struct scenario_op *op)
 {
 	enum scenario_op_kind kind;
 
 	do
 		kind = (enum scenario_op_kind)chance_below(&s->chance, SCENARIO_OPS);
-	while (kind >= SCENARIO_RELOAD || op_meets_nobody(kind) ||
-		!scenario_op_prepare(s, op, kind));
+	while (kind >= SCENARIO_RELOAD || !scenario_op_prepare(s, op, kind));
 	if (chance_one_in(&s->chance, 2))
 		host_sleep(&s->world.host, chance_below(&s->chance, MSEC_NS));
 	scenario_op_begin(op);
@@ -311,10 +304,6 @@ static void scenario_main(struct scenario *s)
 		host_sleep(&s->world.host, chance_below(&s->chance, 2 * MSEC_NS));
 	if (possible)
 		scenario_op_begin(op);
-	if (possible && op_meets_nobody(s->op)) {
-		scenario_op_finish(op);
-		possible = false;
-	}
 	if (s->with_second && s->world.store)
 		second_op(s, second);
 	if (possible)

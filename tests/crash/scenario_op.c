@@ -330,6 +330,36 @@ static void op_start_set_esnap_parent(struct scenario_op *op)
 		store_call_done, &op->call);
 }
 
+/* Copies, and decides; what was taken away in between is copied again. */
+static void op_filled(void *arg, int rc);
+
+static void op_start_fill(struct scenario_op *op)
+{
+	blob_fill(op->target->blob, op->kind == SCENARIO_DECOUPLE, &op->call.reason, op_filled, op);
+}
+
+static void op_decided(void *arg, int rc)
+{
+	struct scenario_op *op = arg;
+
+	if (rc == -EAGAIN)
+		op_start_fill(op);
+	else
+		store_call_done(&op->call, rc);
+}
+
+static void op_filled(void *arg, int rc)
+{
+	struct scenario_op *op = arg;
+
+	if (rc)
+		store_call_done(&op->call, rc);
+	else if (op->kind == SCENARIO_DECOUPLE)
+		blob_decouple(op->target->blob, &op->call.reason, op_decided, op);
+	else
+		blob_inflate(op->target->blob, &op->call.reason, op_decided, op);
+}
+
 static void op_start_grow_store(struct scenario_op *op)
 {
 	bdev_set_size(&op->scenario->world.disk.bdev, op->scenario->size_bytes);
@@ -360,9 +390,9 @@ static void op_run(struct store_call *call)
 		return op_start_resize(op);
 	case SCENARIO_INFLATE:
 		op->target->subject->was_thick = true;
-		return blob_inflate(op->target->blob, &call->reason, store_call_done, call);
+		return op_start_fill(op);
 	case SCENARIO_DECOUPLE:
-		return blob_decouple(op->target->blob, &call->reason, store_call_done, call);
+		return op_start_fill(op);
 	case SCENARIO_SET_PARENT:
 		return op_start_set_parent(op);
 	case SCENARIO_SET_ESNAP_PARENT:

@@ -417,6 +417,98 @@ static void attributes_are_kept_whatever_their_number(void **state)
 	place_close(&place);
 }
 
+/* ---- while clusters are copied ------------------------------------------ */
+
+static bool one_is_held(void *gate)
+{
+	return gate_bdev_held(gate) > 0;
+}
+
+/* Inflates it; the first write of a cluster that is copied waits. */
+static void inflate_begin_held(struct place *place, struct blob *blob, struct volume_call *call)
+{
+	volume_channel(&place->volumes, blob, 0);
+	gate_bdev_hold_types(place->gate, 1u << BDEV_IO_WRITE | 1u << BDEV_IO_WRITE_ZEROES);
+	gate_bdev_hold(place->gate, true);
+	volume_own_begin(&place->volumes, blob, false, call);
+	assert_true(host_wait(&place->world.host, one_is_held, place->gate));
+	gate_bdev_hold(place->gate, false);
+}
+
+static void inflate_finish(struct place *place, struct volume_call *call)
+{
+	gate_bdev_release_all(place->gate, 0);
+	assert_int_equal(world_finish(&place->world, &call->call), 0);
+}
+
+static void a_snapshot_beside_an_inflate_keeps_what_was_written_meanwhile(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 20)
+	{
+		struct volume_call inflate, snapshot;
+		struct blob_info info;
+		struct place place;
+		struct blob *blob;
+
+		place_open(&place, seed, BLOBSTORE_CLEAR_UNMAP);
+		assert_int_equal(volume_create(&place.volumes, 1, true, &blob), 0);
+		inflate_begin_held(&place, blob, &inflate);
+		assert_int_equal(volume_write(&place.volumes, blob, 0, 0, 4096, 'x'), 0);
+		volume_snapshot_begin(&place.volumes, blob, &snapshot);
+		host_sleep(&place.world.host, 5 * MSEC_NS);
+		gate_bdev_release_all(place.gate, 0);
+		assert_int_equal(world_finish(&place.world, &snapshot.call), 0);
+		inflate_finish(&place, &inflate);
+		assert_int_equal(volume_show(&place.volumes, snapshot.result), 0);
+		assert_true(volume_holds(&place.volumes, blob, 0, 4096, 'x'));
+		assert_true(volume_holds(&place.volumes, snapshot.result, 0, 4096, 'x'));
+		volume_info(&place.volumes, blob, &info);
+		assert_null(info.parent);
+		place_close(&place);
+	}
+}
+
+static void a_volume_shrinks_beside_an_inflate(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 10)
+	{
+		struct volume_call inflate;
+		struct blob_info info;
+		struct place place;
+		struct blob *blob;
+
+		place_open(&place, seed, BLOBSTORE_CLEAR_UNMAP);
+		assert_int_equal(volume_create(&place.volumes, 600, true, &blob), 0);
+		inflate_begin_held(&place, blob, &inflate);
+		gate_bdev_release_all(place.gate, 0);
+		assert_int_equal(volume_resize(&place.volumes, blob, 3), 0);
+		inflate_finish(&place, &inflate);
+		volume_info(&place.volumes, blob, &info);
+		assert_int_equal(info.num_allocated, 3);
+		assert_false(info.thin);
+		place_close(&place);
+	}
+}
+
+/* Unless it was faster, which the simulation is not. */
+static void an_inflate_ends_when_its_volume_goes(void **state)
+{
+	struct volume_call inflate;
+	struct place place;
+	struct blob *blob;
+	int rc;
+
+	place_open(&place, 1, BLOBSTORE_CLEAR_UNMAP);
+	assert_int_equal(volume_create(&place.volumes, 600, true, &blob), 0);
+	inflate_begin_held(&place, blob, &inflate);
+	gate_bdev_release_all(place.gate, 0);
+	assert_int_equal(volume_delete(&place.volumes, blob), 0);
+	rc = world_finish(&place.world, &inflate.call);
+	if (rc || host_is_simulated())
+		assert_int_equal(rc, -ENODEV);
+	place_close(&place);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +520,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_snapshot_with_two_clones_stays),
 		cmocka_unit_test(an_inflated_clone_needs_nobody),
 		cmocka_unit_test(a_decoupled_clone_takes_only_what_its_parent_has),
+		cmocka_unit_test(a_snapshot_beside_an_inflate_keeps_what_was_written_meanwhile),
+		cmocka_unit_test(a_volume_shrinks_beside_an_inflate),
+		cmocka_unit_test(an_inflate_ends_when_its_volume_goes),
 		cmocka_unit_test(another_parent_shows_through),
 		cmocka_unit_test(sizes_change_across_slots_and_nothing_cut_off_comes_back),
 		cmocka_unit_test(attributes_are_kept_whatever_their_number),

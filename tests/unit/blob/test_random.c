@@ -272,20 +272,6 @@ static void do_resize(struct scene *scene, struct model *model)
 	model->clusters = clusters;
 }
 
-static void do_own(struct scene *scene, struct model *model)
-{
-	struct blob_info info;
-
-	writes_begin(scene);
-	volume_info(&scene->volumes, model->blob, &info);
-	if (draw(scene, 2))
-		assert_int_equal(volume_inflate(&scene->volumes, model->blob), 0);
-	else
-		assert_int_equal(
-			volume_decouple(&scene->volumes, model->blob), info.parent ? 0 : -EINVAL);
-	writes_finish(scene);
-}
-
 static void do_clear(struct scene *scene, struct model *model)
 {
 	uint64_t block = draw(scene, blocks_of(model));
@@ -315,6 +301,52 @@ static void do_reload(struct scene *scene)
 	}
 }
 
+/* How many clones it has changes meanwhile. */
+static void do_delete_beside(struct scene *scene, struct model *model)
+{
+	int rc = volume_delete(&scene->volumes, model->blob);
+
+	if (rc)
+		assert_int_equal(rc, -EBUSY);
+	else
+		model->blob = NULL;
+}
+
+static void do_beside(struct scene *scene, struct model *model)
+{
+	struct model *other = any_model(scene, true);
+	unsigned what = (unsigned)draw(scene, 8);
+
+	if (what < 3)
+		do_snapshot(scene, model);
+	else if (what < 5 && other != model)
+		do_delete_beside(scene, other);
+	else if (what < 6)
+		do_snapshot(scene, other);
+	else if (what < 7)
+		do_resize(scene, model);
+}
+
+/* Another operation is made meanwhile, on it, on what it stands on, or elsewhere. Who has no parent
+ * (any more) cannot be decoupled. */
+static void do_own(struct scene *scene, struct model *model)
+{
+	bool decouple = draw(scene, 2);
+	struct volume_call call;
+	int rc;
+
+	volume_own_begin(&scene->volumes, model->blob, decouple, &call);
+	writes_begin(scene);
+	if (host_is_simulated())
+		host_sleep(&scene->world.host, draw(scene, 8) * 20 * USEC_NS);
+	do_beside(scene, model);
+	writes_begin(scene);
+	rc = world_finish(&scene->world, &call.call);
+	if (rc)
+		assert_true(decouple && rc == -EINVAL);
+	writes_finish(scene);
+}
+
 static void do_something(struct scene *scene)
 {
 	struct model *model = any_model(scene, true);
@@ -328,7 +360,7 @@ static void do_something(struct scene *scene)
 		do_clone(scene, model);
 	else if (what < 10)
 		do_delete(scene, model);
-	else if (what < 11)
+	else if (what < 12)
 		do_own(scene, model);
 	else if (what < 13)
 		do_clear(scene, model);

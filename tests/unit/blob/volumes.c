@@ -427,24 +427,51 @@ int volume_set_read_only(struct volumes *volumes, struct blob *blob)
 	return volumes_run(volumes, &(struct volume_call){.blob = blob}, run_read_only);
 }
 
-static void run_inflate(struct world_call *call)
+static void own_filled(void *arg, int rc);
+
+static void own_decided(void *arg, int rc)
 {
-	blob_inflate(call_of(call)->blob, &call_of(call)->volumes->reason, world_done, call);
+	struct volume_call *own = arg;
+
+	if (rc == -EAGAIN)
+		blob_fill(own->blob, own->flag, &own->volumes->reason, own_filled, own);
+	else
+		world_done(&own->call, rc);
+}
+
+static void own_filled(void *arg, int rc)
+{
+	struct volume_call *own = arg;
+
+	if (rc)
+		world_done(&own->call, rc);
+	else if (own->flag)
+		blob_decouple(own->blob, &own->volumes->reason, own_decided, own);
+	else
+		blob_inflate(own->blob, &own->volumes->reason, own_decided, own);
+}
+
+static void run_own(struct world_call *call)
+{
+	own_decided(call_of(call), -EAGAIN);
 }
 
 int volume_inflate(struct volumes *volumes, struct blob *blob)
 {
-	return volumes_run(volumes, &(struct volume_call){.blob = blob}, run_inflate);
-}
-
-static void run_decouple(struct world_call *call)
-{
-	blob_decouple(call_of(call)->blob, &call_of(call)->volumes->reason, world_done, call);
+	return volumes_run(volumes, &(struct volume_call){.blob = blob}, run_own);
 }
 
 int volume_decouple(struct volumes *volumes, struct blob *blob)
 {
-	return volumes_run(volumes, &(struct volume_call){.blob = blob}, run_decouple);
+	return volumes_run(volumes, &(struct volume_call){.blob = blob, .flag = true}, run_own);
+}
+
+void volume_own_begin(
+	struct volumes *volumes, struct blob *blob, bool decouple, struct volume_call *call)
+{
+	*call = (struct volume_call){.blob = blob, .flag = decouple, .volumes = volumes};
+	call->call.run = run_own;
+	world_begin(volumes->world, volumes->world->control, &call->call);
 }
 
 static void run_set_parent(struct world_call *call)

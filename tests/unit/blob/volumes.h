@@ -94,6 +94,9 @@ struct volume_call {
 };
 
 void volume_snapshot_begin(struct volumes *volumes, struct blob *blob, struct volume_call *call);
+/* Inflates or decouples it. */
+void volume_own_begin(
+	struct volumes *volumes, struct blob *blob, bool decouple, struct volume_call *call);
 
 /* Bytes of that value; statuses of the block layer. */
 int volume_write(struct volumes *volumes, struct blob *blob, unsigned reactor, uint64_t offset,

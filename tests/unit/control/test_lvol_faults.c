@@ -9,75 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control_world.h"
-#include "sim/gate_bdev.h"
+#include "fault_world.h"
 
 #define WRITES (1u << BDEV_IO_WRITE | 1u << BDEV_IO_FLUSH | 1u << BDEV_IO_WRITE_ZEROES)
 #define ANY    ((1u << BDEV_IO_TYPES) - 1)
-
-struct fault_world {
-	struct world *world;
-	struct gate_bdev *gate;
-	struct message message;
-	bool done;
-};
-
-/* ---- a store on a device that can fail -------------------------------------------------- */
-
-static bool is_set(void *flag)
-{
-	return *(bool *)flag;
-}
-
-static void fault_run(struct fault_world *fw, void (*run)(struct message *message))
-{
-	fw->done = false;
-	fw->message.run = run;
-	reactor_send(fw->world->control, &fw->message);
-	assert_true(sim_run(fw->world->sim, is_set, &fw->done, 60 * SEC_NS));
-}
-
-static void gate_register(struct message *message)
-{
-	struct fault_world *fw = container_of(message, struct fault_world, message);
-
-	assert_int_equal(gate_bdev_register(fw->gate, fw->world->registry, NULL), 0);
-	fw->done = true;
-}
-
-static void gate_gone(void *arg, int rc)
-{
-	struct fault_world *fw = arg;
-
-	assert_int_equal(rc, 0);
-	fw->done = true;
-}
-
-static void gate_unregister(struct message *message)
-{
-	struct fault_world *fw = container_of(message, struct fault_world, message);
-
-	bdev_unregister(gate_bdev_of(fw->gate), gate_gone, fw);
-}
-
-static void fault_world_start(struct fault_world *fw)
-{
-	const struct gate_bdev_options options = {.name = "gate",
-		.size_bytes = 8 * MIB,
-		.block_size = 512,
-		.physical_block_size = 4096};
-
-	fw->world = world_start(false);
-	log_set_level(LOG_ERROR);
-	fw->gate = gate_bdev_create(&options);
-	fault_run(fw, gate_register);
-}
-
-static void fault_world_end(struct fault_world *fw)
-{
-	world_end(fw->world);
-	gate_bdev_destroy(fw->gate);
-}
 
 /* ---- the script -------------------------------------------------- */
 
@@ -159,9 +94,9 @@ static unsigned check_listing(struct world *world)
 
 static void device_goes_and_comes(struct fault_world *fw)
 {
-	fault_run(fw, gate_unregister);
+	fault_world_unregister(fw);
 	assert_string_equal(world_call(fw->world, "bdev_lvol_get_lvstores", NULL), "\"result\":[]");
-	fault_run(fw, gate_register);
+	fault_world_register(fw);
 	assert_string_equal(world_call(fw->world, "bdev_wait_for_examine", NULL), TRUE_RESULT);
 }
 
@@ -235,7 +170,7 @@ static bool device_goes_at(struct fault_world *fw, unsigned nth)
 		world_say(fw->world, script[i].method, script[i].params);
 		if (!went && sim_run(fw->world->sim, has_records, &wanted, 20 * MSEC_NS)) {
 			went = true;
-			fault_run(fw, gate_unregister);
+			fault_world_unregister(fw);
 		}
 	}
 	while (answers < STEPS - 1) {
@@ -256,9 +191,9 @@ static void the_device_goes_at_each_request_and_every_request_is_answered(void *
 		parent_create(fw.world);
 		went = device_goes_at(&fw, nth);
 		if (!went)
-			fault_run(&fw, gate_unregister);
+			fault_world_unregister(&fw);
 		assert_int_equal(check_listing(fw.world), 0);
-		fault_run(&fw, gate_register);
+		fault_world_register(&fw);
 		assert_string_equal(
 			world_call(fw.world, "bdev_wait_for_examine", NULL), TRUE_RESULT);
 		check_listing(fw.world);
