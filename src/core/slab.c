@@ -7,6 +7,9 @@
  *	      comes back its objects are on the free list and the waiters are called in order.
  *	idle: while a class owns more than its base, a timer looks once a second at the least number
  *	      of objects that were free in that second; half of them go back.
+ *
+ * Large ones are mappings of their own, so that what goes back is the system's again at once: the
+ * heap would keep it for as long as something small lies behind.
  */
 #include "core/slab.h"
 
@@ -17,8 +20,9 @@
 #include "base/alloc.h"
 #include "core/worker.h"
 
-#define SLAB_TRIM_NS  SEC_NS
-#define SLAB_RETRY_NS (10 * MSEC_NS) /* after the allocator had nothing */
+#define SLAB_TRIM_NS    SEC_NS
+#define SLAB_PAGES_FROM (128 * KIB)
+#define SLAB_RETRY_NS   (10 * MSEC_NS) /* after the allocator had nothing */
 
 struct slab_object {
 	struct slab_object *next;
@@ -64,6 +68,17 @@ size_t slab_object_size(enum slab_class class)
 	return slab_kinds[class].size;
 }
 
+static bool slab_maps_pages(const struct slab_kind *kind)
+{
+	return kind->size >= SLAB_PAGES_FROM;
+}
+
+static struct slab_object *slab_object_allocate(const struct slab_kind *kind)
+{
+	return slab_maps_pages(kind) ? alloc_pages(kind->size)
+				     : aligned_alloc(kind->align, kind->size);
+}
+
 static unsigned slab_batch_allocate(
 	enum slab_class class, unsigned count, struct slab_object **ret_list)
 {
@@ -72,7 +87,7 @@ static unsigned slab_batch_allocate(
 	unsigned made;
 
 	for (made = 0; made < count; made++) {
-		struct slab_object *object = aligned_alloc(kind->align, kind->size);
+		struct slab_object *object = slab_object_allocate(kind);
 
 		if (!object)
 			break;
@@ -84,12 +99,17 @@ static unsigned slab_batch_allocate(
 	return made;
 }
 
-static void slab_batch_free(struct slab_object *list)
+static void slab_batch_free(enum slab_class class, struct slab_object *list)
 {
+	const struct slab_kind *kind = &slab_kinds[class];
+
 	while (list) {
 		struct slab_object *next = list->next;
 
-		free(list);
+		if (slab_maps_pages(kind))
+			free_pages(list, kind->size);
+		else
+			free(list);
 		list = next;
 	}
 }
@@ -167,7 +187,7 @@ static int slab_free_job(struct worker_job *job)
 {
 	struct slab *slab = container_of(job, struct slab, job);
 
-	slab_batch_free(slab->batch);
+	slab_batch_free(slab->class, slab->batch);
 	slab->batch = NULL;
 	return 0;
 }
@@ -290,6 +310,6 @@ int slab_pool_create(struct reactor *reactor, struct slab_pool **ret_pool)
 void slab_pool_destroy(struct slab_pool *pool)
 {
 	for (unsigned class = 0; class < SLAB_CLASSES; class ++)
-		slab_batch_free(pool->slabs[class].free);
+		slab_batch_free(class, pool->slabs[class].free);
 	free(pool);
 }
