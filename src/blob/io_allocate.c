@@ -5,6 +5,7 @@
  * the cluster.
  *
  *	a cluster	from the reserve; waits for the engine only when that is empty
+ *	a buffer	where what is below must be copied; there are so many (io_buffers.c)
  *	data		all of the cluster is written, so that nothing of a former tenant is left:
  *			the guest's bytes and, around them, what is below
  *	record		the engine writes the entry and publishes it in the map
@@ -43,6 +44,8 @@ struct allocation {
 	struct list pieces; /* the first is what allocates */
 	struct blob_piece *piece; /* the first */
 	struct reserve_wait wait;
+	struct io_buffers_wait room;
+	size_t room_bytes; /* of the store's buffers */
 	struct slab_waiter slab;
 	enum slab_class dry; /* what it waits for */
 	uint32_t cluster;
@@ -316,6 +319,23 @@ static enum slab_class allocation_buffer_class(const struct allocation *op)
 	return class;
 }
 
+static bool allocation_needs_buffer(const struct allocation *op)
+{
+	return !op->in_parts && (op->gather || op->source.kind != SOURCE_ZEROES);
+}
+
+/* false: the store's buffers are in use. */
+static bool allocation_get_room(struct allocation *op)
+{
+	op->room_bytes = slab_object_size(allocation_buffer_class(op));
+	return buffers_take(&op->own->store->buffers, op->room_bytes);
+}
+
+static void allocation_wait_room(struct allocation *op)
+{
+	buffers_wait(&op->own->store->buffers, &op->room, op->room_bytes, flow_resume, &op->flow);
+}
+
 /* false: a slab is dry. */
 static bool allocation_get_memory(struct allocation *op)
 {
@@ -323,7 +343,7 @@ static bool allocation_get_memory(struct allocation *op)
 
 	if (op->in_parts)
 		return true;
-	if (!op->buffer && (op->gather || op->source.kind != SOURCE_ZEROES)) {
+	if (!op->buffer && allocation_needs_buffer(op)) {
 		op->dry = allocation_buffer_class(op);
 		op->buffer = slab_get(reactor, op->dry);
 		if (!op->buffer)
@@ -344,8 +364,11 @@ static void allocation_put_memory(struct allocation *op)
 		slab_put(reactor, allocation_buffer_class(op), op->buffer);
 	if (op->iov && op->iov != op->few)
 		slab_put(reactor, iov_class(op->iov_room), op->iov);
+	if (op->room_bytes)
+		buffers_give(&op->own->store->buffers, op->room_bytes);
 	op->buffer = NULL;
 	op->iov = NULL;
+	op->room_bytes = 0;
 }
 
 static void allocation_slab_ready(struct slab_waiter *waiter)
@@ -439,6 +462,8 @@ static enum flow_result allocation_run(struct flow *f)
 	flow_fail(f, allocation_plan(op));
 	if (flow_failed(f))
 		goto put_back;
+	if (allocation_needs_buffer(op) && !allocation_get_room(op))
+		AWAIT(f, allocation_wait_room(op));
 	while (!allocation_get_memory(op))
 		AWAIT(f, allocation_wait_slab(op));
 
@@ -453,6 +478,7 @@ static enum flow_result allocation_run(struct flow *f)
 		if (flow_failed(f))
 			break;
 	}
+	allocation_put_memory(op);
 	if (flow_failed(f))
 		goto put_back;
 	AWAIT(f, allocation_record(op));
@@ -463,7 +489,6 @@ put_back:
 	if (op->write_failed || !reserve_put(&op->own->store->reserve, op->cluster, op->wrote))
 		AWAIT(f, allocation_give(op));
 finish:
-	allocation_put_memory(op);
 	allocation_finish(op, f->error);
 	FLOW_END(f);
 }

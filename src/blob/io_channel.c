@@ -98,6 +98,7 @@ static struct store_channel *store_channel_create(struct blob_store *store, stru
 	channel->reactor = reactor;
 	bdev_gate_init(&channel->gate, store->control);
 	reserve_init(&channel->reserve, store, reactor);
+	buffers_init(&channel->buffers, reactor);
 	channel->reserve.refilled = store_channel_unpark;
 	channel->space_timer.fired = store_channel_look_for_space;
 	list_init(&channel->parking);
@@ -122,6 +123,7 @@ static int store_channel_stop(struct reactor_call *call)
 	struct store_channel *channel = op->channel;
 
 	invariant(list_is_empty(&channel->parking) && list_is_empty(&channel->zeroing));
+	invariant(buffers_are_unused(&channel->buffers));
 	timer_stop(channel->reactor, &channel->space_timer);
 	poller_stop(&channel->zero_poller);
 	return 0;

@@ -11,6 +11,7 @@
  *	io_touch.c	a cluster is allocated without new data
  *	io_iov.c	parts of vectors
  *	io_reserve.c	clusters ahead of need
+ *	io_buffers.c	memory to copy through, bounded
  *	io_channel.c	opening and closing
  *
  * What a channel of a blob may rely on while a request, or the touch of a cluster, is in flight on
@@ -81,6 +82,33 @@ void reserve_ask(struct store_reserve *reserve);
 /* Control: everything is given back at done. Nobody waits. */
 void reserve_leave(struct store_reserve *reserve, struct reactor *control, done_fn done, void *arg);
 
+/* ---- io_buffers.c --------------------------------------------------------------------------- */
+
+#define IO_BUFFERS_MAX (16 * MIB)
+
+struct io_buffers_wait {
+	struct list link;
+	size_t bytes;
+	done_fn done;
+	void *arg;
+};
+
+struct io_buffers {
+	struct reactor *reactor;
+	size_t bytes; /* taken */
+	struct list waiting; /* struct io_buffers_wait */
+	struct deferred serve;
+};
+
+void buffers_init(struct io_buffers *buffers, struct reactor *reactor);
+/* false: wait. */
+bool buffers_take(struct io_buffers *buffers, size_t bytes);
+/* done(0), when they are taken. */
+void buffers_wait(struct io_buffers *buffers, struct io_buffers_wait *wait, size_t bytes,
+	done_fn done, void *arg);
+void buffers_give(struct io_buffers *buffers, size_t bytes);
+bool buffers_are_unused(const struct io_buffers *buffers);
+
 /* ---- channels ------------------------------------------------------------------------------- */
 
 /* A store on a reactor, shared by the channels of its blobs there. */
@@ -96,6 +124,7 @@ struct store_channel {
 
 	/* reactor */
 	struct store_reserve reserve;
+	struct io_buffers buffers;
 	uint64_t flushed_commits; /* of store->commits: stable */
 	struct poller zero_poller; /* io_zero.c */
 	struct list zeroing; /* struct blob_piece */
