@@ -135,6 +135,17 @@ void lvol_bdev_ops_fill(struct bdev_ops *ops)
 	};
 }
 
+/* Requests go to the store's device with the vectors they came with, or to the foreign parent. */
+static uint16_t lvol_max_iovcnt(const struct lvol *lvol, const struct bdev *base)
+{
+	const struct lvol_esnap *esnap = lvol_esnap_below(lvol, NULL);
+	uint16_t below = esnap ? esnap->user.bdev->max_iovcnt : 0;
+
+	if (base->max_iovcnt && (!below || base->max_iovcnt < below))
+		return base->max_iovcnt;
+	return below;
+}
+
 static void lvol_bdev_fill(struct lvol *lvol)
 {
 	const struct bdev *base = blob_store_base(lvol->lvs->store);
@@ -156,7 +167,7 @@ static void lvol_bdev_fill(struct lvol *lvol)
 	lvol->bdev.read_only = blob.read_only;
 	lvol->bdev.rotational = base->rotational;
 	lvol->bdev.may_be_empty = true;
-	lvol->bdev.max_iovcnt = base->max_iovcnt;
+	lvol->bdev.max_iovcnt = lvol_max_iovcnt(lvol, base);
 	lvol->bdev.size_bytes = blob.num_clusters * store.cluster_size;
 }
 

@@ -226,6 +226,27 @@ static void a_foreign_parent_goes_between_requests_that_wait(void **state)
 	}
 }
 
+/* ---- a device that takes few vectors --------------------------------------------------- */
+
+static void a_clone_takes_no_more_vectors_than_the_device_it_stands_on(void **state)
+{
+	struct fault_world fw;
+
+	fault_world_start(&fw);
+	gate_bdev_of(fw.gate)->max_iovcnt = 4;
+	world_call(fw.world, "bdev_malloc_create",
+		"{\"name\":\"m\",\"num_blocks\":65536,\"block_size\":512}");
+	world_call(fw.world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs0\",\"cluster_sz\":16384}");
+	world_call(fw.world, "bdev_lvol_create",
+		"{\"lvs_name\":\"lvs0\",\"lvol_name\":\"v\",\"size_in_mib\":1}");
+	world_call(fw.world, "bdev_lvol_clone_bdev",
+		"{\"bdev\":\"gate\",\"lvs_name\":\"lvs0\",\"clone_name\":\"c\"}");
+	assert_int_equal(bdev_find(fw.world->registry, "lvs0/v")->max_iovcnt, 0);
+	assert_int_equal(bdev_find(fw.world->registry, "lvs0/c")->max_iovcnt, 4);
+	fault_world_end(&fw);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -233,6 +254,7 @@ int main(void)
 		cmocka_unit_test(each_write_fails_once_and_every_request_is_answered),
 		cmocka_unit_test(the_device_goes_at_each_request_and_every_request_is_answered),
 		cmocka_unit_test(a_foreign_parent_goes_between_requests_that_wait),
+		cmocka_unit_test(a_clone_takes_no_more_vectors_than_the_device_it_stands_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
