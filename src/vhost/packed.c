@@ -257,22 +257,16 @@ static struct vq_request *packed_pop(struct virtqueue *vq)
 	return request;
 }
 
-/* From the queue region: the slots may have been written over. Recovery has counted it as out, and
- * has seen that the list is whole; entries may have been written since. */
-static struct vq_request *packed_pop_recovered(struct virtqueue *vq)
+/* From the queue region: the slots may have been written over. The list is whole; entries may have
+ * been written since. Returns how many slots the chain has. */
+static uint32_t packed_copy_recorded(struct virtqueue *vq, uint16_t first)
 {
 	struct packed_ring *packed = &vq->packed;
-	struct vq_inflight *inflight = &vq->inflight;
-	struct vq_request *request;
-	uint16_t first, index;
 	uint32_t slots = 0;
-	uint16_t id;
 
-	if (inflight_left(vq) == 0)
-		return NULL;
-	first = inflight->recovered[inflight->recovered_next];
-	for (index = first;; index = packed->entries[index].next) {
-		const struct vhost_inflight_packed_entry *entry = &inflight->packed->entries[index];
+	for (uint16_t index = first;; index = packed->entries[index].next) {
+		const struct vhost_inflight_packed_entry *entry =
+			&vq->inflight.packed->entries[index];
 		struct vring_packed_desc *copy = &packed->chain[slots++];
 
 		copy->addr = __atomic_load_n(&entry->addr, __ATOMIC_RELAXED);
@@ -280,8 +274,36 @@ static struct vq_request *packed_pop_recovered(struct virtqueue *vq)
 		copy->id = __atomic_load_n(&entry->id, __ATOMIC_RELAXED);
 		copy->flags = __atomic_load_n(&entry->flags, __ATOMIC_RELAXED);
 		if (index == packed->entries[first].last)
-			break;
+			return slots;
 	}
+}
+
+static enum chain_result packed_pop_again(struct virtqueue *vq, struct vq_request *request)
+{
+	uint32_t slots = packed_copy_recorded(vq, vq->packed.out[request->head].entry);
+
+	return chain_read_packed(vq, request, vq->packed.chain, slots);
+}
+
+static void packed_take_back(struct virtqueue *vq, unsigned most)
+{
+	invariant(!"a packed ring postpones only what is recorded");
+}
+
+/* Recovery has counted it as out. */
+static struct vq_request *packed_pop_recovered(struct virtqueue *vq)
+{
+	struct packed_ring *packed = &vq->packed;
+	struct vq_inflight *inflight = &vq->inflight;
+	struct vq_request *request;
+	uint16_t first;
+	uint32_t slots;
+	uint16_t id;
+
+	if (inflight_left(vq) == 0)
+		return NULL;
+	first = inflight->recovered[inflight->recovered_next];
+	slots = packed_copy_recorded(vq, first);
 	id = packed->chain[slots - 1].id;
 	if (id >= vq->size || virtqueue_request(vq, id)->in_flight) {
 		virtqueue_set_broken(vq, "an impossible buffer id is in the in-flight region", id);
@@ -436,4 +458,6 @@ const struct vring_ops packed_ops = {
 	.prefetch = packed_prefetch_ring,
 	.recover = packed_recover,
 	.pop_recovered = packed_pop_recovered,
+	.pop_again = packed_pop_again,
+	.take_back = packed_take_back,
 };

@@ -264,6 +264,28 @@ static struct vq_request *split_pop_recovered(struct virtqueue *vq)
 	}
 }
 
+static enum chain_result split_pop_again(struct virtqueue *vq, struct vq_request *request)
+{
+	return chain_read_split(vq, request, request->head);
+}
+
+/* Back through the available ring. The entries of chains that are out have not been overwritten:
+ * the driver has that many heads less to post. */
+static void split_take_back(struct virtqueue *vq, unsigned most)
+{
+	struct split_ring *split = &vq->split;
+
+	while (most--) {
+		uint16_t position = (uint16_t)(split->avail_next - 1) & split->mask;
+		uint16_t head = guest_load16(&split->avail->ring[position]);
+
+		if (head >= vq->size || virtqueue_request_at(vq, head)->in_flight != VQ_POSTPONED)
+			return;
+		virtqueue_request_at(vq, head)->in_flight = VQ_IDLE;
+		split->avail_next--;
+	}
+}
+
 static void split_push(struct virtqueue *vq, struct vq_request *request, uint32_t written)
 {
 	struct split_ring *split = &vq->split;
@@ -362,4 +384,6 @@ const struct vring_ops split_ops = {
 	.prefetch = split_prefetch_ring,
 	.recover = split_recover,
 	.pop_recovered = split_pop_recovered,
+	.pop_again = split_pop_again,
+	.take_back = split_take_back,
 };

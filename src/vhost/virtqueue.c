@@ -3,6 +3,8 @@
  * The life of a virtqueue: it runs on a data reactor as a poller, goes cold with its kick eventfd
  * watched, drains before it pauses or stops. The format of the ring is behind struct vring_ops.
  *
+ * Requests that wait for space are in flight in no sense here: postpone.c has them.
+ *
  * The control reactor asks by messages that are embedded in the queue (struct virtqueue_op), and is
  * answered by the same message sent back. One of each kind is under way at most; freeze may
  * overtake a drain. Between the done of start and that of pause or stop, only the data reactor
@@ -147,11 +149,17 @@ static struct vq_request *virtqueue_pop_any(struct virtqueue *vq)
 
 struct vq_request *virtqueue_pop(struct virtqueue *vq)
 {
-	struct vq_request *request = virtqueue_pop_any(vq);
+	struct vq_request *request;
 
+	if (unlikely(vq->due)) {
+		request = postponed_pop(vq);
+		if (request)
+			return request;
+	}
+	request = virtqueue_pop_any(vq);
 	if (!request)
 		return NULL;
-	request->in_flight = true;
+	request->in_flight = VQ_IN_FLIGHT;
 	COUNTER_ADD(vq->in_flight, 1);
 	COUNTER_ADD(vq->stat_requests, 1);
 	COUNTER_ADD(vq->stat_bytes, request->out_bytes + request->in_bytes);
@@ -160,10 +168,14 @@ struct vq_request *virtqueue_pop(struct virtqueue *vq)
 
 static void virtqueue_forget(struct virtqueue *vq, struct vq_request *request)
 {
+	bool again = request->in_flight == VQ_IN_FLIGHT_AGAIN;
+
 	chain_release(vq, request);
-	request->in_flight = false;
+	request->in_flight = VQ_IDLE;
 	COUNTER_ADD(vq->in_flight, -1);
 	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+	if (unlikely(again))
+		postponed_answered(vq);
 }
 
 void virtqueue_push(struct vq_request *request, uint32_t written)
@@ -240,7 +252,8 @@ static void virtqueue_publish(struct deferred *deferred)
 	}
 	if (vq->state != VQ_DRAINING)
 		return;
-	if (vq->draining_for != VQ_OP_STOP || !virtqueue_has_to_repeat(vq))
+	if (vq->draining_for != VQ_OP_STOP ||
+		(!virtqueue_has_to_repeat(vq) && !postponed_go_on(vq)))
 		virtqueue_drained(vq);
 }
 
@@ -379,7 +392,8 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->err_fd = config->err_fd;
 	virtqueue_set_coalescing(vq, config->delay_base_us, config->iops_threshold);
 	snprintf(vq->name, sizeof(vq->name), "%s", config->name);
-	vq->ring = config->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED) ? &packed_ops : &split_ops;
+	vq->is_packed = config->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
+	vq->ring = vq->is_packed ? &packed_ops : &split_ops;
 	vq->ring->set_areas(vq, config->descriptors, config->driver_area, config->device_area);
 }
 
@@ -417,13 +431,18 @@ int virtqueue_create(const struct virtqueue_ops *ops, const struct virtqueue_con
 	if (rc)
 		goto free_batch;
 	rc = -ENOMEM;
+	vq->postponed.heads = calloc(config->size, sizeof(*vq->postponed.heads));
+	if (!vq->postponed.heads)
+		goto destroy_ring;
 	/* Not touched yet: those of a queue that is never used take no memory. */
 	vq->requests = alloc_pages(vq->request_size * config->size);
 	if (!vq->requests)
-		goto destroy_ring;
+		goto free_heads;
 	*ret_vq = vq;
 	return 0;
 
+free_heads:
+	free(vq->postponed.heads);
 destroy_ring:
 	vq->ring->destroy(vq);
 free_batch:
@@ -436,8 +455,9 @@ free_vq:
 void virtqueue_destroy(struct virtqueue *vq)
 {
 	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
-	invariant(!timer_is_started(&vq->coalesce.late));
+	invariant(!timer_is_started(&vq->coalesce.late) && vq->postponed.count == 0);
 	vq->ring->destroy(vq);
+	free(vq->postponed.heads);
 	free(vq->inflight.recovered);
 	free(vq->inflight.batch);
 	free_pages(vq->requests, vq->request_size * vq->size);
@@ -447,10 +467,17 @@ void virtqueue_destroy(struct virtqueue *vq)
 static void virtqueue_run(struct virtqueue *vq)
 {
 	virtqueue_set_state(vq, VQ_RUNNING);
+	postponed_resume(vq);
 	if (vq->ops->handle)
 		poller_start(vq->reactor, &vq->poller, &virtqueue_poller_ops);
 	else
 		vq->ring->notify_off(vq);
+}
+
+void virtqueue_poll_again(struct virtqueue *vq)
+{
+	if (vq->poller.state == POLLER_STOPPED)
+		poller_start(vq->reactor, &vq->poller, &virtqueue_poller_ops);
 }
 
 static void virtqueue_start_run(struct message *message)
@@ -480,11 +507,12 @@ static void virtqueue_drain(struct virtqueue *vq, enum virtqueue_op_kind kind)
 {
 	if (vq->poller.state != POLLER_STOPPED)
 		poller_stop(&vq->poller);
+	postponed_halt(vq);
 	vq->draining_for = kind;
 	virtqueue_set_state(vq, VQ_DRAINING);
 	if (kind == VQ_OP_STOP && virtqueue_has_to_repeat(vq)) {
 		vq->repeating = true;
-		poller_start(vq->reactor, &vq->poller, &virtqueue_poller_ops);
+		virtqueue_poll_again(vq);
 	}
 	/* Answered by the publish step, at once when nothing is in flight. */
 	reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
@@ -681,6 +709,7 @@ void virtqueue_get_info(const struct virtqueue *vq, struct virtqueue_info *ret_i
 {
 	*ret_info = (struct virtqueue_info){
 		.in_flight = atomic_load_explicit(&vq->in_flight, memory_order_relaxed),
+		.postponed = atomic_load_explicit(&vq->postponed.count, memory_order_relaxed),
 		.broken = atomic_load_explicit(&vq->broken, memory_order_relaxed),
 		.requests = atomic_load_explicit(&vq->stat_requests, memory_order_relaxed),
 		.bytes = atomic_load_explicit(&vq->stat_bytes, memory_order_relaxed),

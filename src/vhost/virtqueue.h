@@ -30,6 +30,10 @@
  * unless the queue is frozen or broken: the base that it answers counts it as done. A queue without
  * handle is never held: its device pops what was recovered first.
  *
+ * A device may postpone requests for which its storage has no space (postpone.c). They are not in
+ * flight, so nothing waits for them: a pause or a move takes them along, a stop leaves them to the
+ * queue region or as if they had not been fetched.
+ *
  * After freeze() (the connection is gone, reference section 12.2) nothing is fetched, and
  * completions are dropped: no used entry, no signal, not a byte of guest memory. A device asks
  * virtqueue_is_frozen before it writes a status of its own there.
@@ -62,7 +66,7 @@ struct vq_request {
 	uint32_t in_iovs;
 	uint16_t head;
 	uint16_t descriptors; /* in whichever tables */
-	bool in_flight;
+	uint8_t in_flight; /* enum vq_flight; 0: it is not */
 	/* A buffer is in no region (its iovec has a NULL base and its length), or the chain is
 	 * beyond a limit. Must not go to a block device: the device answers with its error status.
 	 * The iovec helpers stop at (read) or pass over (write, zero) such holes. */
@@ -110,6 +114,7 @@ struct virtqueue_config {
 
 struct virtqueue_info { /* a copy for listing */
 	unsigned in_flight;
+	unsigned postponed; /* wait for space */
 	bool broken;
 	uint64_t requests;
 	uint64_t bytes;
@@ -180,6 +185,13 @@ struct vq_request *virtqueue_pop(struct virtqueue *vq);
 
 /* Gives the request back to the driver: written bytes from the start of its writable part. */
 void virtqueue_push(struct vq_request *request, uint32_t written);
+
+/* Instead of push: there is no space for what it writes. It is handled again, from its beginning,
+ * now and then and after pauses, moves and restarts, until it is pushed. Its buffers are no longer
+ * the device's. False: it must be answered now, whatever the answer. */
+bool virtqueue_postpone(struct vq_request *request);
+/* All those are to be handled next; for a task management function. */
+void virtqueue_try_postponed(struct virtqueue *vq);
 
 /* The chain was too short to be answered at all, or broke a rule the device checks: breaks the
  * ring (returns the chain with length 0). reason is a literal. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside of a virtqueue, for virtqueue.c (life, fairness, sleeping), chain.c (descriptors to
- * iovecs), split.c and packed.c (the two formats of a ring), inflight_*.c (their recovery).
+ * iovecs), split.c and packed.c (the two formats of a ring), inflight_*.c (their recovery),
+ * postpone.c (requests that wait for space).
  *
  * Recording (reference section 11), in each format inline where the step happens:
  *
@@ -52,6 +53,8 @@ struct virtqueue_op {
 	void *arg;
 };
 
+enum chain_result { CHAIN_OK, CHAIN_BROKEN, CHAIN_DRY };
+
 /* The ring format's part. create to set_areas on the control reactor, all else on the queue's. */
 struct vring_ops {
 	/* Does config fit the format? Allocates what it needs. -EINVAL with a sentence, -ENOMEM. */
@@ -79,6 +82,11 @@ struct vring_ops {
 	/* The next of inflight.recovered, read and checked as a new one; it is recorded already.
 	 * NULL: no more, broken, or dry. */
 	struct vq_request *(*pop_recovered)(struct virtqueue *vq);
+	/* Reads the chain of a request that was postponed, as it was fetched. */
+	enum chain_result (*pop_again)(struct virtqueue *vq, struct vq_request *request);
+	/* Not recorded, and nothing is in flight: of the chains that were fetched last, as far as
+	 * they are postponed, `most` at the most, becomes VQ_IDLE what base may stand before. */
+	void (*take_back)(struct virtqueue *vq, unsigned most);
 };
 
 extern const struct vring_ops split_ops;
@@ -144,6 +152,24 @@ struct vq_inflight {
 	unsigned recovered_next; /* those before it have been popped */
 };
 
+/* vq_request.in_flight. From IDLE on the head is the driver's. */
+enum vq_flight {
+	VQ_IDLE,
+	VQ_IN_FLIGHT,
+	VQ_POSTPONED,
+	VQ_IN_FLIGHT_AGAIN, /* it was postponed */
+};
+
+/* postpone.c */
+struct vq_postponed {
+	uint16_t *heads; /* a line of them from `first` on, around the end: room for size */
+	unsigned first;
+	_Atomic unsigned count; /* read by anybody, see COUNTER_ADD */
+	bool last_try; /* stopping: what finds no space now is answered so */
+	uint64_t period_ns;
+	struct timer timer;
+};
+
 /* coalesce.c */
 struct vq_coalesce {
 	_Atomic uint64_t setting; /* any thread's: delay_base_us << 32 | iops_threshold; 0: none */
@@ -180,8 +206,10 @@ struct virtqueue {
 	bool held; /* takes nothing new: by virtqueue_hold, or recovered requests are left */
 	bool repeating; /* recovered requests may be popped */
 	bool repeat_asked; /* VQ_OP_REPEAT waits for an answer */
+	bool is_packed;
 	bool dry; /* the last pop wanted memory that was not there yet */
 	bool first_decision; /* signal whatever the driver says */
+	unsigned due; /* requests that were postponed are to be tried: so many */
 	enum virtqueue_state state;
 	struct deferred publish;
 	uint64_t memory_changed_ns;
@@ -194,6 +222,7 @@ struct virtqueue {
 	uint32_t base; /* of the last stop, or as configured */
 	enum virtqueue_op_kind draining_for;
 	struct vq_coalesce coalesce;
+	struct vq_postponed postponed;
 	struct virtqueue_op op[VQ_OP_KINDS];
 	struct log_limit log_limit;
 	char name[64];
@@ -258,6 +287,21 @@ int split_recover(struct virtqueue *vq, struct reason *reason);
 
 void virtqueue_signal(struct virtqueue *vq);
 
+/* virtqueue.c: it is polled, also while it drains. */
+void virtqueue_poll_again(struct virtqueue *vq);
+
+/* ---- postpone.c --------------------------------------------------------------------------- */
+
+/* The queue runs, or goes on: requests that wait are tried from now on. And no longer. */
+void postponed_resume(struct virtqueue *vq);
+void postponed_halt(struct virtqueue *vq);
+/* With `due` requests to be tried: the next, in flight again; NULL: none can be just now. */
+struct vq_request *postponed_pop(struct virtqueue *vq);
+/* One that was tried is returned to the driver. */
+void postponed_answered(struct virtqueue *vq);
+/* A stop has drained: true while requests that waited have to be answered first. */
+bool postponed_go_on(struct virtqueue *vq);
+
 /* ---- coalesce.c --------------------------------------------------------------------------- */
 
 /* The driver wants a signal. True: it will get it later. */
@@ -304,8 +348,6 @@ int packed_set_base(struct virtqueue *vq, struct reason *reason) MUST_CHECK;
 int packed_recover(struct virtqueue *vq, struct reason *reason);
 
 /* ---- chain.c ------------------------------------------------------------------------------ */
-
-enum chain_result { CHAIN_OK, CHAIN_BROKEN, CHAIN_DRY };
 
 /* Walks the chain at head in the split descriptor table, fills request's iovecs and counts. */
 enum chain_result chain_read_split(struct virtqueue *vq, struct vq_request *request, uint16_t head);

@@ -233,7 +233,7 @@ static bool life_take(struct world *w)
 	assert_false(w->vq->broken);
 	if (!request)
 		return false;
-	request->in_flight = true;
+	request->in_flight = VQ_IN_FLIGHT;
 	w->held[w->held_count++] = request;
 	return true;
 }
@@ -245,7 +245,7 @@ static void life_give(struct world *w, unsigned pick)
 	w->held_count--;
 	w->held[pick % (w->held_count + 1)] = w->held[w->held_count];
 	w->vq->ring->push(w->vq, request, request->in_iovs ? 16 : 0);
-	request->in_flight = false;
+	request->in_flight = VQ_IDLE;
 }
 
 static void life_run_ops(void *arg)
