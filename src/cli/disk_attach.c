@@ -28,6 +28,11 @@ static const char help[] =
 	"      --target N         SCSI target number (default: the lowest free)\n"
 	"      --lun N            LUN behind --target, which may be in use (default: 0)\n"
 	"      --readonly         the machine cannot write\n"
+	"      --when-full WHAT   what becomes of a write that finds no space: wait until there "
+	"is\n"
+	"                         some, or error (default: blk wait, scsi error, which has a "
+	"status\n"
+	"                         for it)\n"
 	"      --shared           DISK may be on other controllers: for machines that share it\n"
 	"      --raw              DISK is the machine's disk byte by byte, whatever it looks like\n"
 	"      --size SIZE        make DISK, a sparse file, unless it exists: 512M, 10G\n"
@@ -39,6 +44,7 @@ struct attach {
 	const char *disk;
 	const char *bus; /* NULL: not said */
 	const char *controller; /* NULL: not said */
+	const char *when_full; /* NULL: not said */
 	int target; /* -1: the lowest free */
 	int lun; /* -1: not said, so the target must be free */
 	bool readonly;
@@ -207,6 +213,19 @@ static bool attach_choose_bus(struct attach *attach, const json_t *controller)
 	return true;
 }
 
+/* Of a controller that exists it was said when it was made. */
+static bool attach_check_when_full(const struct attach *attach, const json_t *controller)
+{
+	const char *when_full = json_member_text(controller, "when_full");
+
+	if (!attach->when_full || strcmp(attach->when_full, when_full) == 0)
+		return true;
+	cli_error("controller %s was made with --when-full %s, which is for all its disks: choose "
+		  "another with --controller",
+		attach->name, when_full[0] ? when_full : "error");
+	return false;
+}
+
 static bool attach_make_controller(struct attach *attach)
 {
 	const json_t *controller;
@@ -225,13 +244,15 @@ static bool attach_make_controller(struct attach *attach)
 		return false;
 	attach->connected = controller && controller_is_connected(controller);
 	if (controller)
-		return true;
+		return attach_check_when_full(attach, controller);
 	/* A machine that connects again must find its disk: the socket comes after the target. */
 	if (attach->scsi)
 		params = json_pack("{s:s, s:b}", "ctrlr", attach->name, "delay", 1);
 	else
 		params = json_pack("{s:s, s:s, s:b}", "ctrlr", attach->name, "dev_name",
 			attach->bdev, "readonly", (int)attach->readonly);
+	if (attach->when_full)
+		json_object_set_new(params, "when_full", json_string(attach->when_full));
 	attach->made_controller = attach_call(attach,
 		attach->scsi ? "vhost_create_scsi_controller" : "vhost_create_blk_controller",
 		params, NULL);
@@ -395,6 +416,7 @@ enum {
 	OPTION_SHARED,
 	OPTION_RAW,
 	OPTION_SIZE,
+	OPTION_WHEN_FULL,
 	OPTION_JSON
 };
 
@@ -408,6 +430,7 @@ static const struct option long_options[] = {
 	{"shared", no_argument, NULL, OPTION_SHARED},
 	{"raw", no_argument, NULL, OPTION_RAW},
 	{"size", required_argument, NULL, OPTION_SIZE},
+	{"when-full", required_argument, NULL, OPTION_WHEN_FULL},
 	{"json", no_argument, NULL, OPTION_JSON},
 	{0},
 };
@@ -420,6 +443,15 @@ static bool size_read(struct attach *attach, const char *text)
 		return false;
 	}
 	return true;
+}
+
+static bool when_full_read(struct attach *attach, const char *text)
+{
+	attach->when_full = text;
+	if (strcmp(text, "wait") == 0 || strcmp(text, "error") == 0)
+		return true;
+	cli_error("--when-full is wait or error, not '%s'", text);
+	return false;
 }
 
 static bool option_take(struct attach *attach, int option)
@@ -449,6 +481,8 @@ static bool option_take(struct attach *attach, int option)
 		return true;
 	case OPTION_SIZE:
 		return size_read(attach, optarg);
+	case OPTION_WHEN_FULL:
+		return when_full_read(attach, optarg);
 	case OPTION_JSON:
 		attach->json = true;
 		return true;

@@ -49,6 +49,18 @@ static int cpumask_read(const struct control *control, const char *text, struct 
 	return 0;
 }
 
+/* What becomes of a request that finds no space. */
+static int when_full_read(const char *text, bool *ret_waits, struct reason *reason)
+{
+	*ret_waits = strcmp(text, "wait") == 0;
+	if (*ret_waits || strcmp(text, "error") == 0)
+		return 0;
+	return reason_set(reason, -EINVAL,
+		"when_full is wait or error, not %s: whether a write that finds no space waits for "
+		"it or fails",
+		text);
+}
+
 /* ---- create -------------------------------------------------------------------------------- */
 
 struct create_blk_params {
@@ -56,6 +68,7 @@ struct create_blk_params {
 	const char *dev_name;
 	const char *cpumask;
 	const char *transport;
+	const char *when_full; /* ours */
 	bool readonly;
 	bool packed_ring; /* changes nothing: packed rings are always offered */
 };
@@ -67,6 +80,7 @@ static const struct rpc_param create_blk_table[] = {
 	{PARAM(RPC_BOOL, create_blk_params, packed_ring)},
 	{PARAM(RPC_STRING, create_blk_params, cpumask)},
 	{PARAM(RPC_STRING, create_blk_params, transport), .text = "vhost_user_blk"},
+	{PARAM(RPC_STRING, create_blk_params, when_full), .text = "wait"},
 	{0},
 };
 
@@ -83,8 +97,12 @@ static void vhost_create_blk_controller(
 	struct vhost_controller *controller;
 	struct reason reason = {0};
 	struct cpu_set cpus = {0};
+	bool waits = true;
 	int rc = cpumask_read(control, wanted->cpumask, &cpus, &options.cpus, &reason);
 
+	if (!rc)
+		rc = when_full_read(wanted->when_full, &waits, &reason);
+	options.fails_when_full = !waits;
 	if (!rc && strcmp(wanted->transport, "vhost_user_blk") != 0)
 		rc = reason_set(&reason, -EINVAL, "there is no transport %s: use vhost_user_blk",
 			wanted->transport);
@@ -96,6 +114,7 @@ static void vhost_create_blk_controller(
 struct create_scsi_params {
 	const char *ctrlr;
 	const char *cpumask;
+	const char *when_full; /* ours */
 	bool delay;
 };
 
@@ -103,6 +122,7 @@ static const struct rpc_param create_scsi_table[] = {
 	{PARAM(RPC_STRING, create_scsi_params, ctrlr), .flags = RPC_REQUIRED},
 	{PARAM(RPC_STRING, create_scsi_params, cpumask)},
 	{PARAM(RPC_BOOL, create_scsi_params, delay)},
+	{PARAM(RPC_STRING, create_scsi_params, when_full), .text = "error"},
 	{0},
 };
 
@@ -117,6 +137,8 @@ static void vhost_create_scsi_controller(
 	struct cpu_set cpus = {0};
 	int rc = cpumask_read(control, wanted->cpumask, &cpus, &options.cpus, &reason);
 
+	if (!rc)
+		rc = when_full_read(wanted->when_full, &options.waits_for_space, &reason);
 	if (!rc)
 		rc = vhost_scsi_create(control->options.vhost, &options, &reason, &controller);
 	vhost_answer(request, rc, &reason);

@@ -95,6 +95,8 @@ static void controller_append(struct vhost_controller *controller, void *arg)
 	json_object_set_new(described, "delay_base_us", json_integer(info.delay_base_us));
 	json_object_set_new(described, "iops_threshold", json_integer(info.iops_threshold));
 	json_object_set_new(described, "socket", json_string(info.socket_path));
+	json_object_set_new(
+		described, "when_full", json_string(info.waits_for_space ? "wait" : "error"));
 	json_object_set_new(described, "sessions", sessions_describe(&info));
 	json_object_set_new(described, "backend_specific", backend_describe(controller, &info));
 	json_array_append_new(call->list, described);

@@ -91,12 +91,12 @@ static void vhost_controller_set_coalescing_method(
 
 static void queue_append(const struct vhost_queue_info *info, void *arg)
 {
-	json_t *described = json_pack("{s:i, s:o?, s:b, s:b, s:b, s:i, s:i, s:I, s:I, s:I}",
+	json_t *described = json_pack("{s:i, s:o?, s:b, s:b, s:b, s:i, s:i, s:i, s:I, s:I, s:I}",
 		"queue", (int)info->queue, "cpu", info->cpu < 0 ? NULL : json_integer(info->cpu),
 		"pinned", (int)info->pinned, "running", (int)info->running, "moving",
 		(int)info->moving, "size", (int)info->size, "inflight", (int)info->in_flight,
-		"requests", (json_int_t)info->requests, "bytes", (json_int_t)info->bytes, "moves",
-		(json_int_t)info->moves);
+		"waiting_for_space", (int)info->postponed, "requests", (json_int_t)info->requests,
+		"bytes", (json_int_t)info->bytes, "moves", (json_int_t)info->moves);
 
 	json_array_append_new(arg, described);
 }

@@ -177,6 +177,37 @@ enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_
 	return task_set_sense(task, &sense);
 }
 
+/* One that reads what it changes, such as COMPARE AND WRITE, may have changed a part of it. */
+static bool task_is_repeatable(const struct scsi_task *task)
+{
+	switch (task->cdb[0]) {
+	case SCSI_WRITE_6:
+	case SCSI_WRITE_10:
+	case SCSI_WRITE_12:
+	case SCSI_WRITE_16:
+	case SCSI_WRITE_AND_VERIFY_10:
+	case SCSI_WRITE_AND_VERIFY_12:
+	case SCSI_WRITE_AND_VERIFY_16:
+	case SCSI_WRITE_SAME_10:
+	case SCSI_WRITE_SAME_16:
+	case SCSI_UNMAP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool scsi_task_may_wait_for_space(const struct scsi_task *task)
+{
+	const uint8_t *code;
+
+	if (task->status != SCSI_STATUS_CHECK_CONDITION || task->sense_len == 0 ||
+		task->response != SCSI_RESPONSE_OK)
+		return false;
+	code = task->sense + ((task->sense[0] & 0x7f) == SENSE_DESCRIPTOR ? 2 : 12);
+	return be16_get(code) == SCSI_ASC_SPACE_ALLOCATION_FAILED && task_is_repeatable(task);
+}
+
 struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
 {
 	static const uint16_t codes[SCSI_UA_COUNT] = {

@@ -103,6 +103,10 @@ struct scsi_task {
 /* task->done is called once, later, on the same reactor. */
 void scsi_submit(struct scsi_task *task);
 
+/* After done: it ended because there is no space for what it writes, and could be submitted again
+ * as if nothing of it had been done. */
+bool scsi_task_may_wait_for_space(const struct scsi_task *task);
+
 /* Bytes of the initiator's buffer that the command did not move. */
 static inline uint32_t scsi_task_residual(const struct scsi_task *task)
 {

@@ -38,6 +38,7 @@ struct blk_device {
 	bool claimed;
 	unsigned calls_under_way; /* claims, channels being opened */
 	bool read_only;
+	bool waits_for_space;
 	uint64_t features;
 	struct virtio_blk_config config; /* capacity is filled in when asked */
 	uint64_t capacity; /* last known, in sectors */
@@ -368,6 +369,7 @@ static void blk_ring_open(struct vhost_device *device, unsigned index, struct re
 	queue->features = features;
 	queue->block_mask = blk->config.blk_size - 1;
 	queue->read_only = blk->read_only;
+	queue->waits_for_space = blk->waits_for_space;
 	queue->write_through = !(features & VIRTIO_BIT(VIRTIO_BLK_F_FLUSH));
 	memcpy(queue->id, blk->id, sizeof(queue->id));
 	list_add_tail(&blk->queues, &queue->link);
@@ -472,7 +474,7 @@ static const struct vhost_device_ops blk_device_ops = {
 	.destroy = blk_destroy,
 };
 
-int blk_device_create(struct reactor *control, struct bdev *bdev, bool read_only, const char *name,
+int blk_device_create(struct bdev *bdev, const struct blk_device_options *options,
 	struct reason *reason, struct vhost_device **ret_device)
 {
 	struct blk_device *blk = calloc(1, sizeof(*blk));
@@ -481,8 +483,9 @@ int blk_device_create(struct reactor *control, struct bdev *bdev, bool read_only
 	if (!blk)
 		return -ENOMEM;
 	blk->device.ops = &blk_device_ops;
-	blk->device.name = name;
-	blk->control = control;
+	blk->device.name = options->name;
+	blk->control = options->control;
+	blk->waits_for_space = !options->fails_when_full;
 	blk->user.ops = &blk_user_ops;
 	list_init(&blk->queues);
 	rc = bdev_open(bdev, &blk->user, reason);
@@ -491,7 +494,7 @@ int blk_device_create(struct reactor *control, struct bdev *bdev, bool read_only
 		return rc;
 	}
 	blk->open = true;
-	blk->read_only = read_only || bdev->read_only;
+	blk->read_only = options->read_only || bdev->read_only;
 	blk->features = blk_features_make(bdev, blk->read_only);
 	blk_config_make(blk, bdev);
 	/* The name, cut: unlike a random uuid it is the same after a restart. */
@@ -510,4 +513,9 @@ const char *blk_device_bdev_name(const struct vhost_device *device)
 bool blk_device_is_read_only(const struct vhost_device *device)
 {
 	return blk_device_of(device)->read_only;
+}
+
+bool blk_device_waits_for_space(const struct vhost_device *device)
+{
+	return blk_device_of(device)->waits_for_space;
 }

@@ -30,6 +30,7 @@ struct blk_queue {
 	uint64_t features;
 	uint32_t block_mask; /* block size - 1 */
 	bool read_only;
+	bool waits_for_space; /* else what finds none fails */
 	bool write_through; /* the driver knows no FLUSH: each write is stable when it completes */
 	char id[VIRTIO_BLK_ID_BYTES];
 

@@ -8,6 +8,9 @@
  * READ and WRITE are the straight path: check, trim the header and the status off the iovecs in
  * place, submit. Everything else is below it.
  *
+ * A write that finds no space is postponed (postpone.c) unless the disk is made otherwise: there is
+ * no status for it, and from an I/O error guests do not recover. It is handled once more then.
+ *
  * A chain with no room for a header or a status cannot be answered: it breaks the ring. All other
  * mistakes get a status. The used length is what was written: data-in and the status byte.
  */
@@ -52,6 +55,14 @@ static uint8_t blk_status_of(int rc)
 	}
 }
 
+/* True: the request is the queue's again. */
+static bool blk_postpone(struct blk_queue *queue, struct blk_request *request)
+{
+	if (likely(request->io.status != -ENOSPC))
+		return false;
+	return queue->waits_for_space && !queue->gone && virtqueue_postpone(&request->vq);
+}
+
 /* The caller has checked that the device is not gone. */
 static void blk_io_submit(struct blk_queue *queue, struct blk_request *request)
 {
@@ -74,7 +85,8 @@ static void blk_read_write_done(struct bdev_io *io)
 	struct blk_queue *queue = blk_request_queue(request);
 	uint64_t written = io->type == BDEV_IO_READ && io->status == 0 ? io->length : 0;
 
-	blk_finish(request, blk_status_of(io->status), written);
+	if (!blk_postpone(queue, request))
+		blk_finish(request, blk_status_of(io->status), written);
 	blk_io_ended(queue);
 }
 
@@ -186,12 +198,25 @@ static void blk_get_id(struct blk_queue *queue, struct blk_request *request)
 
 /* ---- DISCARD, WRITE_ZEROES ----------------------------------------------------------------- */
 
-static void blk_segments_finish(struct blk_request *request, uint8_t status)
+static void blk_segments_put(struct blk_request *request)
 {
 	if (request->segments)
 		slab_put(blk_request_queue(request)->reactor, SLAB_512, request->segments);
 	request->segments = NULL;
+}
+
+static void blk_segments_finish(struct blk_request *request, uint8_t status)
+{
+	blk_segments_put(request);
 	blk_finish(request, status, 0);
+}
+
+/* One that is postponed begins with the first segment again. */
+static void blk_segments_fail(struct blk_queue *queue, struct blk_request *request)
+{
+	blk_segments_put(request);
+	if (!blk_postpone(queue, request))
+		blk_finish(request, blk_status_of(request->io.status), 0);
 }
 
 static void blk_segments_submit(struct blk_queue *queue, struct blk_request *request);
@@ -202,7 +227,7 @@ static void blk_segment_done(struct bdev_io *io)
 	struct blk_queue *queue = blk_request_queue(request);
 
 	if (io->status)
-		blk_segments_finish(request, blk_status_of(io->status));
+		blk_segments_fail(queue, request);
 	else
 		blk_segments_submit(queue, request);
 	blk_io_ended(queue);

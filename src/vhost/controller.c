@@ -275,6 +275,7 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 	struct reason *reason, struct vhost_controller **ret_controller)
 {
 	struct bdev *bdev = bdev_find(vhost->options.registry, options->bdev_name);
+	struct blk_device_options device_options;
 	struct vhost_controller *controller;
 	int rc = controller_alloc(
 		vhost, VHOST_BLK, options->name, options->cpus, reason, &controller);
@@ -291,8 +292,13 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 			options->bdev_name, bdev->claim_holder->ops->name);
 		goto free_controller;
 	}
-	rc = blk_device_create(vhost->control, bdev, options->read_only, controller->name, reason,
-		&controller->device);
+	device_options = (struct blk_device_options){
+		.control = vhost->control,
+		.name = controller->name,
+		.read_only = options->read_only,
+		.fails_when_full = options->fails_when_full,
+	};
+	rc = blk_device_create(bdev, &device_options, reason, &controller->device);
 	if (rc)
 		goto free_controller;
 	return controller_begin(controller, true, reason, ret_controller);
@@ -306,7 +312,10 @@ int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *opti
 	struct reason *reason, struct vhost_controller **ret_controller)
 {
 	struct vhost_controller *controller;
-	struct scsi_device_options device_options = {.registry = vhost->options.registry};
+	struct scsi_device_options device_options = {
+		.registry = vhost->options.registry,
+		.waits_for_space = options->waits_for_space,
+	};
 	int rc = controller_alloc(
 		vhost, VHOST_SCSI, options->name, options->cpus, reason, &controller);
 
@@ -397,8 +406,10 @@ void vhost_controller_get_info(
 	}
 	if (controller->kind == VHOST_BLK) {
 		ret_info->read_only = blk_device_is_read_only(controller->device);
+		ret_info->waits_for_space = blk_device_waits_for_space(controller->device);
 		ret_info->bdev_name = blk_device_bdev_name(controller->device);
 	} else {
 		ret_info->delayed = controller->listen_fd < 0;
+		ret_info->waits_for_space = scsi_device_waits_for_space(controller->device);
 	}
 }

@@ -42,6 +42,7 @@ struct vhost_blk_options {
 	const char *name;
 	const char *bdev_name;
 	bool read_only;
+	bool fails_when_full; /* else what finds no space waits until there is some */
 	const struct cpu_set *cpus;
 };
 
@@ -51,6 +52,7 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 struct vhost_scsi_options {
 	const char *name;
 	bool delay; /* no socket until vhost_scsi_start */
+	bool waits_for_space; /* else a command that finds none ends with the status for it */
 	const struct cpu_set *cpus;
 };
 
@@ -85,6 +87,7 @@ struct vhost_queue_info {
 	int cpu; /* -1: not known yet */
 	unsigned size;
 	unsigned in_flight;
+	unsigned postponed; /* wait for space; not in in_flight */
 	uint64_t requests; /* since it started */
 	uint64_t bytes;
 	uint64_t moves; /* in this connection */
@@ -126,6 +129,7 @@ struct vhost_controller_info {
 	const struct cpu_set *cpus; /* NULL: all */
 	uint32_t delay_base_us;
 	uint32_t iops_threshold;
+	bool waits_for_space; /* what finds none */
 	bool read_only; /* blk */
 	const char *bdev_name; /* blk; NULL after hot removal */
 	bool delayed; /* scsi, not started */

@@ -192,6 +192,7 @@ static void queue_get_info(const struct vhost_controller *controller, const stru
 		virtqueue_get_info(ring->vq, &info);
 		ret_info->running = !ring->paused;
 		ret_info->in_flight = info.in_flight;
+		ret_info->postponed = info.postponed;
 		ret_info->requests = info.requests;
 		ret_info->bytes = info.bytes;
 	}

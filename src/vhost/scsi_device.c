@@ -190,6 +190,7 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 	device->device.ops = &scsi_device_ops;
 	device->device.name = device->name;
 	device->control = bdev_registry_control(options->registry);
+	device->waits_for_space = options->waits_for_space;
 	device->queue_count = queues + VIRTIO_SCSI_RING_REQUEST;
 	bdev_gate_init(&device->gate, device->control);
 	list_init(&device->locals);
@@ -197,4 +198,9 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 	scsi_claim_init(device);
 	*ret_device = &device->device;
 	return 0;
+}
+
+bool scsi_device_waits_for_space(const struct vhost_device *device)
+{
+	return container_of(device, struct scsi_device, device)->waits_for_space;
 }

@@ -20,6 +20,7 @@
 struct scsi_device_options {
 	const char *name; /* of the controller; copied */
 	struct bdev_registry *registry;
+	bool waits_for_space; /* else commands that find none end with the status for it */
 	unsigned request_queues; /* offered; 0: SCSI_DEVICE_REQUEST_QUEUES_MAX */
 };
 
@@ -49,6 +50,8 @@ struct scsi_device_lun_info {
 	unsigned lun;
 	const char *bdev_name;
 };
+
+bool scsi_device_waits_for_space(const struct vhost_device *device);
 
 /* True when nothing has that number. */
 bool scsi_device_target_is_free(const struct vhost_device *device, unsigned target);

@@ -128,6 +128,7 @@ struct scsi_device {
 	struct vhost_device device; /* first */
 	struct reactor *control;
 	unsigned queue_count;
+	bool waits_for_space;
 	struct bdev_gate gate;
 	struct scsi_slot *slots[SCSI_DEVICE_TARGETS_MAX];
 	struct list locals;

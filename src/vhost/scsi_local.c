@@ -91,12 +91,14 @@ void scsi_local_put(struct scsi_local *local)
 
 /* ---- what the driver has sent already ------------------------------------------------------ */
 
-/* At most one ring full: a driver that adds as fast as we take does not hold the reactor up. */
+/* And what waits for space. At most one ring full: a driver that adds as fast as we take does not
+ * hold the reactor up. */
 static void ring_fetch(struct virtqueue *vq)
 {
 	unsigned left = virtqueue_size(vq);
 	struct vq_request *request;
 
+	virtqueue_try_postponed(vq);
 	while (left-- && (request = virtqueue_pop(vq)))
 		scsi_request_queue_ops.handle(request);
 }

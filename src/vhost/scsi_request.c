@@ -9,6 +9,10 @@
  * A chain that cannot hold a header or a response breaks the ring: there is no way to answer. One
  * whose data is outside the guest's memory is answered FAILURE.
  *
+ * Where the controller is made so, a write that finds no space is postponed (postpone.c) instead of
+ * ending with SPACE ALLOCATION FAILED WRITE PROTECT. It is no task of its logical unit meanwhile; a
+ * task management function makes it one again before it looks (scsi_local.c).
+ *
  * A target that does not exist is answered here at once: firmware asks for all 256.
  */
 #include <string.h>
@@ -86,11 +90,22 @@ static void request_write_response(struct virtio_scsi_resp_cmd *to, const struct
 	memset(to->sense, 0, sizeof(to->sense));
 }
 
+/* Instead of the status that tells the guest of it. */
+static bool request_postpone(struct scsi_request *request)
+{
+	const struct scsi_ring *ring = virtqueue_device(request->vq.vq);
+
+	return ring->device->waits_for_space && scsi_task_may_wait_for_space(&request->task) &&
+	       virtqueue_postpone(&request->vq);
+}
+
 static void request_done_rarely(struct scsi_request *request, uint32_t moved)
 {
 	const struct scsi_task *task = &request->task;
 	struct virtio_scsi_resp_cmd response;
 
+	if (request_postpone(request))
+		return;
 	request_write_response(&response, task);
 	response.sense_len = task->sense_len;
 	memcpy(response.sense, task->sense, task->sense_len);

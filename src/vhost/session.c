@@ -250,7 +250,7 @@ unsigned session_in_flight(const struct vhost_session *s)
 		if (!s->rings[i].vq)
 			continue;
 		virtqueue_get_info(s->rings[i].vq, &info);
-		in_flight += info.in_flight;
+		in_flight += info.in_flight + info.postponed;
 	}
 	return in_flight;
 }

@@ -27,6 +27,7 @@ struct held_bdev {
 	unsigned waiting;
 	int error;
 	unsigned error_count;
+	uint64_t room;
 	uint64_t counts[BDEV_IO_TYPES];
 	struct held_channel *channels;
 	uint64_t size;
@@ -53,6 +54,16 @@ static void held_copy(struct held_bdev *held, struct bdev_io *io)
 	}
 }
 
+static bool held_takes_room(struct held_bdev *held, const struct bdev_io *io)
+{
+	if (io->type == BDEV_IO_READ || io->type == BDEV_IO_FLUSH || held->room == HELD_BDEV_ROOMY)
+		return true;
+	if (held->room == 0)
+		return false;
+	held->room--;
+	return true;
+}
+
 /* The mutex is held. */
 static int held_execute(struct held_bdev *held, struct bdev_io *io)
 {
@@ -62,6 +73,8 @@ static int held_execute(struct held_bdev *held, struct bdev_io *io)
 	}
 	if (io->offset > held->size || io->length > held->size - io->offset)
 		return -EIO;
+	if (!held_takes_room(held, io))
+		return -ENOSPC;
 	switch (io->type) {
 	case BDEV_IO_READ:
 	case BDEV_IO_WRITE:
@@ -225,6 +238,7 @@ int held_bdev_create(struct bdev_registry *registry, const char *name, uint64_t 
 	held->data = calloc(1, size_bytes);
 	held->stable = calloc(1, size_bytes);
 	held->size = size_bytes;
+	held->room = HELD_BDEV_ROOMY;
 	pthread_mutex_init(&held->mutex, NULL);
 	held->bdev.ops = &held_ops;
 	held->bdev.name = copy;
@@ -289,6 +303,13 @@ void held_bdev_fail(struct held_bdev *held, int error, unsigned count)
 	pthread_mutex_lock(&held->mutex);
 	held->error = error;
 	held->error_count = count;
+	pthread_mutex_unlock(&held->mutex);
+}
+
+void held_bdev_set_room(struct held_bdev *held, uint64_t requests)
+{
+	pthread_mutex_lock(&held->mutex);
+	held->room = requests;
 	pthread_mutex_unlock(&held->mutex);
 }
 

@@ -29,6 +29,9 @@ void held_bdev_set_cost(struct held_bdev *held, unsigned cost_us);
 
 /* The next so many requests end with -error. */
 void held_bdev_fail(struct held_bdev *held, int error, unsigned count);
+/* So many requests more that write find space, the others end with -ENOSPC. At first: all. */
+#define HELD_BDEV_ROOMY UINT64_MAX
+void held_bdev_set_room(struct held_bdev *held, uint64_t requests);
 uint64_t held_bdev_count(struct held_bdev *held, enum bdev_io_type type);
 
 /* What a read would see, and what would be left after a power cut. */

@@ -140,8 +140,13 @@ static void make_controller(struct server *server, void *arg)
 		.drain_limit_ns = server->drain_limit_ns,
 	};
 	const struct vhost_blk_options blk = {
-		.name = "c", .bdev_name = "disk", .read_only = server->read_only};
-	const struct vhost_scsi_options scsi = {.name = "c"};
+		.name = "c",
+		.bdev_name = "disk",
+		.read_only = server->read_only,
+		.fails_when_full = server->fails_when_full,
+	};
+	const struct vhost_scsi_options scsi = {
+		.name = "c", .waits_for_space = server->waits_for_space};
 	int *rc = arg;
 
 	*rc = vhost_create(&vhost_options, NULL, &server->vhost);
@@ -202,10 +207,17 @@ static void destroy_disk(struct server *server, void *arg, done_fn done, void *d
 	bdev_unregister(held_bdev_bdev(server->disk), done, done_arg);
 }
 
+void server_remove_disk(struct server *server)
+{
+	assert_int_equal(server_await(server, destroy_disk, NULL), 0);
+	server->disk = NULL;
+}
+
 void server_stop(struct server *server)
 {
 	assert_int_equal(server_await(server, destroy_vhost, NULL), 0);
-	assert_int_equal(server_await(server, destroy_disk, NULL), 0);
+	if (server->disk)
+		server_remove_disk(server);
 	for (unsigned i = 0; i < SERVER_DATA_REACTORS; i++)
 		reactor_stop(server->data[i]);
 	reactor_stop(server->control);

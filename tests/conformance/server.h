@@ -25,6 +25,8 @@ struct server {
 	enum fe_bus bus;
 	uint64_t drain_limit_ns; /* set before server_start_with */
 	bool read_only;
+	bool fails_when_full; /* blk */
+	bool waits_for_space; /* scsi */
 	char dir[32];
 	char path[48];
 };
@@ -50,6 +52,9 @@ struct fe_options server_options(const struct server *server);
 struct fe *server_connect(struct server *server);
 /* Stops and destroys; ends the test when the stop fails. */
 void server_close(struct fe *fe);
+
+/* The disk goes while it is in use. */
+void server_remove_disk(struct server *server);
 
 /* Open descriptors of this process. */
 unsigned count_fds(void);

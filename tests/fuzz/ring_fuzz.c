@@ -45,9 +45,9 @@ struct fuzz {
 static void fuzz_create_device(void *arg)
 {
 	struct fuzz *fuzz = arg;
+	const struct blk_device_options options = {.control = fuzz->host.control, .name = "fuzz"};
 
-	must(blk_device_create(
-		     fuzz->host.control, fuzz->host.bdev, false, "fuzz", NULL, &fuzz->device) == 0);
+	must(blk_device_create(fuzz->host.bdev, &options, NULL, &fuzz->device) == 0);
 	fuzz_host_done(&fuzz->host, 0);
 }
 

@@ -43,15 +43,19 @@ static void blk_controllers_are_created_and_refused_as_clients_expect(void **sta
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"cpumask\":\"x\"}", V_INVALID},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\"\",\"dev_name\":\"n0\"}", V_IO},
 		{"vhost_create_blk_controller", "{\"ctrlr\":\".\",\"dev_name\":\"n0\"}", V_IO},
+		{"vhost_create_blk_controller",
+			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"when_full\":\"stop\"}", V_INVALID},
 		/* Unknown parameters are the transport's; controllers may share a device. */
 		{"vhost_create_blk_controller",
 			"{\"ctrlr\":\"c\",\"dev_name\":\"n0\",\"readonly\":true,\"packed_ring\":"
 			"true,"
+			"\"when_full\":\"error\","
 			"\"cpumask\":\"[0]\",\"transport\":\"vhost_user_blk\",\"more\":[1]}",
 			TRUE_RESULT},
 		{"vhost_get_controllers", "{\"name\":\"c\"}",
 			"\"result\":[{\"ctrlr\":\"c\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/c\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/c\",\"when_full\":\"error\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"block\":{\"readonly\":true,\"bdev\":\"n0\","
 			"\"transport\":\"vhost_user_blk\"}}}]"},
 		{"vhost_start_scsi_controller", "{\"ctrlr\":\"b\"}", V_INVALID},
@@ -105,10 +109,12 @@ static void scsi_controllers_and_targets_are_as_clients_expect(void **state)
 			V_INVALID},
 		{"vhost_get_controllers", "{}",
 			"\"result\":[{\"ctrlr\":\"d\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/d\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/d\",\"when_full\":\"error\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"scsi\":[]}},"
 			"{\"ctrlr\":\"s\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"when_full\":\"error\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"scsi\":[{\"scsi_dev_num\":0,\"id\":1,\"target_"
 			"name\":"
 			"\"Target 0\",\"luns\":[{\"id\":0,\"bdev_name\":\"n1\"}]},"
@@ -159,7 +165,8 @@ static void targets_have_luns_for_clients_that_know_of_them(void **state)
 			"\"result\":0"},
 		{"vhost_get_controllers", "{}",
 			"\"result\":[{\"ctrlr\":\"s\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"when_full\":\"error\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"scsi\":[{\"scsi_dev_num\":0,\"id\":1,\"target_"
 			"name\":"
 			"\"Target 0\",\"luns\":[{\"id\":1,\"bdev_name\":\"n1\"}]},"
@@ -215,11 +222,13 @@ static void a_removed_device_disappears_from_its_controllers(void **state)
 		{"bdev_null_delete", "{\"name\":\"n0\"}", TRUE_RESULT},
 		{"vhost_get_controllers", NULL,
 			"\"result\":[{\"ctrlr\":\"b\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/b\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/b\",\"when_full\":\"wait\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"block\":{\"readonly\":false,\"bdev\":null,"
 			"\"transport\":\"vhost_user_blk\"}}},"
 			"{\"ctrlr\":\"s\",\"cpumask\":\"0x1\",\"delay_base_us\":0,"
-			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"sessions\":[],"
+			"\"iops_threshold\":60000,\"socket\":\"/vhost/s\",\"when_full\":\"error\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"scsi\":[]}}]"},
 	};
 	struct world *world = world_start(false);
@@ -268,7 +277,8 @@ static void queues_are_placed_and_listed_before_they_are_there(void **state)
 		{"vhost_get_queues", "{\"ctrlr\":\"b\"}",
 			"\"result\":[{\"ctrlr\":\"b\",\"queues\":[{\"queue\":3,\"cpu\":0,"
 			"\"pinned\":true,\"running\":false,\"moving\":false,\"size\":0,"
-			"\"inflight\":0,\"requests\":0,\"bytes\":0,\"moves\":0}]}]"},
+			"\"inflight\":0,\"waiting_for_space\":0,\"requests\":0,\"bytes\":0,"
+			"\"moves\":0}]}]"},
 		{"vhost_controller_set_queue_placement", "{\"ctrlr\":\"b\",\"queue\":3}",
 			TRUE_RESULT},
 		{"vhost_get_queues", "{\"ctrlr\":\"b\"}",
@@ -302,7 +312,8 @@ static void coalescing_is_set_and_refused_as_clients_expect(void **state)
 			TRUE_RESULT},
 		{"vhost_get_controllers", NULL,
 			"\"result\":[{\"ctrlr\":\"b\",\"cpumask\":\"0x1\",\"delay_base_us\":20,"
-			"\"iops_threshold\":100,\"socket\":\"/vhost/b\",\"sessions\":[],"
+			"\"iops_threshold\":100,\"socket\":\"/vhost/b\",\"when_full\":\"wait\","
+			"\"sessions\":[],"
 			"\"backend_specific\":{\"block\":{\"readonly\":false,\"bdev\":\"n0\","
 			"\"transport\":\"vhost_user_blk\"}}}]"},
 		{"vhost_controller_set_coalescing",

@@ -217,11 +217,11 @@ static struct reactor *blk_world_reactor(struct os *os, const char *name)
 static void device_create(struct moment *moment)
 {
 	struct blk_world *world = moment->world;
+	const struct blk_device_options options = {.control = world->control, .name = "vm0"};
 
 	assert_int_equal(gate_bdev_register(world->gate, world->registry, NULL), 0);
-	assert_int_equal(blk_device_create(world->control, gate_bdev_of(world->gate), false, "vm0",
-				 NULL, &world->device),
-		0);
+	assert_int_equal(
+		blk_device_create(gate_bdev_of(world->gate), &options, NULL, &world->device), 0);
 }
 
 static bool device_exists(void *arg)
