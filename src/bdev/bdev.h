@@ -99,6 +99,9 @@ struct bdev {
 	bool rotational;
 	bool may_be_empty; /* a size of 0 is none of a mistake */
 	uint16_t max_iovcnt; /* 0: no limit; callers with more must split */
+	/* It takes space from a pool as it is written, of which less than so many percent is
+	 * little; 0: it does not, or nobody is told. Read by data reactors. */
+	_Atomic uint8_t low_water_percent;
 	_Atomic uint64_t size_bytes; /* read by data reactors; written by bdev_set_size */
 
 	/* the registry's */
@@ -125,6 +128,8 @@ struct bdev_user_ops {
 	/* The device goes: stop I/O, close channels, bdev_close. */
 	void (*removed)(struct bdev_user *user);
 	void (*resized)(struct bdev_user *user); /* optional */
+	/* Little is left of what it takes space from; once until there was more again. Optional. */
+	void (*low_space)(struct bdev_user *user);
 };
 
 /* One share of a device, embedded in its user. */
@@ -204,6 +209,11 @@ void bdev_operation_end(struct bdev *bdev);
 
 /* New size: users are told. Shrinking makes requests beyond the end fail from now on. */
 void bdev_set_size(struct bdev *bdev, uint64_t size_bytes);
+
+/* Another mark; users look when they want to know. */
+void bdev_set_low_water(struct bdev *bdev, unsigned percent);
+/* Users are told that little space is left. */
+void bdev_tell_low_space(struct bdev *bdev);
 
 /* Sum of all channels' counters, collected by messages. */
 void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg);

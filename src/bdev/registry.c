@@ -296,3 +296,19 @@ void bdev_set_size(struct bdev *bdev, uint64_t size_bytes)
 		if (user->ops->resized)
 			user->ops->resized(user);
 }
+
+void bdev_set_low_water(struct bdev *bdev, unsigned percent)
+{
+	atomic_store_explicit(&bdev->low_water_percent, (uint8_t)percent, memory_order_relaxed);
+}
+
+void bdev_tell_low_space(struct bdev *bdev)
+{
+	struct bdev_user *user, *next;
+
+	if (bdev->removing)
+		return;
+	list_for_each_entry_safe (user, next, &bdev->users, link)
+		if (user->ops->low_space)
+			user->ops->low_space(user);
+}

@@ -35,11 +35,18 @@ struct blob_store_create_options {
 	enum blobstore_clear_method clear_method; /* of the whole device; DEFAULT: unmap */
 };
 
+/* How many of its clusters are free. */
+enum blob_store_space {
+	BLOB_STORE_PLENTY,
+	BLOB_STORE_LOW, /* fewer than the low-water mark, until half as many more are */
+	BLOB_STORE_FULL, /* none, until half of the mark are */
+};
+
 struct blob_store_user {
 	/* The device below goes: close all channels and blobs' devices, then blob_store_close. */
 	void (*removed)(void *arg);
-	/* Free clusters have fallen below a twentieth of all, at opening too, or risen again. */
-	void (*low_water)(void *arg, bool low);
+	/* It has become another, at opening from PLENTY. */
+	void (*space)(void *arg, enum blob_store_space space);
 	void *arg;
 };
 
@@ -65,6 +72,10 @@ void blob_store_destroy(struct blob_store *store, done_fn done, void *arg);
 
 /* The device has grown: uses what is new. -ENOSPC: more than the mask's room allows. */
 void blob_store_grow(struct blob_store *store, struct reason *reason, done_fn done, void *arg);
+
+/* The mark, of all clusters; 0: none. It is not stored. */
+#define BLOB_STORE_LOW_WATER_PERCENT 5
+void blob_store_set_low_water(struct blob_store *store, unsigned percent);
 
 void blob_store_set_super(struct blob_store *store, uint64_t id, done_fn done, void *arg);
 uint64_t blob_store_super(const struct blob_store *store); /* BLOBSTORE_NO_BLOB: none */

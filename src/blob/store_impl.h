@@ -84,7 +84,7 @@ struct blob_store {
 	bool flushing;
 	struct list releases; /* store_space.c: under way */
 	struct deferred water_check;
-	bool low; /* free clusters are, as control was told */
+	enum blob_store_space space; /* as control was told */
 	done_fn releases_done;
 	void *releases_arg;
 	struct list seats; /* struct store_seat */
@@ -97,6 +97,7 @@ struct blob_store {
 	_Atomic uint32_t free_pages;
 	_Atomic uint64_t reserved_clusters; /* of free ones: in channels' reserves */
 	_Atomic uint64_t super_blob;
+	_Atomic unsigned low_water_percent; /* control writes */
 	/* Commits of records, counted before they are answered: a FUA write whose count has changed
 	 * since the last flush needs one. Data reactors read. */
 	_Atomic uint64_t commits;

@@ -44,13 +44,10 @@ void store_space_publish(struct blob_store *store)
 
 /* ---- low water ---------------------------------------------------------- */
 
-/* Free clusters of so many are few; and no longer when there are half as many more. */
-#define LOW_WATER_PART 20
-
 struct water_event {
 	struct message message;
 	struct blob_store *store;
-	bool low;
+	enum blob_store_space space;
 };
 
 /* Control. The store is there: what closes it was sent later. */
@@ -59,27 +56,40 @@ static void water_told(struct message *message)
 	struct water_event *event = container_of(message, struct water_event, message);
 	struct blob_store *store = event->store;
 
-	if (store->opened && store->user.low_water)
-		store->user.low_water(store->user.arg, event->low);
+	if (store->opened && store->user.space)
+		store->user.space(store->user.arg, event->space);
 	free(event);
+}
+
+/* What is worse is left only when it is better by half of the mark, so that a store at one of its
+ * marks does not tell both in turns. */
+static enum blob_store_space water_look(const struct blob_store *store)
+{
+	uint64_t unused = store_clusters_free(store) +
+			  atomic_load_explicit(&store->reserved_clusters, memory_order_relaxed);
+	uint64_t percent = atomic_load_explicit(&store->low_water_percent, memory_order_relaxed);
+	uint64_t mark = store->used_clusters.bits * percent / 100;
+
+	if (unused == 0 || (store->space == BLOB_STORE_FULL && unused <= mark / 2))
+		return BLOB_STORE_FULL;
+	if (unused < (store->space == BLOB_STORE_PLENTY ? mark : mark + mark / 2))
+		return BLOB_STORE_LOW;
+	return BLOB_STORE_PLENTY;
 }
 
 /* At the end of a turn: while clusters go into a reserve they are neither here nor there. */
 static void water_check(struct deferred *deferred)
 {
 	struct blob_store *store = container_of(deferred, struct blob_store, water_check);
-	uint64_t mark = store->used_clusters.bits / LOW_WATER_PART;
-	uint64_t unused = store_clusters_free(store) +
-			  atomic_load_explicit(&store->reserved_clusters, memory_order_relaxed);
-	bool low = unused < (store->low ? mark + mark / 2 : mark);
+	enum blob_store_space space = water_look(store);
 	struct water_event *event;
 
-	if (low == store->low)
+	if (space == store->space)
 		return;
-	store->low = low;
+	store->space = space;
 	event = alloc_op(sizeof(*event));
 	event->store = store;
-	event->low = low;
+	event->space = space;
 	event->message.run = water_told;
 	reactor_send(store->control, &event->message);
 }
@@ -89,10 +99,29 @@ void store_water_changed(struct blob_store *store)
 	reactor_defer(store->engine, DEFER_PUBLISH, &store->water_check);
 }
 
+static void water_mark_arrived(struct message *message)
+{
+	struct water_event *event = container_of(message, struct water_event, message);
+
+	store_water_changed(event->store);
+	free(event);
+}
+
+void blob_store_set_low_water(struct blob_store *store, unsigned percent)
+{
+	struct water_event *event = alloc_op(sizeof(*event));
+
+	atomic_store_explicit(&store->low_water_percent, percent, memory_order_relaxed);
+	event->store = store;
+	event->message.run = water_mark_arrived;
+	reactor_send(store->engine, &event->message);
+}
+
 void store_space_init(struct blob_store *store)
 {
 	list_init(&store->releases);
 	store->water_check.run = water_check;
+	store->low_water_percent = BLOB_STORE_LOW_WATER_PERCENT;
 }
 
 /* ---- pages -------------------------------------------------------------- */

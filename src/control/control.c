@@ -56,6 +56,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 		free(control);
 		return rc;
 	}
+	lvols_subscribe_space(options->lvols, notify_add_space, control);
 	*ret_control = control;
 	return 0;
 }

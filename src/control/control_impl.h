@@ -62,6 +62,8 @@ void framework_waiters_finish(struct control *control, bool initialised);
 
 /* What happened to block devices: kept for notify_get_notifications. */
 void notify_add(struct control *control, const struct bdev_event *event);
+/* The same of a volume store's space. */
+void notify_add_space(struct lvs *lvs, enum blob_store_space space, void *control);
 void notify_fini(struct control *control);
 
 /* Requests that wait for a device of that name. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * bdev_lvol_create_lvstore, bdev_lvol_delete_lvstore, bdev_lvol_get_lvstores,
- * bdev_lvol_rename_lvstore, bdev_lvol_grow_lvstore.
+ * bdev_lvol_rename_lvstore, bdev_lvol_grow_lvstore, and bdev_lvol_set_low_water of ours.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -139,6 +139,36 @@ static void bdev_lvol_grow_lvstore(struct rpc_request *request, const void *para
 	lvs_grow(lvs, &call->reason, lvol_call_end, call);
 }
 
+/* ---- the low-water mark ---------------------------------------------------------------- */
+
+struct low_water_params {
+	struct lvs_choice choice;
+	uint32_t percent;
+};
+
+static const struct rpc_param low_water_table[] = {
+	{.name = "uuid",
+		.type = RPC_STRING,
+		.offset = offsetof(struct low_water_params, choice.uuid)},
+	{.name = "lvs_name",
+		.type = RPC_STRING,
+		.offset = offsetof(struct low_water_params, choice.lvs_name)},
+	{PARAM(RPC_U32, low_water_params, percent), .flags = RPC_REQUIRED},
+	{0},
+};
+
+static void bdev_lvol_set_low_water(struct rpc_request *request, const void *params, void *context)
+{
+	const struct low_water_params *wanted = params;
+	struct lvs *lvs = lvs_choose_or_fail(context, request, &wanted->choice);
+	struct lvol_call *call;
+
+	if (!lvs)
+		return;
+	call = lvol_call_create(request, LVOL_RESULT_TRUE);
+	lvs_set_low_water(lvs, wanted->percent, &call->reason, lvol_call_end, call);
+}
+
 /* ---- rename ---------------------------------------------------------------------------- */
 
 struct rename_params {
@@ -191,7 +221,10 @@ static void lvstore_append(struct lvs *lvs, void *list)
 	/* Ours. */
 	json_object_set_new(described, "md_pages", json_integer(info.store.md_pages));
 	json_object_set_new(described, "md_pages_free", json_integer(info.store.md_pages_free));
-	json_object_set_new(described, "low_on_space", json_boolean(info.low));
+	json_object_set_new(
+		described, "low_on_space", json_boolean(info.space != BLOB_STORE_PLENTY));
+	json_object_set_new(described, "full", json_boolean(info.space == BLOB_STORE_FULL));
+	json_object_set_new(described, "low_water_percent", json_integer(info.low_water_percent));
 	json_object_set_new(described, "recovered", json_boolean(info.store.recovered));
 	json_array_append_new(list, described);
 }
@@ -227,5 +260,7 @@ const struct rpc_method lvol_store_methods[] = {
 		sizeof(struct rename_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_grow_lvstore", RPC_RUNTIME, bdev_lvol_grow_lvstore, choice_table,
 		sizeof(struct lvs_choice), .decode_error = RPC_DECODE_ERROR},
+	{"bdev_lvol_set_low_water", RPC_RUNTIME, bdev_lvol_set_low_water, low_water_table,
+		sizeof(struct low_water_params), .decode_error = RPC_DECODE_ERROR},
 	{0},
 };

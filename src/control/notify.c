@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * notify_get_types, notify_get_notifications: block devices that came, went, changed their size.
- * Ids count from 0 and never repeat; the last NOTIFY_KEPT events are kept, and who asks for older
- * ones gets the oldest that are left.
+ * notify_get_types, notify_get_notifications: block devices that came, went, changed their size,
+ * and volume stores whose space got little, ended, or is there again. Ids count from 0 and never
+ * repeat; the last NOTIFY_KEPT events are kept, and who asks for older ones gets the oldest that
+ * are left.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -16,15 +17,36 @@ static const char *const event_types[] = {
 	[BDEV_RESIZED] = "bdev_resize",
 };
 
-void notify_add(struct control *control, const struct bdev_event *event)
+/* Ours. */
+static const char *const space_types[] = {
+	[BLOB_STORE_PLENTY] = "lvstore_space_ok",
+	[BLOB_STORE_LOW] = "lvstore_space_low",
+	[BLOB_STORE_FULL] = "lvstore_space_full",
+};
+
+static void notify_keep(struct control *control, const char *type, const char *name)
 {
 	uint64_t id = control->events_count++;
 	struct notify_event *kept = &control->events[id % NOTIFY_KEPT];
 
 	free(kept->name);
-	kept->type = event_types[event->kind];
-	kept->name = strdup(event->bdev->name); /* NULL: the listing skips it */
+	kept->type = type;
+	kept->name = strdup(name); /* NULL: the listing skips it */
 	kept->id = id;
+}
+
+void notify_add(struct control *control, const struct bdev_event *event)
+{
+	notify_keep(control, event_types[event->kind], event->bdev->name);
+}
+
+/* By its UUID, as a volume: names change. */
+void notify_add_space(struct lvs *lvs, enum blob_store_space space, void *control)
+{
+	struct lvs_info info;
+
+	lvs_get_info(lvs, &info);
+	notify_keep(control, space_types[space], info.uuid);
 }
 
 void notify_fini(struct control *control)
@@ -39,6 +61,8 @@ static void notify_get_types(struct rpc_request *request, const void *params, vo
 
 	for (size_t i = 0; i < ARRAY_SIZE(event_types); i++)
 		json_array_append_new(types, json_string(event_types[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(space_types); i++)
+		json_array_append_new(types, json_string(space_types[i]));
 	rpc_request_finish(request, types);
 }
 

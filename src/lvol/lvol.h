@@ -52,6 +52,11 @@ void lvols_wait_examined(struct lvols *lvols, done_fn done, void *arg);
 /* The store on that device, if there is one, is closed in order: before the device goes. */
 void lvols_leave_device(struct lvols *lvols, struct bdev *bdev, done_fn done, void *arg);
 
+/* fn is called when a store that is open has another level of space than was told before. One
+ * subscriber, for the life of lvols. */
+void lvols_subscribe_space(struct lvols *lvols,
+	void (*fn)(struct lvs *lvs, enum blob_store_space space, void *arg), void *arg);
+
 /* ---- stores ---------------------------------------------------------------------------- */
 
 struct lvs_info {
@@ -59,7 +64,8 @@ struct lvs_info {
 	const char *uuid;
 	const char *base_bdev; /* name of the device below */
 	struct blob_store_info store;
-	bool low; /* on free clusters */
+	enum blob_store_space space;
+	unsigned low_water_percent;
 };
 
 /* NULL when there is none (that is open). */
@@ -86,6 +92,11 @@ void lvs_delete(struct lvs *lvs, struct reason *reason, done_fn done, void *arg)
 void lvs_rename(struct lvs *lvs, const char *name, struct reason *reason, done_fn done, void *arg);
 /* Uses what its device has more than before. -ENOSPC. */
 void lvs_grow(struct lvs *lvs, struct reason *reason, done_fn done, void *arg);
+/* When fewer clusters of a hundred are free than that, it is told; 0: never. Kept with the store.
+ * -EINVAL. */
+#define LVS_LOW_WATER_PERCENT_MAX 50
+void lvs_set_low_water(
+	struct lvs *lvs, unsigned percent, struct reason *reason, done_fn done, void *arg);
 
 /* ---- volumes --------------------------------------------------------------------------- */
 

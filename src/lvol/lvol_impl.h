@@ -10,6 +10,7 @@
  *	volume.c	a volume's life in memory, names, listing
  *	volume_bdev.c	a volume as a block device
  *	op.c		what operations begin and end with
+ *	space.c		little space left: who is told
  *	settle.c	after an operation: who has a device, which foreign parents are open
  *	esnap.c		a foreign parent: opened, lost
  *	create.c, change.c, own.c, parent.c, delete.c, xattrs.c	operations on volumes
@@ -50,6 +51,8 @@ struct lvols {
 	unsigned examines; /* under way */
 	struct list examine_waiters;
 	bool closing;
+	void (*space)(struct lvs *lvs, enum blob_store_space space, void *arg); /* NULL: nobody */
+	void *space_arg;
 };
 
 enum lvs_state {
@@ -72,7 +75,9 @@ struct lvs {
 	char name[LVOL_NAME_SIZE];
 	char new_name[LVOL_NAME_SIZE]; /* while it is renamed: taken as well */
 	char uuid[UUID_STR_LEN];
-	bool low;
+	enum blob_store_space space;
+	enum blob_store_space space_told;
+	unsigned low_water_percent;
 };
 
 struct lvol {
@@ -263,6 +268,15 @@ void lvol_op_make_xattrs(struct lvol_op *op);
 /* -EBUSY: it is being inflated or decoupled; one that stands on it is. */
 int lvol_check_filling(const struct lvol *lvol, struct reason *reason) MUST_CHECK;
 int lvol_check_filling_above(const struct lvol *lvol, struct reason *reason) MUST_CHECK;
+
+/* ---- space.c --------------------------------------------------------------------------- */
+
+/* Of the blob layer. */
+void lvs_space_changed(void *arg, enum blob_store_space space);
+/* The store has been opened: if there is little, that is told. */
+void lvs_tell_space(struct lvs *lvs);
+/* The mark as stored; NULL: none is. */
+void lvs_take_low_water(struct lvs *lvs, const char *text);
 
 /* ---- xattrs.c -------------------------------------------------------------------------- */
 

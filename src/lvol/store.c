@@ -25,21 +25,9 @@ static void lvs_removed(void *arg)
 	lvs_close(lvs, LVS_CLOSE, lvs_removed_closed, NULL);
 }
 
-static void lvs_low_water(void *arg, bool low)
-{
-	struct lvs *lvs = arg;
-
-	lvs->low = low;
-	if (low)
-		log_warning("volume store %s has little space left: grow it or delete volumes",
-			lvs->name);
-	else
-		log_notice("volume store %s has space again", lvs->name);
-}
-
 const struct blob_store_user lvs_store_user_template = {
 	.removed = lvs_removed,
-	.low_water = lvs_low_water,
+	.space = lvs_space_changed,
 };
 
 /* ---- life ------------------------------------------------------------------------------ */
@@ -51,6 +39,7 @@ struct lvs *lvs_alloc(struct lvols *lvols)
 	lvs->lvols = lvols;
 	lvs->refs = 1; /* the list's */
 	lvs->state = LVS_OPENING;
+	lvs->low_water_percent = BLOB_STORE_LOW_WATER_PERCENT;
 	bdev_gate_init(&lvs->gate, lvols->control);
 	bdev_gate_init(&lvs->close_gate, lvols->control);
 	list_init(&lvs->volumes);
@@ -89,7 +78,8 @@ void lvs_get_info(const struct lvs *lvs, struct lvs_info *ret_info)
 		.name = lvs->name,
 		.uuid = lvs->uuid,
 		.base_bdev = base ? base->name : "",
-		.low = lvs->low,
+		.space = lvs->space,
+		.low_water_percent = lvs->low_water_percent,
 	};
 	blob_store_get_info(lvs->store, &ret_info->store);
 }

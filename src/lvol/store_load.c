@@ -87,6 +87,13 @@ static int load_take_store_name(struct lvs_load_op *op, int rc)
 	return 0;
 }
 
+static void load_take_low_water(struct lvs_load_op *op, int rc)
+{
+	bool usable = !rc && load_value_is_text(op, sizeof(op->value));
+
+	lvs_take_low_water(op->lvs, usable ? op->value : NULL);
+}
+
 static void load_collect(struct blob *blob, void *arg)
 {
 	struct lvs_load_op *op = arg;
@@ -138,6 +145,7 @@ static void load_opened(struct lvs_load_op *op)
 	lvs_get_info(op->lvs, &info);
 	log_notice("volume store %s is open on %s%s", op->lvs->name, info.base_bdev,
 		info.store.recovered ? ", recovered: it had not been closed" : "");
+	lvs_tell_space(op->lvs);
 }
 
 static enum flow_result lvs_load_run(struct flow *f)
@@ -160,6 +168,8 @@ static enum flow_result lvs_load_run(struct flow *f)
 	flow_fail(f, load_take_store_name(op, f->rc));
 	if (flow_failed(f))
 		goto close_store;
+	AWAIT(f, load_read(op, op->super, LVOLSTORE_XATTR_LOW_WATER, flow_resume, f));
+	load_take_low_water(op, f->rc);
 	blob_for_each(op->lvs->store, load_collect, op);
 
 	op->at = &op->lvs->volumes;

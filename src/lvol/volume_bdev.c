@@ -165,6 +165,7 @@ static void lvol_bdev_fill(struct lvol *lvol)
 	if (store.cluster_size <= LVOL_OPTIMAL_BYTES_MAX)
 		lvol->bdev.optimal_io_bytes = store.cluster_size;
 	lvol->bdev.read_only = blob.read_only;
+	lvol->bdev.low_water_percent = (uint8_t)lvol->lvs->low_water_percent;
 	lvol->bdev.rotational = base->rotational;
 	lvol->bdev.may_be_empty = true;
 	lvol->bdev.max_iovcnt = lvol_max_iovcnt(lvol, base);

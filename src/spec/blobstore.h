@@ -142,10 +142,11 @@ enum blobstore_clear_method {
 #define BLOBSTORE_XATTR_ESNAP            "EXTSNAP" /* what names the external parent */
 
 /* An lvolstore is a blobstore of this type with a super blob; everything else are volumes. */
-#define LVOLSTORE_TYPE       "LVOLSTORE" /* and 7 NULs */
-#define LVOLSTORE_NAME_MAX   63u /* bytes of the name of a store or volume */
-#define LVOLSTORE_XATTR_UUID "uuid" /* 37 bytes: lower-case text and NUL */
-#define LVOLSTORE_XATTR_NAME "name"
-#define LVOLSTORE_NAME_BYTES 64u /* of a volume's name when it is created */
+#define LVOLSTORE_TYPE            "LVOLSTORE" /* and 7 NULs */
+#define LVOLSTORE_NAME_MAX        63u /* bytes of the name of a store or volume */
+#define LVOLSTORE_XATTR_UUID      "uuid" /* 37 bytes: lower-case text and NUL */
+#define LVOLSTORE_XATTR_NAME      "name"
+#define LVOLSTORE_XATTR_LOW_WATER "low_water" /* ours, of the super blob: percent as text and NUL */
+#define LVOLSTORE_NAME_BYTES      64u /* of a volume's name when it is created */
 
 #endif

@@ -122,11 +122,11 @@ static void removed(void *arg)
 {
 }
 
-static void low_water(void *arg, bool low)
+static void space(void *arg, enum blob_store_space space)
 {
 }
 
-static const struct blob_store_user store_user = {.removed = removed, .low_water = low_water};
+static const struct blob_store_user store_user = {.removed = removed, .space = space};
 
 void store_world_lend_foreign(struct store_world *world, struct blob *blob)
 {

@@ -328,6 +328,56 @@ static void a_store_without_room_for_a_longer_mask_does_not_grow(void **state)
 
 /* ---- space -------------------------------------------------------------- */
 
+static void check_space(struct store_world *sw, enum blob_store_space space)
+{
+	host_sleep(&sw->world.host, 100 * MSEC_NS);
+	assert_int_equal(atomic_load(&sw->volumes.space), space);
+}
+
+/* Little is left: now nothing, and the same again. */
+static void check_full(struct store_world *sw)
+{
+	struct blob_store_info info;
+	struct blob *rest;
+
+	check_space(sw, BLOB_STORE_LOW);
+	volumes_info(&sw->volumes, &info);
+	assert_int_equal(volume_create(&sw->volumes, info.free_clusters, false, &rest), 0);
+	check_space(sw, BLOB_STORE_FULL);
+	assert_int_equal(volume_delete(&sw->volumes, rest), 0);
+	check_space(sw, BLOB_STORE_LOW);
+}
+
+struct mark_call {
+	struct world_call call;
+	struct blob_store *store;
+	unsigned percent;
+};
+
+static void run_set_low_water(struct world_call *call)
+{
+	struct mark_call *mark = container_of(call, struct mark_call, call);
+
+	blob_store_set_low_water(mark->store, mark->percent);
+	world_done(call, 0);
+}
+
+static void set_low_water(struct store_world *sw, unsigned percent)
+{
+	struct mark_call mark = {
+		.call.run = run_set_low_water, .store = sw->volumes.store, .percent = percent};
+
+	assert_int_equal(world_run(&sw->world, sw->world.control, &mark.call), 0);
+}
+
+static void check_other_mark(struct store_world *sw)
+{
+	set_low_water(sw, 0);
+	check_space(sw, BLOB_STORE_PLENTY);
+	set_low_water(sw, BLOB_STORE_LOW_WATER_PERCENT);
+	check_space(sw, BLOB_STORE_LOW);
+}
+
 static void users_are_told_when_space_gets_low_and_when_there_is_again(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 10)
@@ -352,6 +402,8 @@ static void users_are_told_when_space_gets_low_and_when_there_is_again(void **st
 		assert_int_equal(store_world_close(&sw), 0);
 		assert_int_equal(store_world_load(&sw), 0);
 		assert_true(host_wait_flag(&sw.world.host, &sw.volumes.low));
+		check_full(&sw);
+		check_other_mark(&sw);
 		blob = volumes_find(&sw.volumes, BLOBSTORE_ID_BIT | 0);
 		assert_int_equal(volume_delete(&sw.volumes, blob), 0);
 		host_sleep(&sw.world.host, 100 * MSEC_NS);

@@ -101,12 +101,13 @@ static void volumes_removed(void *arg)
 	atomic_store(&((struct volumes *)arg)->removed, true);
 }
 
-static void volumes_low_water(void *arg, bool low)
+static void volumes_space(void *arg, enum blob_store_space space)
 {
 	struct volumes *volumes = arg;
 
-	assert_int_not_equal(low, atomic_load(&volumes->low));
-	atomic_store(&volumes->low, low);
+	assert_int_not_equal(space, atomic_load(&volumes->space));
+	atomic_store(&volumes->space, space);
+	atomic_store(&volumes->low, space != BLOB_STORE_PLENTY);
 }
 
 static const struct blob_store_create_options *create_options;
@@ -115,7 +116,7 @@ static void run_store_create(struct world_call *call)
 {
 	struct volumes *volumes = call_of(call)->volumes;
 	const struct blob_store_user user = {
-		.removed = volumes_removed, .low_water = volumes_low_water, .arg = volumes};
+		.removed = volumes_removed, .space = volumes_space, .arg = volumes};
 
 	blob_store_create(volumes->base, create_options, &user, &volumes->reason, &volumes->store,
 		world_done, call);
@@ -125,7 +126,7 @@ static void run_store_load(struct world_call *call)
 {
 	struct volumes *volumes = call_of(call)->volumes;
 	const struct blob_store_user user = {
-		.removed = volumes_removed, .low_water = volumes_low_water, .arg = volumes};
+		.removed = volumes_removed, .space = volumes_space, .arg = volumes};
 
 	blob_store_load(
 		volumes->base, NULL, &user, &volumes->reason, &volumes->store, world_done, call);

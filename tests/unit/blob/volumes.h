@@ -25,7 +25,8 @@ struct volumes {
 	struct blob_store *store;
 	struct reason reason; /* of the last call */
 	atomic_bool removed;
-	atomic_bool low; /* on space, as the store has told */
+	atomic_uint space; /* enum blob_store_space, as the store has told */
+	atomic_bool low; /* it is not plenty */
 	struct shown { /* volumes.c */
 		struct bdev bdev;
 		struct blob *blob;

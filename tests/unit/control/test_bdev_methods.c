@@ -300,7 +300,8 @@ static void notifications_tell_what_came_and_went(void **state)
 {
 	static const struct exchange exchanges[] = {
 		{"notify_get_types", NULL,
-			"\"result\":[\"bdev_register\",\"bdev_unregister\",\"bdev_resize\"]"},
+			"\"result\":[\"bdev_register\",\"bdev_unregister\",\"bdev_resize\","
+			"\"lvstore_space_ok\",\"lvstore_space_low\",\"lvstore_space_full\"]"},
 		{"notify_get_types", "{\"x\":1}", ERROR(-32602, "No parameters required")},
 		{"notify_get_notifications", NULL, "\"result\":[]"},
 		{"bdev_null_create", "{\"name\":\"n\",\"num_blocks\":8,\"block_size\":512}",

@@ -144,6 +144,44 @@ static void a_store_is_listed_with_the_members_that_clients_know_in_order(void *
 	world_end(world);
 }
 
+/* 63 clusters, of which 3 are the mark at first. */
+static void little_space_is_told_and_where_that_begins_is_kept(void **state)
+{
+	static const struct exchange marks[] = {
+		{"bdev_lvol_set_low_water", "{\"lvs_name\":\"lvs0\",\"percent\":51}",
+			INVALID_PARAMS},
+		{"bdev_lvol_set_low_water", "{\"percent\":5}", INVALID},
+		{"bdev_lvol_set_low_water", "{\"lvs_name\":\"lvs0\"}", DECODE},
+		{"bdev_lvol_set_low_water", "{\"lvs_name\":\"lvs0\",\"percent\":0}", TRUE_RESULT},
+	};
+	struct world *world = world_with_store();
+	const char *listed = "\"low_on_space\":true,\"full\":true,\"low_water_percent\":50";
+
+	expect_part(world, "bdev_lvol_get_lvstores", NULL,
+		"\"low_on_space\":false,\"full\":false,\"low_water_percent\":5");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":61,\"lvs_name\":\"lvs0\"}");
+	sim_run_for(world->sim, 10 * MSEC_NS);
+	expect_part(world, "bdev_lvol_get_lvstores", NULL,
+		"\"low_on_space\":true,\"full\":false,\"low_water_percent\":5");
+	expect_part(world, "notify_get_notifications", NULL, "\"type\":\"lvstore_space_low\"");
+	EXPECT(world, marks);
+	sim_run_for(world->sim, 10 * MSEC_NS);
+	expect_part(world, "notify_get_notifications", NULL, "\"type\":\"lvstore_space_ok\"");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"w\",\"size_in_mib\":2,\"lvs_name\":\"lvs0\"}");
+	sim_run_for(world->sim, 10 * MSEC_NS);
+	expect_part(world, "notify_get_notifications", NULL, "\"type\":\"lvstore_space_full\"");
+	world_call(world, "bdev_lvol_set_low_water", "{\"lvs_name\":\"lvs0\",\"percent\":50}");
+	expect_part(world, "bdev_lvol_get_lvstores", NULL, listed);
+	world_call(world, "bdev_aio_delete", "{\"name\":\"disk\"}");
+	world_call(world, "bdev_aio_create",
+		"{\"name\":\"disk\",\"filename\":\"/disk\",\"block_size\":4096}");
+	sim_run_for(world->sim, 10 * MSEC_NS);
+	expect_part(world, "bdev_lvol_get_lvstores", NULL, listed);
+	world_end(world);
+}
+
 static const struct exchange volume_exchanges[] = {
 	{"bdev_lvol_create", "{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"zz\"}",
 		NO_DEVICE},
@@ -632,6 +670,7 @@ static void a_store_is_found_again_when_its_device_comes_back(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(little_space_is_told_and_where_that_begins_is_kept),
 		cmocka_unit_test(stores_are_created_and_refused_as_clients_expect),
 		cmocka_unit_test(a_store_is_listed_with_the_members_that_clients_know_in_order),
 		cmocka_unit_test(volumes_are_created_and_refused_as_clients_expect),
