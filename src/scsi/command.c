@@ -126,13 +126,11 @@ static enum scsi_run dispatch_without_lun(
 static enum scsi_run attention_tell(struct scsi_task *task)
 {
 	enum scsi_unit_attention attention;
-	struct scsi_sense sense;
 
 	/* Another reactor may have told it in between: then there is nothing to tell here. */
 	if (!scsi_attention_take(task->channel->attachment, &attention))
 		return SCSI_GOES_ON;
-	sense = scsi_sense_of_attention(attention);
-	return scsi_task_check(task, sense.key, sense.code);
+	return scsi_task_check_attention(task, attention);
 }
 
 enum scsi_run scsi_command_dispatch(struct scsi_task *task)

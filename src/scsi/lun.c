@@ -20,11 +20,13 @@
 
 static void attachment_removed(struct bdev_user *user);
 static void attachment_resized(struct bdev_user *user);
+static void attachment_low_space(struct bdev_user *user);
 
 static const struct bdev_user_ops attachment_user_ops = {
 	.name = "vhost_scsi",
 	.removed = attachment_removed,
 	.resized = attachment_resized,
+	.low_space = attachment_low_space,
 };
 
 static void attachment_removed(struct bdev_user *user)
@@ -40,6 +42,15 @@ static void attachment_resized(struct bdev_user *user)
 
 	scsi_attention_raise(attachment, SCSI_UA_CAPACITY_CHANGED);
 	attachment->ops->resized(attachment);
+}
+
+/* SBC-4 4.7.3.7, armed decreasing, on every I_T nexus: the pool tells it once until it has
+ * recovered. */
+static void attachment_low_space(struct bdev_user *user)
+{
+	struct scsi_attachment *attachment = container_of(user, struct scsi_attachment, user);
+
+	scsi_attention_raise(attachment, SCSI_UA_SOFT_THRESHOLD);
 }
 
 static struct scsi_lun *lun_find(struct bdev *bdev)

@@ -57,6 +57,7 @@ enum scsi_unit_attention {
 	SCSI_UA_LUNS_CHANGED,
 	SCSI_UA_CAPACITY_CHANGED,
 	SCSI_UA_MODE_CHANGED,
+	SCSI_UA_SOFT_THRESHOLD, /* little space is left in the pool */
 	SCSI_UA_COUNT,
 };
 

@@ -13,6 +13,7 @@
 #define CACHING_WCE       0x04
 #define CONTROL_GLTSD     0x02 /* log parameters are not saved */
 #define CONTROL_REORDER   0x10 /* byte 3: unrestricted reordering */
+#define RECOVERY_LBPERE   0x80 /* byte 7: thresholds of the provisioning page are told */
 #define EXCEPTIONS_DEXCPT 0x08 /* nothing is reported by exceptions */
 
 static void fill_nothing(const struct scsi_lun_channel *channel, uint8_t *page)
@@ -49,13 +50,39 @@ static void fill_exceptions(const struct scsi_lun_channel *channel, uint8_t *pag
 	page[2] = EXCEPTIONS_DEXCPT;
 }
 
+static unsigned low_water_percent(const struct scsi_lun_channel *channel)
+{
+	return atomic_load_explicit(&channel->bdev->low_water_percent, memory_order_relaxed);
+}
+
+static void fill_error_recovery(const struct scsi_lun_channel *channel, uint8_t *page)
+{
+	if (low_water_percent(channel))
+		page[7] = RECOVERY_LBPERE;
+}
+
+/* SBC-4 6.5.9: one threshold, the low-water mark of the pool, told to every initiator. */
+static void fill_provisioning(const struct scsi_lun_channel *channel, uint8_t *page)
+{
+	uint8_t *threshold = page + SCSI_MODE_THRESHOLD_BYTE;
+	unsigned percent = low_water_percent(channel);
+
+	if (!percent)
+		return;
+	threshold[0] = SCSI_THRESHOLD_ENABLED | SCSI_THRESHOLD_PERCENT;
+	threshold[1] = SCSI_THRESHOLD_OF_PROVISIONING;
+	be32_put(threshold + 4, percent);
+}
+
 const struct mode_page mode_pages[] = {
-	{SCSI_MODE_ERROR_RECOVERY, 0, 12, fill_nothing, fill_nothing, NULL},
+	{SCSI_MODE_ERROR_RECOVERY, 0, 12, fill_error_recovery, fill_error_recovery, NULL},
 	{SCSI_MODE_DISCONNECT_RECONNECT, 0, 16, fill_nothing, fill_nothing, NULL},
 	{SCSI_MODE_CACHING, 0, 20, fill_caching, fill_caching, NULL},
 	{SCSI_MODE_CONTROL, 0, 12, fill_control, fill_control_defaults, fill_control_changeable},
 	{SCSI_MODE_CONTROL, 1, 32, fill_nothing, fill_nothing, NULL},
 	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, 0, 12, fill_exceptions, fill_exceptions, NULL},
+	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, SCSI_MODE_SUB_PROVISIONING, 24, fill_provisioning,
+		fill_provisioning, NULL},
 };
 
 const unsigned mode_page_count = ARRAY_SIZE(mode_pages);

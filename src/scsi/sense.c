@@ -218,7 +218,21 @@ struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
 		[SCSI_UA_LUNS_CHANGED] = SCSI_ASC_REPORTED_LUNS_CHANGED,
 		[SCSI_UA_CAPACITY_CHANGED] = SCSI_ASC_CAPACITY_CHANGED,
 		[SCSI_UA_MODE_CHANGED] = SCSI_ASC_MODE_PARAMETERS_CHANGED,
+		[SCSI_UA_SOFT_THRESHOLD] = SCSI_ASC_SOFT_THRESHOLD,
 	};
 
-	return (struct scsi_sense){.key = SCSI_KEY_UNIT_ATTENTION, .code = codes[attention]};
+	return (struct scsi_sense){
+		.key = SCSI_KEY_UNIT_ATTENTION,
+		.code = codes[attention],
+		/* Which threshold: by its place in the mode page (SBC-4 4.7.3.7.6). */
+		.information_valid = attention == SCSI_UA_SOFT_THRESHOLD,
+		.information = SCSI_MODE_THRESHOLD_BYTE,
+	};
+}
+
+enum scsi_run scsi_task_check_attention(struct scsi_task *task, enum scsi_unit_attention attention)
+{
+	struct scsi_sense sense = scsi_sense_of_attention(attention);
+
+	return task_set_sense(task, &sense);
 }

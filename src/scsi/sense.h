@@ -36,6 +36,9 @@ enum scsi_run scsi_task_check_information(
 /* The status for a failed request to the block device that began at lba. */
 enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_lba, uint64_t lba);
 
+/* CHECK CONDITION that tells of this attention. */
+enum scsi_run scsi_task_check_attention(struct scsi_task *task, enum scsi_unit_attention attention);
+
 /* Key UNIT ATTENTION and the code of this attention. */
 struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention);
 

@@ -82,6 +82,7 @@
 #define SCSI_ASC_MODE_PARAMETERS_CHANGED     0x2a01
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
+#define SCSI_ASC_SOFT_THRESHOLD              0x3807 /* thin provisioning, reached */
 #define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
 #define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e
 #define SCSI_ASC_INTERNAL_TARGET_FAILURE     0x4400
@@ -108,6 +109,13 @@
 #define SCSI_MODE_CONTROL                  0x0a
 #define SCSI_MODE_INFORMATIONAL_EXCEPTIONS 0x1c
 #define SCSI_MODE_ALL                      0x3f
+
+/* SBC-4 6.5: subpage of 1Ch, and where its first threshold descriptor begins */
+#define SCSI_MODE_SUB_PROVISIONING     0x02
+#define SCSI_MODE_THRESHOLD_BYTE       16
+#define SCSI_THRESHOLD_ENABLED         0x80
+#define SCSI_THRESHOLD_PERCENT         0x08 /* its count is one; armed decreasing is 0 */
+#define SCSI_THRESHOLD_OF_PROVISIONING 0x03 /* available provisioning resource percentage */
 
 /* SAM-5 4.7: LUNs. A controller's targets have up to 16,384 of them (flat space). */
 #define SCSI_LUNS_MAX               16384

@@ -127,6 +127,7 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_LUNS_CHANGED] = 0x063f0e,
 		[SCSI_UA_CAPACITY_CHANGED] = 0x062a09,
 		[SCSI_UA_MODE_CHANGED] = 0x062a01,
+		[SCSI_UA_SOFT_THRESHOLD] = 0x063807,
 	};
 
 	for (unsigned i = 0; i < SCSI_UA_COUNT; i++) {
@@ -140,6 +141,27 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 	wants_sense(with_in(COMMAND(&w, SCSI_READ_10, 0, 0, 0, 0, 0, 0, 0, 1), 512), 0x062900);
 	wants_sense(with_in(COMMAND(&w, SCSI_READ_10, 0, 0, 0, 0, 0, 0, 0, 1), 512), 0x062a09);
 	wants_good(with_in(COMMAND(&w, SCSI_READ_10, 0, 0, 0, 0, 0, 0, 0, 1), 512));
+}
+
+static void tell_low_space(struct world_call *call)
+{
+	bdev_tell_low_space(call->bdev);
+	world_done(call, 0);
+}
+
+/* Which threshold is in the information: where its descriptor is in the mode page. */
+static void little_space_left_is_a_unit_attention(void **state)
+{
+	struct world_call call = {.run = tell_low_space, .bdev = &w.disk.bdev};
+	struct command *command = COMMAND(&w, SCSI_TEST_UNIT_READY);
+
+	world_run(&w.world, w.world.control, &call);
+	command_run(command);
+	assert_int_equal(command_sense(command), 0x063807);
+	assert_int_equal(command->task.sense[0], 0xf0);
+	assert_int_equal(be32_get(command->task.sense + 3), 16);
+	command_free(command);
+	wants_good(COMMAND(&w, SCSI_TEST_UNIT_READY));
 }
 
 static void inquiry_and_report_luns_pass_a_unit_attention(void **state)
@@ -400,6 +422,7 @@ int main(int argc, char **argv)
 		TEST(an_absent_unit_supports_nothing_but_three_commands),
 		TEST(the_well_known_unit_has_four_commands),
 		TEST(a_unit_attention_is_told_once_and_before_anything_else),
+		TEST(little_space_left_is_a_unit_attention),
 		TEST(inquiry_and_report_luns_pass_a_unit_attention),
 		TEST(request_sense_takes_the_unit_attention),
 		TEST(a_unit_without_its_claim_is_not_ready),

@@ -115,7 +115,30 @@ static void subpages_are_told_when_asked_for(void **state)
 	assert_int_equal(command->task.transferred, 4 + 12 + 32);
 	command_free(command);
 	command = page_get(0x3f, 0xff);
-	assert_int_equal(command->task.transferred, 4 + 12 + 16 + 20 + 12 + 32 + 12);
+	assert_int_equal(command->task.transferred, 4 + 12 + 16 + 20 + 12 + 32 + 12 + 24);
+	command_free(command);
+}
+
+/* SBC-4: one threshold of those that are percentages, armed decreasing, for every initiator. */
+static void the_low_water_mark_of_the_pool_is_a_threshold(void **state)
+{
+	struct command *command = page_get(0x1c, 2);
+
+	assert_int_equal(command->in[4], 0x5c);
+	assert_int_equal(command->in[5], 2);
+	assert_int_equal(be16_get(command->in + 6), 20);
+	for (unsigned i = 8; i < 4 + 24; i++)
+		assert_int_equal(command->in[i], 0);
+	command_free(command);
+	bdev_set_low_water(&w.disk.bdev, 7);
+	command = page_get(0x1c, 2);
+	assert_int_equal(command->in[4 + 4], 0); /* SITUA */
+	assert_int_equal(command->in[4 + 16], 0x88);
+	assert_int_equal(command->in[4 + 17], 0x03);
+	assert_int_equal(be32_get(command->in + 4 + 20), 7);
+	command_free(command);
+	command = page_get(0x01, 0);
+	assert_int_equal(command->in[4 + 7], 0x80); /* LBPERE */
 	command_free(command);
 }
 
@@ -360,6 +383,7 @@ int main(int argc, char **argv)
 		TEST(the_caching_page_tells_of_the_cache),
 		TEST(all_pages_are_each_page_in_order),
 		TEST(subpages_are_told_when_asked_for),
+		TEST(the_low_water_mark_of_the_pool_is_a_threshold),
 		TEST(block_descriptors_tell_size_and_number),
 		TEST(mode_data_is_cut_at_the_allocation_length),
 		TEST(wrong_mode_senses_are_refused),
