@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * sluice store: list, grow, rename, close, delete; create and open are in store_create.c.
+ * sluice store: list, grow, low-water, rename, close, delete; create and open are in
+ * store_create.c.
  *
  * A store sits on one block device of the daemon. Where that is one over a file it is made with the
  * store and goes with it: close and delete close the file.
@@ -15,11 +16,14 @@
 #include "base/text.h"
 #include "cli/cli_impl.h"
 
+#define LOW_WATER_MAX 50
+
 static const char store_help[] =
 	"usage: sluice store create [OPTION...] STORE FILE   make a store of volumes\n"
 	"       sluice store open   [OPTION...] FILE         use one that is there\n"
 	"       sluice store list   [OPTION...]              stores and their room\n"
 	"       sluice store grow   [OPTION...] STORE        use what its device has more\n"
+	"       sluice store low-water [OPTION...] STORE PERCENT   when little is left\n"
 	"       sluice store rename [OPTION...] STORE NAME\n"
 	"       sluice store close  [OPTION...] STORE        the reverse of open\n"
 	"       sluice store delete [OPTION...] STORE        with all that is in it\n"
@@ -31,8 +35,9 @@ static const char list_help[] =
 	"usage: sluice store list [OPTION...]\n"
 	"\n"
 	"Lists the stores that are open: name, file or block device, size, what is used of it and\n"
-	"what is free, the size of a cluster, and how many volumes there are. Not on a terminal:\n"
-	"one line each, cells separated by tabs.\n"
+	"what is free, whether that is enough (ok, low, full), the size of a cluster, and how "
+	"many\n"
+	"volumes there are. Not on a terminal: one line each, cells separated by tabs.\n"
 	"\n"
 	"      --json             print JSON\n";
 
@@ -43,6 +48,12 @@ static const char grow_help[] =
 	"that large first. How far a store can grow is fixed when it is made.\n"
 	"\n"
 	"      --size SIZE        the file's new size: 512M, 10G\n";
+
+static const char low_water_help[] =
+	"usage: sluice store low-water [OPTION...] STORE PERCENT\n"
+	"\n"
+	"When less than so much of the store is free, the log says so, machines hear of it over\n"
+	"SCSI, and management programs by a notification: 0 to 50, 0 never. A new store has 5.\n";
 
 static const char rename_help[] = "usage: sluice store rename [OPTION...] STORE NAME\n"
 				  "\n"
@@ -88,12 +99,23 @@ static const char *store_place(const struct volume_work *work, const json_t *sto
 	return file[0] ? file : base;
 }
 
+/* "": the daemon is of another make and does not say. */
+static const char *store_space(const json_t *store)
+{
+	if (!json_object_get(store, "low_on_space"))
+		return "";
+	if (json_is_true(json_object_get(store, "full")))
+		return "full";
+	return json_is_true(json_object_get(store, "low_on_space")) ? "low" : "ok";
+}
+
 static json_t *store_describe(const struct volume_work *work, const json_t *store)
 {
 	json_int_t cluster = json_integer_value(json_object_get(store, "cluster_size"));
 	json_int_t total = json_integer_value(json_object_get(store, "total_data_clusters"));
 	json_int_t unused = json_integer_value(json_object_get(store, "free_clusters"));
 	json_t *growable = json_object_get(store, "max_growable_size");
+	json_t *mark = json_object_get(store, "low_water_percent");
 	json_t *described = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:i}", "name",
 		json_member_text(store, "name"), "uuid", json_member_text(store, "uuid"), "bdev",
 		json_member_text(store, "base_bdev"), "device", store_place(work, store),
@@ -103,13 +125,17 @@ static json_t *store_describe(const struct volume_work *work, const json_t *stor
 
 	if (growable)
 		json_object_set(described, "growable_to_bytes", growable);
+	if (store_space(store)[0])
+		json_object_set_new(described, "space", json_string(store_space(store)));
+	if (mark)
+		json_object_set(described, "low_water_percent", mark);
 	return described;
 }
 
 static void stores_print(const json_t *stores)
 {
 	static const char *const head[] = {
-		"STORE", "DEVICE", "SIZE", "USED", "FREE", "CLUSTER", "VOLUMES"};
+		"STORE", "DEVICE", "SIZE", "USED", "FREE", "SPACE", "CLUSTER", "VOLUMES"};
 	json_t *rows = json_array();
 	size_t i;
 	json_t *store;
@@ -117,11 +143,13 @@ static void stores_print(const json_t *stores)
 	json_array_foreach(stores, i, store)
 	{
 		json_array_append_new(rows,
-			json_pack("[s, s, o, o, o, o, o]", json_member_text(store, "name"),
+			json_pack("[s, s, o, o, o, s, o, o]", json_member_text(store, "name"),
 				json_member_text(store, "device"),
 				size_cell(json_object_get(store, "size_bytes")),
 				size_cell(json_object_get(store, "used_bytes")),
 				size_cell(json_object_get(store, "free_bytes")),
+				json_object_get(store, "space") ? json_member_text(store, "space")
+								: "-",
 				size_cell(json_object_get(store, "cluster_bytes")),
 				json_sprintf("%d", (int)json_integer_value(
 							   json_object_get(store, "volumes")))));
@@ -219,6 +247,20 @@ static bool grow_run(struct volume_work *work)
 		json_pack("{s:s}", "uuid", json_member_text(store, "uuid")));
 }
 
+/* ---- low-water ------------------------------------------------------------------------------- */
+
+static bool low_water_run(struct volume_work *work)
+{
+	const json_t *store = store_find(work, work->words[0]);
+	int percent = 0;
+
+	if (!store || !cli_number_read("PERCENT", work->words[1], LOW_WATER_MAX, &percent))
+		return false;
+	return volume_do(work, work->words[0], "bdev_lvol_set_low_water",
+		json_pack(
+			"{s:s, s:i}", "uuid", json_member_text(store, "uuid"), "percent", percent));
+}
+
 /* ---- rename, close, delete ------------------------------------------------------------------- */
 
 static bool rename_run(struct volume_work *work)
@@ -302,6 +344,8 @@ static const struct volume_command commands[] = {
 		"store list takes no further words", 0, 0, false, list_run},
 	{"grow", "store grow", grow_help, CLIENT_SHORT_OPTIONS, size_options, "name one store", 1,
 		1, true, grow_run},
+	{"low-water", "store low-water", low_water_help, CLIENT_SHORT_OPTIONS, plain_options,
+		"name a store and a percentage", 2, 2, true, low_water_run},
 	{"rename", "store rename", rename_help, CLIENT_SHORT_OPTIONS, plain_options,
 		"name a store and its new name", 2, 2, true, rename_run},
 	{"close", "store close", close_help, CLIENT_SHORT_OPTIONS, plain_options, "name one store",

@@ -64,7 +64,11 @@ def test_a_store_is_made_listed_and_deleted(shell):
     assert 63 << 20 < store["size_bytes"] == store["free_bytes"] < 64 << 20
     assert store["growable_to_bytes"] >= 16 * (64 << 20)
     row = shell.good("store", "list").rstrip("\n").split("\t")
-    assert row[:2] == ["pool", str(image)] and row[3] == "0" and row[5:] == ["64K", "0"]
+    assert row[:2] == ["pool", str(image)] and row[3] == "0" and row[5:] == ["ok", "64K", "0"]
+    assert (store["space"], store["low_water_percent"]) == ("ok", 5)
+    shell.good("store", "low-water", "pool", "20")
+    assert shell.stores()[0]["low_water_percent"] == 20
+    shell.bad(1, "store", "low-water", "pool", "51")
     shell.good("store", "delete", "pool")
     assert shell.state() == ([], [], ["pool.img"])
 
@@ -411,8 +415,8 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
 
 
 @pytest.mark.parametrize("command", [
-    "store", "store create", "store open", "store list", "store grow", "store rename",
-    "store close", "store delete", "volume", "volume create", "volume list", "volume resize",
+    "store", "store create", "store open", "store list", "store grow", "store low-water",
+    "store rename", "store close", "store delete", "volume", "volume create", "volume list", "volume resize",
     "volume snapshot", "volume clone", "volume inflate", "volume decouple", "volume set-parent",
     "volume read-only", "volume rename", "volume delete"])
 def test_every_command_explains_itself(shell, command):
