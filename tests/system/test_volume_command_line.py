@@ -416,9 +416,9 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
 
 @pytest.mark.parametrize("command", [
     "store", "store create", "store open", "store list", "store grow", "store low-water",
-    "store rename", "store close", "store delete", "volume", "volume create", "volume list", "volume resize",
-    "volume snapshot", "volume clone", "volume inflate", "volume decouple", "volume set-parent",
-    "volume read-only", "volume rename", "volume delete"])
+    "store rename", "store close", "store delete", "volume", "volume create", "volume list",
+    "volume resize", "volume snapshot", "volume clone", "volume inflate", "volume decouple",
+    "volume set-parent", "volume read-only", "volume rename", "volume delete"])
 def test_every_command_explains_itself(shell, command):
     text = shell.good(*command.split(), "--help")
     assert text.startswith(f"usage: sluice {command}")
