@@ -37,6 +37,8 @@ void io_place_open(struct io_place *place, uint64_t seed, const struct io_place_
 	for (uint64_t at = 0; at < gate.size_bytes; at += sizeof(garbage))
 		gate_bdev_poke(place->gate, at, garbage, sizeof(garbage));
 	host_call(&place->world.host, place->world.control, place_register, place);
+	if (options->begin_bytes)
+		world_set_size(&place->world, gate_bdev_of(place->gate), options->begin_bytes);
 	assert_int_equal(
 		volumes_create(&place->volumes, &place->world, gate_bdev_of(place->gate), &create),
 		0);

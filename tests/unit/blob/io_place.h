@@ -12,6 +12,7 @@
 
 struct io_place_options {
 	uint64_t base_bytes; /* 0: 16 MiB */
+	uint64_t begin_bytes; /* of these the store knows at first; 0: all */
 	uint32_t cluster_size; /* 0: 16 KiB */
 	uint16_t max_iovcnt; /* of the base */
 	unsigned unsupported; /* of the base: 1 << enum bdev_io_type */

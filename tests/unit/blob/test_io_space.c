@@ -17,11 +17,16 @@ struct pool {
 	uint64_t next; /* cluster that was not written yet */
 };
 
-static void pool_open(struct pool *pool, uint64_t seed)
+static void pool_open_with(struct pool *pool, uint64_t seed, const struct io_place_options *options)
 {
-	io_place_open(&pool->place, seed, &small);
+	io_place_open(&pool->place, seed, options);
 	assert_int_equal(volume_create(&pool->place.volumes, 1000, true, &pool->blob), 0);
 	pool->next = 0;
+}
+
+static void pool_open(struct pool *pool, uint64_t seed)
+{
+	pool_open_with(pool, seed, &small);
 }
 
 static int pool_write(struct pool *pool, unsigned reactor)
@@ -157,6 +162,27 @@ static void another_volume_that_is_deleted_makes_space(void **state)
 	pool_close(&pool);
 }
 
+static void a_store_that_has_grown_serves_those_who_found_nothing(void **state)
+{
+	static const struct io_place_options grows = {
+		.base_bytes = 8 * MIB, .begin_bytes = 4 * MIB, .md_percent = 200};
+
+	HOST_FOR_EACH_SEED(seed, 10)
+	{
+		struct pool pool;
+
+		pool_open_with(&pool, seed, &grows);
+		pool_fill(&pool);
+		for (unsigned i = 0; i < WORLD_REACTORS; i++)
+			assert_int_equal(pool_write(&pool, i), -ENOSPC);
+		world_set_size(&pool.place.world, gate_bdev_of(pool.place.gate), grows.base_bytes);
+		assert_int_equal(volumes_grow(&pool.place.volumes), 0);
+		for (unsigned i = 0; i < WORLD_REACTORS; i++)
+			assert_int_equal(pool_write(&pool, i), 0);
+		pool_close(&pool);
+	}
+}
+
 static void a_snapshot_does_not_wait_for_who_waits_for_space(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 10)
@@ -236,6 +262,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_write_after_a_discard_finds_its_space),
 		cmocka_unit_test(a_request_that_may_wait_ends_when_there_is_space),
 		cmocka_unit_test(another_volume_that_is_deleted_makes_space),
+		cmocka_unit_test(a_store_that_has_grown_serves_those_who_found_nothing),
 		cmocka_unit_test(a_snapshot_does_not_wait_for_who_waits_for_space),
 		cmocka_unit_test(a_request_that_waits_can_be_cancelled),
 		cmocka_unit_test(a_discard_that_would_have_to_write_waits_as_well),

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "spec/vhost_inflight.h"
 #include "spec/virtio_ring.h"
 
 static void world_memory_create(struct queue_world *world)
@@ -103,7 +104,13 @@ static void world_queue_create(
 		config.inflight = world->own->inflight;
 		config.inflight_size = world->own->inflight_size;
 	}
+	if (world->inflight) {
+		config.inflight = world->inflight;
+		config.inflight_size = (uint16_t)world->size;
+	}
 	assert_int_equal(virtqueue_create(ops, &config, NULL, &world->vq), 0);
+	if (world->inflight)
+		assert_int_equal(virtqueue_recover(world->vq, NULL), 0);
 }
 
 void world_create(struct queue_world *world, const struct world_options *options)
@@ -127,6 +134,8 @@ void world_create(struct queue_world *world, const struct world_options *options
 		world->features |= VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	if (options->indirect)
 		world->features |= VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
+	if (options->recorded)
+		world->inflight = calloc(1, vhost_inflight_packed_stride((uint16_t)world->size));
 	world_memory_create(world);
 	world_events_create(world);
 	assert_int_equal(fe_ring_create(&world->memory, &ring, &world->ring), 0);
@@ -135,6 +144,7 @@ void world_create(struct queue_world *world, const struct world_options *options
 	assert_int_equal(reactor_start(world->control, NULL), 0);
 	assert_int_equal(reactor_create(world->os, &data, NULL, &world->data), 0);
 	assert_int_equal(reactor_start(world->data, NULL), 0);
+	world->ops = options->ops;
 	world_queue_create(world, options->ops, options->device);
 }
 
@@ -142,6 +152,14 @@ void world_set_device(struct queue_world *world, const struct virtqueue_ops *ops
 {
 	virtqueue_destroy(world->vq);
 	world_queue_create(world, ops, device);
+}
+
+void world_renew(struct queue_world *world, uint32_t base)
+{
+	void *device = virtqueue_device(world->vq);
+
+	world->base = base;
+	world_set_device(world, world->ops, device);
 }
 
 /* ---- operations, made on the control reactor ------------------------------------------------ */
@@ -263,6 +281,7 @@ void world_destroy(struct queue_world *world)
 	fe_ring_destroy(world->ring);
 	fe_memory_fini(&world->memory);
 	free(world->table);
+	free(world->inflight);
 	assert_int_equal(sim_destroy(world->sim), 0);
 }
 

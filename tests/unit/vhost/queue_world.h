@@ -38,6 +38,8 @@ struct queue_world {
 	struct virtqueue *vq;
 	int kick_fd, call_fd, err_fd;
 	const struct world_ring *own;
+	void *inflight; /* NULL: nothing is recorded */
+	const struct virtqueue_ops *ops;
 	uint64_t features;
 	uint32_t size;
 	uint32_t base;
@@ -55,6 +57,7 @@ struct world_options {
 	bool packed;
 	bool event_idx;
 	bool indirect;
+	bool recorded; /* in a queue region, which each queue recovers from */
 	uint16_t base; /* where both sides begin, packed: with the wrap counter in bit 15 */
 	enum poll_mode poll_mode;
 	const struct virtqueue_ops *ops;
@@ -67,6 +70,9 @@ void world_destroy(struct queue_world *world);
 
 /* Before the start: another device than that of the options. */
 void world_set_device(struct queue_world *world, const struct virtqueue_ops *ops, void *device);
+
+/* Stopped: another queue of the same device, from that base on (not recorded). */
+void world_renew(struct queue_world *world, uint32_t base);
 
 void world_start(struct queue_world *world);
 void world_stop(struct queue_world *world);
