@@ -51,6 +51,13 @@ static void end_writes(struct fe *fe, unsigned ring, struct writes *writes, uint
 	}
 }
 
+/* Nobody waits for them any more. */
+static void drop_writes(struct fe *fe, unsigned ring, struct writes *writes)
+{
+	for (unsigned i = 0; i < writes->count; i++)
+		fe_io_drop(fe->ring[ring], &writes->blks[i].io);
+}
+
 static void check_stored(struct server *server, const struct writes *writes, unsigned sector)
 {
 	for (unsigned i = 0; i < writes->count; i++)
@@ -400,6 +407,7 @@ static void a_reset_forgets_what_waits(void **state)
 	struct fe *fe;
 
 	open_waiting(&server, &fe, &options, &writes);
+	drop_writes(fe, 0, &writes);
 	assert_ok(fe, fe_reset(fe));
 	assert_ok(fe, fe_create_rings(fe));
 	assert_ok(fe, fe_start(fe));
@@ -421,6 +429,7 @@ static void the_end_waits_for_nobody(void **state)
 	open_waiting(&server, &fe, &options, &writes);
 	server_stop(&server);
 	assert_false(fe_ring_ready(fe->ring[0]));
+	drop_writes(fe, 0, &writes);
 	fe_destroy(fe);
 }
 
