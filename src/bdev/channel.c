@@ -102,7 +102,6 @@ void bdev_channel_set_removed(struct bdev_channel *channel)
 	channel->removed = true;
 	channel->detour = true;
 	bdev_channel_refuse_all(channel, &channel->waiting);
-	bdev_channel_refuse_all(channel, &channel->parked);
 }
 
 /* ---- requests that stand aside ------------------------------------------ */
@@ -120,52 +119,6 @@ void bdev_io_step_back(struct bdev_io *io)
 {
 	io->epoch = io->channel->epoch;
 	io->channel->in_flight[io->epoch]++;
-}
-
-void bdev_io_park(struct bdev_io *io)
-{
-	struct bdev_channel *channel = io->channel;
-
-	if (channel->removed) {
-		bdev_io_complete(io, -ENODEV);
-		return;
-	}
-	bdev_io_step_aside(io);
-	bdev_io_list_add(&channel->parked, io);
-}
-
-void bdev_channel_unpark(struct bdev_channel *channel)
-{
-	struct bdev_io *io = channel->parked.head;
-
-	bdev_io_list_init(&channel->parked);
-	while (io) {
-		struct bdev_io *next = io->next;
-
-		bdev_submit_detour(channel, io);
-		io = next;
-	}
-}
-
-bool bdev_io_cancel_parked(struct bdev_io *io)
-{
-	struct bdev_channel *channel = io->channel;
-	struct bdev_io *other = channel->parked.head;
-	bool found = false;
-
-	bdev_io_list_init(&channel->parked);
-	while (other) {
-		struct bdev_io *next = other->next;
-
-		if (other == io)
-			found = true;
-		else
-			bdev_io_list_add(&channel->parked, other);
-		other = next;
-	}
-	if (found)
-		bdev_channel_refuse(channel, io, -ECANCELED);
-	return found;
 }
 
 /* ---- the control reactor ------------------------------------------------ */
@@ -209,7 +162,6 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	list_init(&channel->range_holds);
 	bdev_io_list_init(&channel->completed);
 	bdev_io_list_init(&channel->waiting);
-	bdev_io_list_init(&channel->parked);
 	return channel;
 }
 
@@ -226,7 +178,7 @@ static int bdev_channel_end(struct reactor_call *call)
 	struct bdev_channel *channel = op->channel;
 
 	invariant(bdev_channel_in_flight(channel) == 0);
-	invariant(channel->waiting.head == NULL && channel->parked.head == NULL);
+	invariant(channel->waiting.head == NULL);
 	bdev_range_holds_detach(channel);
 	if (op->bdev->ops->channel_fini)
 		op->bdev->ops->channel_fini(channel);

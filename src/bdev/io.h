@@ -34,11 +34,6 @@ enum bdev_io_type {
 enum bdev_io_flags {
 	BDEV_IO_FUA = 1 << 0, /* WRITE, WRITE_ZEROES, UNMAP: stable when it completes */
 	BDEV_IO_NO_UNMAP = 1 << 1, /* WRITE_ZEROES: the range must stay allocated */
-	/* A device that has no space for it, and may get some, keeps it until then instead of
-	 * ending it with -ENOSPC: a guest that has no such status does not see its disk fail.
-	 * Meanwhile it is in no range lock's way. A filter does not pass this flag on unless it
-	 * parks its own request as well. */
-	BDEV_IO_WAIT_SPACE = 1 << 2,
 };
 
 #define BDEV_IO_BACKEND_SIZE 96
@@ -101,7 +96,6 @@ struct bdev_channel {
 	bool draining; /* a hold waits until the other epoch is empty */
 	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
-	struct bdev_io_list parked; /* requests that wait for space */
 	uint8_t backend[] __attribute__((aligned(8)));
 };
 
@@ -117,10 +111,6 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
  * to that device, which is never inside submit either. */
 void bdev_io_complete_within_done(struct bdev_io *io, int status);
 
-/* Channel's reactor. A request that waits for space ends, later, with -ECANCELED; false: it does
- * not wait for any. */
-bool bdev_io_cancel_parked(struct bdev_io *io);
-
 /*
  * For backends. From step aside to step back a request does not count as in flight, so that range
  * locks are granted without waiting for it: for a backend that takes a range lock itself. In
@@ -133,10 +123,6 @@ void bdev_io_step_back(struct bdev_io *io);
  * range locks hold it up and wait for it, and comes to ops->submit, also on a device that goes
  * (channel->removed). It ends by stepping aside; statistics do not know of it, nobody calls done.
  */
-/* For backends: there is no space for this request, of which nothing is under way any more. It is
- * submitted again, from its beginning, by unpark, and ends with -ENODEV when the device goes. */
-void bdev_io_park(struct bdev_io *io);
-void bdev_channel_unpark(struct bdev_channel *channel);
 
 /* Requests will come soon. */
 static inline void bdev_channel_prefetch(struct bdev_channel *channel)

@@ -16,10 +16,8 @@
  * its last flush has covered, and a FUA write that finds another one ends only after a flush of its
  * own. Once nothing is allocated any more FUA costs nothing.
  *
- * A request that found no space ends with -ENOSPC or, with BDEV_IO_WAIT_SPACE, is parked when none
- * of its pieces is under way any more: out of everybody's way, range locks and so snapshots too. It
- * is repeated from its beginning when there is space again; what it has written already it writes
- * again.
+ * A request that found no space ends with -ENOSPC. Parts of it may have been written, and may be
+ * written again.
  */
 #include <errno.h>
 
@@ -112,9 +110,7 @@ static bool io_needs_flush(const struct blob_channel *own, const struct bdev_io 
 
 void io_end(struct blob_channel *own, struct bdev_io *io, int status)
 {
-	if (status == -ENOSPC && io->flags & BDEV_IO_WAIT_SPACE)
-		store_channel_park(own, io);
-	else if (!status && io_needs_flush(own, io))
+	if (!status && io_needs_flush(own, io))
 		io_begin_flush(own, io);
 	else
 		bdev_io_complete(io, status);

@@ -19,52 +19,7 @@
 #include "base/alloc.h"
 #include "blob/io_impl.h"
 
-#define SPACE_RETRY_NS (50 * MSEC_NS)
-
 const size_t blob_channel_size = sizeof(struct blob_channel);
-
-/* ---- requests that wait for space: the channel's reactor ----------------- */
-
-static void store_channel_unpark(struct store_reserve *reserve, bool any)
-{
-	struct store_channel *channel = container_of(reserve, struct store_channel, reserve);
-	struct list parking;
-
-	if (!any) {
-		if (!list_is_empty(&channel->parking) && !timer_is_started(&channel->space_timer))
-			timer_start(channel->reactor, &channel->space_timer, SPACE_RETRY_NS);
-		return;
-	}
-	list_init(&parking);
-	list_move_all(&parking, &channel->parking);
-	while (!list_is_empty(&parking)) {
-		struct blob_channel *own = list_first_entry(&parking, struct blob_channel, parking);
-
-		list_remove(&own->parking);
-		bdev_channel_unpark(own->channel);
-	}
-}
-
-static void store_channel_look_for_space(struct timer *timer)
-{
-	struct store_channel *channel = container_of(timer, struct store_channel, space_timer);
-
-	if (!list_is_empty(&channel->parking))
-		reserve_ask(&channel->reserve);
-}
-
-/* Metadata pages may be what there is none of, or the space of a thin device below. Nobody tells
- * when there is some again: it is asked for now and then. */
-void store_channel_park(struct blob_channel *own, struct bdev_io *io)
-{
-	struct store_channel *channel = own->store;
-
-	bdev_io_park(io);
-	if (list_is_empty(&own->parking))
-		list_add_tail(&channel->parking, &own->parking);
-	if (!timer_is_started(&channel->space_timer))
-		timer_start(channel->reactor, &channel->space_timer, SPACE_RETRY_NS);
-}
 
 /* ---- the store's channel: control --------------------------------------- */
 
@@ -99,9 +54,6 @@ static struct store_channel *store_channel_create(struct blob_store *store, stru
 	bdev_gate_init(&channel->gate, store->control);
 	reserve_init(&channel->reserve, store, reactor);
 	buffers_init(&channel->buffers, reactor);
-	channel->reserve.refilled = store_channel_unpark;
-	channel->space_timer.fired = store_channel_look_for_space;
-	list_init(&channel->parking);
 	list_init(&channel->zeroing);
 	list_add_tail(&store->channels, &channel->link);
 	return channel;
@@ -122,9 +74,8 @@ static int store_channel_stop(struct reactor_call *call)
 	struct store_channel_op *op = container_of(call, struct store_channel_op, call);
 	struct store_channel *channel = op->channel;
 
-	invariant(list_is_empty(&channel->parking) && list_is_empty(&channel->zeroing));
+	invariant(list_is_empty(&channel->zeroing));
 	invariant(buffers_are_unused(&channel->buffers));
-	timer_stop(channel->reactor, &channel->space_timer);
 	poller_stop(&channel->zero_poller);
 	return 0;
 }
@@ -240,7 +191,6 @@ static void blob_channel_fill(struct blob_channel_op *op)
 	own->esnap = op->esnap_channel;
 	own->cluster_shift = op->blob->store->cluster_shift;
 	own->cluster_size = op->blob->store->cluster_size;
-	list_init(&own->parking);
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		list_init(&own->allocations[i]);
 }
@@ -338,6 +288,5 @@ void blob_channel_fini(struct bdev_channel *channel)
 
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		invariant(list_is_empty(&own->allocations[i]));
-	list_remove(&own->parking);
 	io_fini(own);
 }

@@ -52,7 +52,6 @@ struct store_reserve {
 	bool taking;
 	bool scarce; /* the last refill brought nothing: none ahead of need */
 	struct list waiting; /* struct reserve_wait */
-	void (*refilled)(struct store_reserve *reserve, bool any); /* nobody had been waiting */
 	struct store_refill take;
 	struct store_refill recall;
 	struct store_refill recall_dirty;
@@ -77,8 +76,6 @@ void reserve_wait(
 	struct store_reserve *reserve, struct reserve_wait *wait, done_fn done, void *arg);
 /* One that was taken and is not used after all. false: no room, the engine has to take it. */
 bool reserve_put(struct store_reserve *reserve, uint32_t cluster, bool dirty);
-/* Is there space again? refilled is called. */
-void reserve_ask(struct store_reserve *reserve);
 /* Control: everything is given back at done. Nobody waits. */
 void reserve_leave(struct store_reserve *reserve, struct reactor *control, done_fn done, void *arg);
 
@@ -128,8 +125,6 @@ struct store_channel {
 	uint64_t flushed_commits; /* of store->commits: stable */
 	struct poller zero_poller; /* io_zero.c */
 	struct list zeroing; /* struct blob_piece */
-	struct list parking; /* struct blob_channel with requests that wait for space */
-	struct timer space_timer;
 };
 
 #define BLOB_ALLOCATION_LISTS 32
@@ -145,7 +140,6 @@ struct blob_channel {
 	struct store_channel *store;
 	struct bdev_channel *channel; /* this one */
 	struct bdev_channel *esnap; /* of the foreign device at the end of the chain, or NULL */
-	struct list parking; /* store_channel's */
 	struct list allocations[BLOB_ALLOCATION_LISTS]; /* struct allocation, by index */
 };
 
@@ -252,14 +246,12 @@ void piece_clear(struct blob_piece *piece, enum bdev_io_type type, uint32_t clus
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-/* io.c: the end of a request: FUA, requests that wait for space. */
+/* io.c: the end of a request: FUA. */
 void io_end(struct blob_channel *own, struct bdev_io *io, int status);
 /* The spare pieces go back to the slab. */
 void io_fini(struct blob_channel *own);
 /* io_discard.c */
 void io_discard(struct blob_channel *own, struct bdev_io *io);
-/* Of the store: looks for space again after a while, for requests that wait for it. */
-void store_channel_park(struct blob_channel *own, struct bdev_io *io);
 
 /* ---- io_touch.c ----------------------------------------------------------------------------- */
 

@@ -90,7 +90,6 @@ static void reserve_add_taken(struct store_reserve *reserve, unsigned count)
 static void reserve_taken(struct store_refill *refill)
 {
 	struct store_reserve *reserve = container_of(refill, struct store_reserve, take);
-	bool nobody = list_is_empty(&reserve->waiting);
 	bool urgent = refill->urgent;
 	bool any = refill->count > 0;
 
@@ -106,16 +105,6 @@ static void reserve_taken(struct store_refill *refill)
 		reserve_refill(reserve, true);
 	else
 		reserve_refill_ahead(reserve);
-	if (nobody && urgent)
-		reserve->refilled(reserve, any);
-}
-
-void reserve_ask(struct store_reserve *reserve)
-{
-	if (reserve->count > 0)
-		reserve->refilled(reserve, true);
-	else
-		reserve_refill(reserve, true);
 }
 
 bool reserve_put(struct store_reserve *reserve, uint32_t cluster, bool dirty)

@@ -75,10 +75,6 @@ static void fake_submit(struct bdev_channel *channel, struct bdev_io *io)
 	bool hold = atomic_load(&fake->hold);
 
 	atomic_fetch_add(&fake->submitted, 1);
-	if (atomic_load(&fake->full) && io->flags & BDEV_IO_WAIT_SPACE) {
-		bdev_io_park(io);
-		return;
-	}
 	if (fake->watch)
 		fake->watch(fake, io, true);
 	if (!hold && fake->latency_ns == 0) {

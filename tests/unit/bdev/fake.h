@@ -13,7 +13,6 @@ struct fake {
 
 	/* what it does; set before or atomically */
 	atomic_bool hold; /* requests stay until this is false and fake_kick was called */
-	atomic_bool full; /* requests that may wait for space are parked */
 	atomic_int io_status;
 	atomic_int prepare_status; /* of channel_prepare */
 	atomic_int channel_status; /* of channel_init */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A full store: who hears of it, who waits, and that nothing else stands still.
+ * A full store: who hears of it, what makes space again, and that nothing else stands still.
  */
 #include "io_place.h"
 
@@ -50,12 +50,11 @@ static void pool_fill(struct pool *pool)
 	assert_int_equal(io_place_free(&pool->place), 0);
 }
 
-static void pool_begin_waiting(struct pool *pool, struct io_request *request, uint64_t cluster)
+/* Two clusters at once, on another reactor. */
+static int pool_write_two(struct pool *pool, uint64_t cluster)
 {
-	io_request_begin(&pool->place, request, pool->blob, 1, BDEV_IO_WRITE, BDEV_IO_WAIT_SPACE,
-		cluster * CLUSTER, 2 * CLUSTER, 'w');
-	host_sleep(&pool->place.world.host, 300 * MSEC_NS);
-	assert_false(atomic_load(&request->call.ended));
+	return volume_write(
+		&pool->place.volumes, pool->blob, 1, cluster * CLUSTER, 2 * CLUSTER, 'w');
 }
 
 static int pool_unmap(struct pool *pool, uint64_t cluster, uint64_t count)
@@ -125,21 +124,20 @@ static void a_write_after_a_discard_finds_its_space(void **state)
 	}
 }
 
-static void a_request_that_may_wait_ends_when_there_is_space(void **state)
+/* What it has written of it before is no harm. */
+static void a_request_for_two_clusters_finds_them_one_by_one(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 10)
 	{
-		struct io_request request;
 		struct pool pool;
 
 		pool_open(&pool, seed);
 		pool_fill(&pool);
-		pool_begin_waiting(&pool, &request, 900);
+		assert_int_equal(pool_write_two(&pool, 900), -ENOSPC);
 		assert_int_equal(pool_unmap(&pool, 0, 1), 0);
-		host_sleep(&pool.place.world.host, 300 * MSEC_NS);
-		assert_false(atomic_load(&request.call.ended)); /* it needs two */
+		assert_int_equal(pool_write_two(&pool, 900), -ENOSPC);
 		assert_int_equal(pool_unmap(&pool, 7, 1), 0);
-		assert_int_equal(io_request_finish(&pool.place, &request), 0);
+		assert_int_equal(pool_write_two(&pool, 900), 0);
 		assert_true(volume_holds(
 			&pool.place.volumes, pool.blob, 900 * CLUSTER, 2 * CLUSTER, 'w'));
 		pool_close(&pool);
@@ -149,16 +147,15 @@ static void a_request_that_may_wait_ends_when_there_is_space(void **state)
 /* Deleting takes no part of the volume's own channels. */
 static void another_volume_that_is_deleted_makes_space(void **state)
 {
-	struct io_request request;
 	struct blob *other;
 	struct pool pool;
 
 	pool_open(&pool, 1);
 	assert_int_equal(volume_create(&pool.place.volumes, 10, false, &other), 0);
 	pool_fill(&pool);
-	pool_begin_waiting(&pool, &request, 900);
+	assert_int_equal(pool_write_two(&pool, 900), -ENOSPC);
 	assert_int_equal(volume_delete(&pool.place.volumes, other), 0);
-	assert_int_equal(io_request_finish(&pool.place, &request), 0);
+	assert_int_equal(pool_write_two(&pool, 900), 0);
 	pool_close(&pool);
 }
 
@@ -183,59 +180,36 @@ static void a_store_that_has_grown_serves_those_who_found_nothing(void **state)
 	}
 }
 
-static void a_snapshot_does_not_wait_for_who_waits_for_space(void **state)
+static void a_full_store_takes_a_snapshot_and_gives_it_up(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 10)
 	{
-		struct io_request request;
 		struct blob *snapshot;
 		struct pool pool;
 
 		pool_open(&pool, seed);
 		pool_fill(&pool);
-		pool_begin_waiting(&pool, &request, 900);
 		assert_int_equal(volume_snapshot(&pool.place.volumes, pool.blob, &snapshot), 0);
 		assert_true(volume_holds(&pool.place.volumes, snapshot, 0, 512, 'x'));
-		assert_false(atomic_load(&request.call.ended));
+		assert_int_equal(pool_write_two(&pool, 900), -ENOSPC);
 		/* What was the volume's is the snapshot's: gone with it, merged back. */
 		assert_int_equal(volume_delete(&pool.place.volumes, snapshot), 0);
 		assert_int_equal(pool_unmap(&pool, 0, 4), 0);
-		assert_int_equal(io_request_finish(&pool.place, &request), 0);
+		assert_int_equal(pool_write_two(&pool, 900), 0);
 		assert_true(volume_holds(
 			&pool.place.volumes, pool.blob, 900 * CLUSTER, 2 * CLUSTER, 'w'));
 		pool_close(&pool);
 	}
 }
 
-struct cancel {
-	struct world_call call;
-	struct io_request *request;
-};
-
-static void cancel_run(struct world_call *call)
+static int pool_zero(struct pool *pool, uint64_t cluster)
 {
-	struct cancel *cancel = container_of(call, struct cancel, call);
-
-	world_done(call, bdev_io_cancel_parked(&cancel->request->call.io));
+	return volume_clear(&pool->place.volumes, pool->blob, 1, BDEV_IO_WRITE_ZEROES,
+		cluster * CLUSTER, CLUSTER);
 }
 
-static void a_request_that_waits_can_be_cancelled(void **state)
+static void zeroes_over_a_snapshot_need_space_as_well(void **state)
 {
-	struct io_request request;
-	struct cancel cancel = {.call.run = cancel_run, .request = &request};
-	struct pool pool;
-
-	pool_open(&pool, 1);
-	pool_fill(&pool);
-	pool_begin_waiting(&pool, &request, 900);
-	assert_true(world_run(&pool.place.world, pool.place.world.data[1], &cancel.call));
-	assert_int_equal(io_request_finish(&pool.place, &request), -ECANCELED);
-	pool_close(&pool);
-}
-
-static void a_discard_that_would_have_to_write_waits_as_well(void **state)
-{
-	struct io_request request;
 	struct blob *snapshot;
 	struct pool pool;
 
@@ -244,12 +218,9 @@ static void a_discard_that_would_have_to_write_waits_as_well(void **state)
 		assert_int_equal(pool_write(&pool, 0), 0);
 	assert_int_equal(volume_snapshot(&pool.place.volumes, pool.blob, &snapshot), 0);
 	pool_fill(&pool);
-	io_request_begin(&pool.place, &request, pool.blob, 1, BDEV_IO_WRITE_ZEROES,
-		BDEV_IO_WAIT_SPACE, CLUSTER, CLUSTER, 0);
-	host_sleep(&pool.place.world.host, 300 * MSEC_NS);
-	assert_false(atomic_load(&request.call.ended));
+	assert_int_equal(pool_zero(&pool, 1), -ENOSPC);
 	assert_int_equal(pool_unmap(&pool, 10, 1), 0);
-	assert_int_equal(io_request_finish(&pool.place, &request), 0);
+	assert_int_equal(pool_zero(&pool, 1), 0);
 	assert_true(volume_holds(&pool.place.volumes, pool.blob, CLUSTER, CLUSTER, 0));
 	pool_close(&pool);
 }
@@ -260,12 +231,11 @@ int main(int argc, char **argv)
 		cmocka_unit_test(every_cluster_can_be_used_however_many_reactors_hold_some),
 		cmocka_unit_test(what_reactors_hold_is_given_back_when_they_close),
 		cmocka_unit_test(a_write_after_a_discard_finds_its_space),
-		cmocka_unit_test(a_request_that_may_wait_ends_when_there_is_space),
+		cmocka_unit_test(a_request_for_two_clusters_finds_them_one_by_one),
 		cmocka_unit_test(another_volume_that_is_deleted_makes_space),
 		cmocka_unit_test(a_store_that_has_grown_serves_those_who_found_nothing),
-		cmocka_unit_test(a_snapshot_does_not_wait_for_who_waits_for_space),
-		cmocka_unit_test(a_request_that_waits_can_be_cancelled),
-		cmocka_unit_test(a_discard_that_would_have_to_write_waits_as_well),
+		cmocka_unit_test(a_full_store_takes_a_snapshot_and_gives_it_up),
+		cmocka_unit_test(zeroes_over_a_snapshot_need_space_as_well),
 	};
 
 	host_select(argc, argv);
