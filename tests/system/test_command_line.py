@@ -405,6 +405,18 @@ def test_a_list_tells_which_machine_may_write(shell):
     assert {(row[5], row[3]) for row in rows} == {("rw.blk", "ro"), ("rw.scsi:0", "rw")}
 
 
+def test_what_becomes_of_a_write_without_space_can_be_chosen(shell):
+    shell.good("disk", "attach", "--size", "1M", "s.img")
+    shell.good("disk", "attach", "--bus", "blk", "--when-full", "error", "--size", "1M", "b.img")
+    shell.good("disk", "attach", "--when-full", "wait", "--size", "1M", "w.img")
+    assert {c["ctrlr"]: c["when_full"] for c in shell.daemon.call("vhost_get_controllers")} == {
+        "s.scsi": "error", "b.blk": "error", "w.scsi": "wait"}
+    shell.good("disk", "attach", "--when-full", "wait", "--controller", "w.scsi", "--size", "1M",
+               "x.img")
+    assert "--controller" in shell.bad(1, "disk", "attach", "--when-full", "error", "--controller",
+                                       "w.scsi", "--size", "1M", "y.img")
+
+
 
 @pytest.mark.parametrize("arguments, text", [
     (["none.img"], "--size"),
@@ -452,6 +464,7 @@ def test_what_is_wrong_with_parameters_is_said(shell):
     ["disk", "detach", "--target", "x", "a"],
     ["disk", "detach", "--lun", "-1", "a"],
     ["disk", "attach", "--size", "0", "a"],
+    ["disk", "attach", "--when-full", "stop", "a"],
     ["disk", "attach", "--size", "1000", "a"],
     ["disk", "attach", "--size", "big", "a"],
     ["disk", "attach", "--zz", "a"],
