@@ -128,6 +128,7 @@ struct bdev_user_ops {
 	/* The device goes: stop I/O, close channels, bdev_close. */
 	void (*removed)(struct bdev_user *user);
 	void (*resized)(struct bdev_user *user); /* optional */
+	void (*low_water_changed)(struct bdev_user *user); /* optional */
 	/* Little is left of what it takes space from; once until there was more again. Optional. */
 	void (*low_space)(struct bdev_user *user);
 };
@@ -210,7 +211,7 @@ void bdev_operation_end(struct bdev *bdev);
 /* New size: users are told. Shrinking makes requests beyond the end fail from now on. */
 void bdev_set_size(struct bdev *bdev, uint64_t size_bytes);
 
-/* Another mark; users look when they want to know. */
+/* Another mark; users are told. */
 void bdev_set_low_water(struct bdev *bdev, unsigned percent);
 /* Users are told that little space is left. */
 void bdev_tell_low_space(struct bdev *bdev);

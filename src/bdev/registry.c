@@ -299,7 +299,14 @@ void bdev_set_size(struct bdev *bdev, uint64_t size_bytes)
 
 void bdev_set_low_water(struct bdev *bdev, unsigned percent)
 {
+	struct bdev_user *user, *next;
+
+	if (atomic_load_explicit(&bdev->low_water_percent, memory_order_relaxed) == percent)
+		return;
 	atomic_store_explicit(&bdev->low_water_percent, (uint8_t)percent, memory_order_relaxed);
+	list_for_each_entry_safe (user, next, &bdev->users, link)
+		if (user->ops->low_water_changed)
+			user->ops->low_water_changed(user);
 }
 
 void bdev_tell_low_space(struct bdev *bdev)

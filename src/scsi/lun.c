@@ -20,12 +20,14 @@
 
 static void attachment_removed(struct bdev_user *user);
 static void attachment_resized(struct bdev_user *user);
+static void attachment_low_water_changed(struct bdev_user *user);
 static void attachment_low_space(struct bdev_user *user);
 
 static const struct bdev_user_ops attachment_user_ops = {
 	.name = "vhost_scsi",
 	.removed = attachment_removed,
 	.resized = attachment_resized,
+	.low_water_changed = attachment_low_water_changed,
 	.low_space = attachment_low_space,
 };
 
@@ -42,6 +44,13 @@ static void attachment_resized(struct bdev_user *user)
 
 	scsi_attention_raise(attachment, SCSI_UA_CAPACITY_CHANGED);
 	attachment->ops->resized(attachment);
+}
+
+/* It is in a mode page, and not by MODE SELECT (SBC-4 6.5.9). */
+static void attachment_low_water_changed(struct bdev_user *user)
+{
+	scsi_attention_raise(
+		container_of(user, struct scsi_attachment, user), SCSI_UA_MODE_CHANGED);
 }
 
 /* SBC-4 4.7.3.7, armed decreasing, on every I_T nexus: the pool tells it once until it has

@@ -119,6 +119,24 @@ static void subpages_are_told_when_asked_for(void **state)
 	command_free(command);
 }
 
+static void low_water_run(struct world_call *call)
+{
+	bdev_set_low_water(call->bdev, *(const unsigned *)call->options);
+	world_done(call, 0);
+}
+
+/* Initiators hear that a mode page has changed. */
+static void set_low_water(unsigned percent)
+{
+	struct world_call call = {.run = low_water_run, .bdev = &w.disk.bdev, .options = &percent};
+	struct command *command = COMMAND(&w, SCSI_TEST_UNIT_READY);
+
+	world_run(&w.world, w.world.control, &call);
+	command_run(command);
+	assert_int_equal(command_sense(command), 0x062a01);
+	command_free(command);
+}
+
 /* SBC-4: one threshold of those that are percentages, armed decreasing, for every initiator. */
 static void the_low_water_mark_of_the_pool_is_a_threshold(void **state)
 {
@@ -130,7 +148,7 @@ static void the_low_water_mark_of_the_pool_is_a_threshold(void **state)
 	for (unsigned i = 8; i < 4 + 24; i++)
 		assert_int_equal(command->in[i], 0);
 	command_free(command);
-	bdev_set_low_water(&w.disk.bdev, 7);
+	set_low_water(7);
 	command = page_get(0x1c, 2);
 	assert_int_equal(command->in[4 + 4], 0); /* SITUA */
 	assert_int_equal(command->in[4 + 16], 0x88);
