@@ -134,7 +134,8 @@ void postponed_halt(struct virtqueue *vq)
 
 void virtqueue_try_postponed(struct virtqueue *vq)
 {
-	postponed_try(vq, postponed_count(vq));
+	if (vq->state == VQ_RUNNING)
+		postponed_try(vq, postponed_count(vq));
 }
 
 struct vq_request *postponed_pop(struct virtqueue *vq)
@@ -144,7 +145,8 @@ struct vq_request *postponed_pop(struct virtqueue *vq)
 
 	if (!postponed_may_go(vq)) {
 		/* Frozen or broken: a stop that waits for it need not wait any more. */
-		reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
+		if (vq->postponed.last_try)
+			reactor_defer(vq->reactor, DEFER_PUBLISH, &vq->publish);
 		return NULL;
 	}
 	switch (vq->ring->pop_again(vq, request)) {
