@@ -7,28 +7,31 @@
  * of the slots that they touch, writes each such slot once, and answers: so the more requests wait,
  * the fewer writes each of them costs. What comes meanwhile waits for the next.
  *
- *	1. flush		the data that new entries will point to is stable
- *	2. extent pages		of slots that have one: rewritten in place; of slots that have
- *				none: written to fresh pages, with those of neighbouring slots,
- *				empty, as long as metadata pages are plenty, so that the next step
- *				is rare
- *	3. flush, chain		only if there are fresh pages: they enter the extent table
- *	4. map, answers		data reactors see the clusters
+ *	1. fresh pages		of slots that have none: with their entries, and with pages of
+ *				neighbouring slots, empty, as long as metadata pages are plenty, so
+ *				that this is rare
+ *	2. flush		what entries will point to, and fresh pages, are stable
+ *	3. extent pages		of slots that have one: rewritten in place
+ *	4. chain		only if there are fresh pages: they enter the extent table
+ *	5. map, answers		data reactors see the clusters
  *
- * A run-length blob has no extent pages: its chain is written instead of 2 and 3.
+ * One flush, whatever there is to write: nothing refers to fresh pages before 4, so they need not
+ * wait for the data. A run-length blob has no extent pages: its chain is written instead of 1, 3
+ * and 4.
  *
  * Crash table:
- *	before 2		nothing has happened; clusters are referred to by nothing
- *	within 2		each slot whose page is rewritten has its new entries, no other has;
- *				fresh pages are referred to by nothing
- *	within 3		where several pages of the table change in place: slots of those
+ *	before 3		nothing has happened; clusters and fresh pages are referred to by
+ *				nothing
+ *	within 3		each slot whose page is rewritten has its new entries, no other has
+ *	within 4		where several pages of the table change in place: slots of those
  *				that are written are there, others are not
- *	after 3			all is there
+ *	after 4			all is there
  * Each entry stands for itself, so any subset is a state in which some of the requests were made:
  * none of them has been answered.
  *
- * A write that fails may have happened. The old contents are written again; if that fails too the
- * blob is broken, and the clusters in question stay taken until the next load.
+ * A write that fails may have happened. In 1 that makes no difference. In 3 and 4 the old contents
+ * are written again; if that fails too the blob is broken, and the clusters in question stay taken
+ * until the next load.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -322,24 +325,22 @@ static void commit_put_pages_back(struct commit_op *op)
 
 /* ---- writes ------------------------------------------------------------- */
 
-static int slot_write_add(struct commit_op *op, const struct slot_change *change, bool as_it_was)
+static int slot_write_add(
+	struct commit_op *op, const struct slot_change *change, const uint32_t *clusters)
 {
 	const struct blob *blob = op->blob;
 	uint32_t index = change->fresh ? change->fresh : blob->md.pages[change->slot];
-	uint32_t before[BLOBSTORE_SLOT_ENTRIES];
 	void *page = page_writes_add(&op->writes, index);
 
 	if (!page)
 		return -ENOMEM;
-	if (as_it_was)
-		blob_map_copy_slot(blob_map(blob), change->slot, before);
-	extent_page_encode(blob->id, change->slot, as_it_was ? before : change->clusters,
+	extent_page_encode(blob->id, change->slot, clusters,
 		extent_page_entries(blob->md.num_clusters, change->slot), page);
 	return 0;
 }
 
-/* All of them, or after a failure those that were there before. */
-static int commit_add_writes(struct commit_op *op, bool as_it_was)
+/* Those of slots that have none, or else those that are rewritten in place. */
+static int commit_add_pages(struct commit_op *op, bool fresh)
 {
 	struct slot_change *change, *next;
 	int rc = 0;
@@ -347,8 +348,26 @@ static int commit_add_writes(struct commit_op *op, bool as_it_was)
 	if (!op->blob->md.uses_table)
 		return 0;
 	HASH_ITER (hh, op->changes, change, next) {
-		if (!rc && !(as_it_was && change->fresh))
-			rc = slot_write_add(op, change, as_it_was);
+		if (!rc && (change->fresh != 0) == fresh)
+			rc = slot_write_add(op, change, change->clusters);
+	}
+	return rc;
+}
+
+/* After a failure, those that are rewritten in place as they were. */
+static int commit_add_old_pages(struct commit_op *op)
+{
+	uint32_t before[BLOBSTORE_SLOT_ENTRIES];
+	struct slot_change *change, *next;
+	int rc = 0;
+
+	if (!op->blob->md.uses_table)
+		return 0;
+	HASH_ITER (hh, op->changes, change, next) {
+		if (rc || change->fresh)
+			continue;
+		blob_map_copy_slot(blob_map(op->blob), change->slot, before);
+		rc = slot_write_add(op, change, before);
 	}
 	return rc;
 }
@@ -486,23 +505,26 @@ next:
 		op->pages = 0;
 		goto answer;
 	}
-	if (op->allocates)
-		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
-	if (flow_failed(f))
-		goto answer;
 	flow_fail(f, commit_take_pages(op));
 	if (flow_failed(f))
 		goto answer;
-	flow_fail(f, commit_add_writes(op, false));
+	flow_fail(f, commit_add_pages(op, true));
+	if (flow_failed(f))
+		goto put_back;
+	AWAIT(f, page_writes_run_fresh(&op->writes, flow_resume, f));
+	if (flow_failed(f))
+		goto put_back;
+	if (op->allocates)
+		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
+	if (flow_failed(f))
+		goto put_back;
+	flow_fail(f, commit_add_pages(op, false));
 	if (flow_failed(f))
 		goto put_back;
 	AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
 	if (flow_failed(f))
 		goto restore;
 	if (op->num_fresh || !op->blob->md.uses_table) {
-		AWAIT(f, store_flush(op->blob->store, flow_resume, f));
-		if (flow_failed(f))
-			goto restore;
 		AWAIT(f, blob_update(op->blob, &op->md, commit_cluster_at, op, &op->pages, false,
 				 flow_resume, f));
 		if (flow_failed(f))
@@ -512,7 +534,7 @@ next:
 	goto answer;
 
 restore:
-	flow_fail(f, commit_add_writes(op, true));
+	flow_fail(f, commit_add_old_pages(op));
 	if (!flow_failed(f))
 		AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
 	if (flow_failed(f))

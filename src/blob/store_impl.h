@@ -258,6 +258,7 @@ struct page_writes {
 	unsigned room;
 	unsigned pending;
 	unsigned next;
+	bool fresh;
 	int rc;
 	done_fn done;
 	void *arg;
@@ -270,6 +271,9 @@ void page_writes_fini(struct page_writes *writes);
 void *page_writes_add(struct page_writes *writes, uint32_t index);
 /* done with the first error; all have ended. None: done(0) as well. Empty afterwards. */
 void page_writes_run(struct page_writes *writes, done_fn done, void *arg);
+/* The same for pages that nothing on the disk refers to: neighbours that were added one after the
+ * other go in one write, which a power cut tears anywhere. */
+void page_writes_run_fresh(struct page_writes *writes, done_fn done, void *arg);
 
 /* done(arg, rc), later. */
 void store_answer(struct blob_store *store, int rc, done_fn done, void *arg);

@@ -20,6 +20,7 @@
 #define IO_PIECE         (1 * MIB) /* READ, WRITE */
 #define IO_PIECE_CLEAR   (1 * GIB) /* UNMAP, WRITE_ZEROES */
 #define PAGE_WRITES_MAX  32u
+#define PAGE_CHUNK       16u /* pages side by side in memory */
 
 /* Never written; in memory it is the kernel's one page of zeroes. */
 static uint8_t store_zeroes[IO_PIECE] __attribute__((aligned(4096)));
@@ -264,7 +265,7 @@ void page_writes_init(struct page_writes *writes, struct blob_store *store)
 
 static void page_writes_empty(struct page_writes *writes)
 {
-	for (unsigned i = 0; i < writes->count; i++)
+	for (unsigned i = 0; i < writes->count; i += PAGE_CHUNK)
 		free(writes->writes[i].page);
 	free(writes->writes);
 	writes->writes = NULL;
@@ -276,6 +277,14 @@ void page_writes_fini(struct page_writes *writes)
 {
 	invariant(writes->pending == 0);
 	page_writes_empty(writes);
+}
+
+/* Of the page that comes next. */
+static void *page_writes_memory(const struct page_writes *writes)
+{
+	if (writes->count % PAGE_CHUNK == 0)
+		return aligned_alloc(BLOBSTORE_PAGE_BYTES, PAGE_CHUNK * BLOBSTORE_PAGE_BYTES);
+	return (uint8_t *)writes->writes[writes->count - 1].page + BLOBSTORE_PAGE_BYTES;
 }
 
 void *page_writes_add(struct page_writes *writes, uint32_t index)
@@ -293,7 +302,7 @@ void *page_writes_add(struct page_writes *writes, uint32_t index)
 	}
 	write = &writes->writes[writes->count];
 	write->index = index;
-	write->page = aligned_alloc(BLOBSTORE_PAGE_BYTES, BLOBSTORE_PAGE_BYTES);
+	write->page = page_writes_memory(writes);
 	if (!write->page)
 		return NULL;
 	memset(write->page, 0, BLOBSTORE_PAGE_BYTES);
@@ -303,16 +312,34 @@ void *page_writes_add(struct page_writes *writes, uint32_t index)
 
 static void page_written(void *arg, int rc);
 
+/* How many from the next on go together: neighbours on the disk and in memory. Only fresh ones: of
+ * a longer write devices do not promise that each page is there or not. */
+static unsigned page_writes_together(const struct page_writes *writes)
+{
+	const struct page_write *first = &writes->writes[writes->next];
+	unsigned most = PAGE_CHUNK - writes->next % PAGE_CHUNK;
+	unsigned count = 1;
+
+	if (!writes->fresh || writes->store->super.md_page_size != BLOBSTORE_PAGE_BYTES)
+		return 1;
+	while (count < most && writes->next + count < writes->count &&
+		first[count].index == first->index + count)
+		count++;
+	return count;
+}
+
 static void page_writes_continue(struct page_writes *writes)
 {
 	struct blob_store *store = writes->store;
 
 	while (!writes->rc && writes->next < writes->count && writes->pending < PAGE_WRITES_MAX) {
-		const struct page_write *write = &writes->writes[writes->next++];
+		const struct page_write *write = &writes->writes[writes->next];
+		unsigned count = page_writes_together(writes);
 
+		writes->next += count;
 		writes->pending++;
 		store_write(store, super_page_offset(&store->super, write->index), write->page,
-			BLOBSTORE_PAGE_BYTES, page_written, writes);
+			(size_t)count * BLOBSTORE_PAGE_BYTES, page_written, writes);
 	}
 }
 
@@ -336,9 +363,10 @@ static void page_written(void *arg, int rc)
 		page_writes_end(writes, writes->rc);
 }
 
-void page_writes_run(struct page_writes *writes, done_fn done, void *arg)
+static void page_writes_start(struct page_writes *writes, bool fresh, done_fn done, void *arg)
 {
 	invariant(writes->pending == 0);
+	writes->fresh = fresh;
 	writes->next = 0;
 	writes->rc = 0;
 	writes->done = done;
@@ -347,4 +375,14 @@ void page_writes_run(struct page_writes *writes, done_fn done, void *arg)
 		page_writes_continue(writes);
 	else
 		store_answer(writes->store, 0, page_writes_end, writes);
+}
+
+void page_writes_run(struct page_writes *writes, done_fn done, void *arg)
+{
+	page_writes_start(writes, false, done, arg);
+}
+
+void page_writes_run_fresh(struct page_writes *writes, done_fn done, void *arg)
+{
+	page_writes_start(writes, true, done, arg);
 }

@@ -117,7 +117,7 @@ static enum flow_result thick_run_flow(struct flow *f)
 		flow_fail(f, thick_add_pages(op));
 		if (flow_failed(f))
 			goto finish;
-		AWAIT(f, page_writes_run(&op->writes, flow_resume, f));
+		AWAIT(f, page_writes_run_fresh(&op->writes, flow_resume, f));
 		if (flow_failed(f))
 			goto finish;
 	}

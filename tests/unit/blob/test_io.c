@@ -5,6 +5,7 @@
 #include "io_place.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -70,6 +71,64 @@ static void what_was_never_written_is_not_read_below(void **state)
 }
 
 /* ---- first writes ------------------------------------------------------- */
+
+/* What a first write on reactor 0 made the device do, in order: D data, M metadata, by pages, F a
+ * flush. */
+static void requests_in_order(struct io_place *place, char *ret_text, size_t size)
+{
+	size_t at = 0;
+
+	for (unsigned i = 0; i < gate_bdev_record_count(place->gate) && at + 8 < size; i++) {
+		struct gate_record record;
+
+		gate_bdev_record_at(place->gate, i, &record);
+		if (record.type == BDEV_IO_FLUSH)
+			at += (size_t)snprintf(ret_text + at, size - at, "F ");
+		else if (record.type == BDEV_IO_WRITE && record.reactor == place->world.data[0])
+			at += (size_t)snprintf(ret_text + at, size - at, "D ");
+		else if (record.type == BDEV_IO_WRITE)
+			at += (size_t)snprintf(
+				ret_text + at, size - at, "M%u ", (unsigned)(record.length / 4096));
+	}
+}
+
+static void assert_first_write(
+	struct io_place *place, struct blob *blob, uint64_t slot, const char *wanted)
+{
+	char found[256] = "";
+
+	gate_bdev_forget(place->gate);
+	assert_int_equal(
+		io_request(place, blob, 0, BDEV_IO_WRITE, 0, slot * 512 * CLUSTER, 512, 'y'), 0);
+	requests_in_order(place, found, sizeof(found));
+	assert_string_equal(found, wanted);
+}
+
+/* Data and fresh extent pages, a flush for both, and what refers to them: the root. */
+static void a_first_write_anywhere_costs_one_flush(void **state)
+{
+	struct io_place place;
+	struct blob *blob;
+
+	io_place_open(&place, 1, &usual);
+	blob = thin(&place, UINT64_C(200) * 512);
+	assert_first_write(&place, blob, 7, "D M1 F M1 ");
+	assert_first_write(&place, blob, 11, "D M1 F M1 ");
+	io_place_close(&place);
+}
+
+static void extent_pages_come_with_those_of_their_neighbours(void **state)
+{
+	struct io_place place;
+	struct blob *blob;
+
+	io_place_open(
+		&place, 1, &(struct io_place_options){.base_bytes = 64 * MIB, .md_percent = 200});
+	blob = thin(&place, UINT64_C(200) * 512);
+	assert_first_write(&place, blob, 100, "D M16 M16 M16 M16 F M1 ");
+	assert_first_write(&place, blob, 101, "D F M1 ");
+	io_place_close(&place);
+}
 
 static void overwriting_a_whole_cluster_writes_only_that(void **state)
 {
@@ -519,6 +578,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_request_for_an_allocated_cluster_is_one_request_below),
 		cmocka_unit_test(what_was_never_written_is_not_read_below),
+		cmocka_unit_test(a_first_write_anywhere_costs_one_flush),
+		cmocka_unit_test(extent_pages_come_with_those_of_their_neighbours),
 		cmocka_unit_test(overwriting_a_whole_cluster_writes_only_that),
 		cmocka_unit_test(a_first_write_over_nothing_is_one_write_of_zeroes_and_data),
 		cmocka_unit_test(a_first_write_over_data_reads_the_rest_and_writes_once),
