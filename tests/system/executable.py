@@ -7,9 +7,13 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
 
+def build_folder():
+    """What else was built with it."""
+    return ROOT / os.environ.get("SLUICE_BUILD", "build")
+
+
 def binary():
-    return os.environ.get("SLUICE_BINARY") or str(
-        ROOT / os.environ.get("SLUICE_BUILD", "build") / "sluice")
+    return os.environ.get("SLUICE_BINARY") or str(build_folder() / "sluice")
 
 
 def sanitized():
