@@ -7,7 +7,8 @@ is about. The cells of a section differ in what its plot has on its axes.
 """
 import dataclasses
 
-from targets import VOLUME_BYTES, Setup
+from targets import Setup
+from volumes import CLUSTERS, KINDS, MANY
 
 DEPTHS = (1, 32, 128)
 EVERYONE = ("sluice", "spdk", "qemu-storage-daemon")
@@ -26,8 +27,9 @@ class Cell:
     queues: int = 1
     idle_queues: int = 0        # of further guests
     interarrival_us: float = 0
+    clusters: int = 0           # of the disk that are used, where that is what varies
     load: tuple = ()            # further options of vhost-bench
-    first_writes: bool = False  # after a snapshot: each volume serves one such cell
+    first_writes: bool = False  # the volume is new, or has a snapshot made right before
 
     @property
     def coordinates(self):
@@ -36,7 +38,7 @@ class Cell:
                 "rings": "packed" if self.setup.packed else "split", "rw": self.rw,
                 "block_size": self.block_size, "depth": self.depth, "guests": self.guests,
                 "queues": self.queues, "idle_queues": self.idle_queues,
-                "interarrival_us": self.interarrival_us}
+                "interarrival_us": self.interarrival_us, "clusters": self.clusters}
 
     def arguments(self):
         argv = ["--bus", self.setup.bus, "--rw", self.rw, "--block-size", str(self.block_size),
@@ -82,6 +84,8 @@ def storage(options, paths):
     depths = (32,) if options.quick else options.depth
     buses = options.bus[:1] if options.quick else options.bus
     for disk, path in paths.items():
+        if disk == "sparse":
+            continue
         for bus in buses:
             setup = Setup(bus, disk, path)
             # Reads first: zram stores what the load writes in less space than what it was given.
@@ -169,23 +173,45 @@ def volumes(options):
     """Volumes on RAM disks, all of them allocated, beside the bare RAM disk."""
     depths = (32,) if options.quick else options.depth
     cells = [Cell("volumes", Setup("blk", disk), rw, depth=depth,
-                  load=("--range", str(VOLUME_BYTES)))
+                  load=("--range", str(KINDS["thin"].size)))
              for rw in ("randread", "randwrite") for depth in depths
              for disk in ("malloc", "thick", "thin")]
     return Group("4 KiB requests: volumes and what is below them", cells, ("sluice", "spdk"))
 
 
 def volume_count(options):
-    """More and more volumes, each in a store of its own, on one data thread."""
-    counts = (1, 8) if options.quick else (1, 2, 4, 8, 16)
-    setup = Setup("blk", "thin", guests=max(counts))
-    cells = [Cell("volume count", setup, depth=8, guests=count) for count in counts]
+    """More and more volumes of one store on one data thread, and as many RAM disks."""
+    counts = (1, MANY) if options.quick else (1, 2, 4, 8, 16, 32, MANY)
+    cells = [Cell("volume count", Setup("blk", disk, guests=max(counts)), depth=8, guests=count,
+                  load=("--range", str(KINDS["many"].size)))
+             for count in counts for disk in ("bare", "many")]
     return Group("volumes on one data thread", cells, ("sluice",))
 
 
-def first_writes(options):
-    """Each write copies its cluster: with 1,536 clusters of 64 KiB or 24 of 4 MiB it is over, so
-    the time is short and nothing comes before it."""
-    cells = [Cell("first writes", Setup("blk", disk), "randwrite", depth=32, first_writes=True)
-             for disk in (("thin",) if options.quick else ("thin", "thin-4m"))]
-    return Group("first writes after a snapshot", cells, ("sluice", "spdk"), seconds=0.02)
+def clusters(options):
+    """More and more clusters of one volume, and as much of the RAM disk below it."""
+    counts = (1, CLUSTERS) if options.quick else (1, 10, 100, 1000, 10_000, 100_000, CLUSTERS)
+    cells = [Cell("clusters", Setup("blk", disk), clusters=count,
+                  load=("--range", str(count * KINDS["million"].cluster)))
+             for count in counts for disk in ("memory", "million")]
+    return Group("clusters of a volume", cells, ("sluice",))
+
+
+def thin_writes(options, paths):
+    """All that is written goes to a cluster that nobody has. It takes up to 64 times the space of
+    the write, or 1,024 times, so the time is short and nothing comes before it."""
+    setups = [Setup("blk", "new"), Setup("blk", "new-4m")]
+    if "sparse" in paths:
+        setups.append(Setup("blk", "new-1t", paths["sparse"]))
+    depths = (32,) if options.quick else options.depth
+    cells = [Cell("first writes, thin", setup, "randwrite", depth=depth, first_writes=True)
+             for setup in setups for depth in depths]
+    return Group("first writes to a thin volume", cells, ("sluice",), seconds=0.25)
+
+
+def snapshot_writes(options):
+    """Each write copies its cluster, and there are only 8,192 or 128 of them."""
+    depths = (32,) if options.quick else options.depth
+    cells = [Cell("first writes, snapshot", Setup("blk", disk), "randwrite", depth=depth,
+                  first_writes=True) for disk in ("snapped", "snapped-4m") for depth in depths]
+    return Group("first writes after a snapshot", cells, ("sluice", "spdk"), seconds=0.25)

@@ -17,8 +17,10 @@ RUNS = 7                        # that the reference is made of
 ENOUGH = 2                      # fewer say nothing
 TOLERANCE = 0.10
 QUIET = 0.9                     # of its core must the load have had
-# What a cell is held to: the rate, and for arrivals by the clock, whose rate is given, the latency.
+# What a cell is held to: the rate, and for arrivals by the clock, whose rate is given, the latency;
+# of what is done once, its time.
 RATE, LATENCY = "iops", "latency_p50_ns"
+TIMES = {"store load": "load_ns", "snapshot": "snapshot_ns"}
 
 
 def default_path():
@@ -30,11 +32,12 @@ def identity(row):
     """The name of a cell through the years: what was measured, and of whom."""
     names = ("section", "bus", "disk", "rings", "rw", "block_size", "depth", "guests", "queues",
              "idle_queues", "interarrival_us", "variant", "target")
-    return " ".join(str(row.get(name, "")) for name in names)
+    clusters = f" {row['clusters']}" if row.get("clusters") else ""
+    return " ".join(str(row.get(name, "")) for name in names) + clusters
 
 
 def figure_of(row):
-    return LATENCY if row.get("interarrival_us") else RATE
+    return TIMES.get(row["section"]) or (LATENCY if row.get("interarrival_us") else RATE)
 
 
 def load(path):

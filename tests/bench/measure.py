@@ -22,6 +22,7 @@ import subprocess
 import time
 
 import targets
+import volumes
 from cells import Cell
 
 # Of one run's report: name here, where it is there, and whether more is better.
@@ -43,6 +44,8 @@ FIGURES = {
     "memory_kib": (("target", "memory_kib"), False),
     "requests_per_batch": (("requests_per_batch",), True),
     "drain_ns": (("drain", "median_ns"), False),
+    "load_ns": (("load_ns",), False),           # of stores.py
+    "snapshot_ns": (("snapshot_ns",), False),
 }
 
 
@@ -60,24 +63,27 @@ def dig(report, path):
 
 def precondition(options, core, target, setup):
     """Writes all of a RAM disk: memory that was never written is not there yet, and reading it
-    shows the speed of one page of zeroes."""
-    written = 0
-    while written < targets.disk_bytes(setup) * setup.guests:
-        cell = Cell("fill", setup, "write", 1 << 20, 4, guests=setup.guests)
-        written += run_load(options, core, target, cell, 0.2)["requests"] << 20
+    shows the speed of one page of zeroes. Each run of the load begins at the disk's."""
+    cell = Cell("fill", setup, "write", 1 << 20, 4, guests=setup.guests)
+    seconds = 0.2
+    while run_load(options, core, target, cell, seconds)["requests"] << 20 < \
+            targets.disk_bytes(setup) * setup.guests:
+        seconds *= 2
 
 
 def prepare(options, cores, peer, cell, prepared):
-    """What a cell finds. All setups of a target share its RAM disks and volumes; a cell of first
-    writes has a snapshot made right before it."""
+    """What a cell finds. All setups of a target share its RAM disks and volumes, which are full;
+    but where first writes are measured the volume is new, or has a snapshot made right before."""
     disk = cell.setup.disk
-    in_memory = disk == "malloc" or disk in targets.CLUSTER_BYTES
+    kind = volumes.KINDS.get(disk)
+    in_memory = kind.filled if kind else disk == "malloc"
     if in_memory and disk not in prepared:
         precondition(options, cores.load, peer, cell.setup)
-        prepared.add(disk)
-    if cell.first_writes:
-        for guest in range(cell.guests):
-            peer.snapshot(cell.setup, guest, f"before-{guest}")
+    elif cell.first_writes and disk in prepared:
+        peer.renew(cell.setup, 0)
+    prepared.add(disk)
+    if cell.first_writes and kind.filled:
+        peer.snapshot(cell.setup, 0, f"before-{cell.depth}")
 
 
 def children_cpu():

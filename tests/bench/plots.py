@@ -12,10 +12,11 @@ matplotlib.use("svg")
 from matplotlib import pyplot, ticker  # noqa: E402  (after the choice of how to draw)
 
 COLOURS = {"sluice": "#0b6e99", "spdk": "#d9822b", "qemu-storage-daemon": "#8a8f98",
-           "qemu": "#8aa65a", "fio": "#c9b458", "sluice-always": "#9b5fa5", "sluice-2": "#5aa0bd"}
+           "qemu": "#8aa65a", "fio": "#c9b458", "sluice-always": "#9b5fa5", "sluice-2": "#5aa0bd",
+           "bare": "#8a8f98"}
 NAMES = {"sluice": "Sluice", "spdk": "SPDK", "qemu-storage-daemon": "qemu-storage-daemon",
          "qemu": "QEMU", "fio": "fio alone", "sluice-always": "Sluice, polling always",
-         "sluice-2": "Sluice, two data threads"}
+         "sluice-2": "Sluice, two data threads", "bare": "no volume"}
 pyplot.rcParams.update({
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999",
@@ -121,6 +122,16 @@ def two_curves(rows, x_of, x_name, figures, title, y_logarithmic=(False, False))
             axes.yaxis.set_major_formatter(ticker.FuncFormatter(human))
         else:
             axes.set_ylim(bottom=0)
+    return legend(rows) + svg(drawing, title)
+
+
+def one_curve(rows, x_of, x_name, figure, name, scale, title):
+    """One figure over an axis that is logarithmic, from 0 up."""
+    drawing, axes = pyplot.subplots(figsize=(4.6, 2.9))
+    curves(axes, rows, x_of, figure, scale)
+    axes.set_title(name)
+    axes.set_xlabel(x_name)
+    axes.set_ylim(bottom=0)
     return legend(rows) + svg(drawing, title)
 
 

@@ -134,9 +134,40 @@ def volumes(cells, promises):
                     1.03)
 
 
+def most_to_one(cells, section, disk, key):
+    """IOPS where there is most of something, as part of those where there is one; and how many."""
+    found = {row[key]: row["best"]["iops"] for row in
+             cells.find(section=section, target="sluice", disk=disk)}
+    return (found[max(found)] / found[1], max(found)) if 1 in found and len(found) > 1 else (0, 0)
+
+
+def flat(cells, promises):
+    """More volumes, more clusters, larger stores and larger volumes: the same cost. Guests have
+    memory of their own and RAM disks are memory too, whose speed is not ours, so volumes are held
+    against what as many RAM disks do."""
+    for section, what, key, bare, ours in (("volume count", "volumes", "guests", "bare", "many"),
+                                           ("clusters", "clusters", "clusters", "memory",
+                                            "million")):
+        alone, _ = most_to_one(cells, section, bare, key)
+        share, most = most_to_one(cells, section, ours, key)
+        if alone and share:
+            at_least(promises, f"IOPS of {most:,} {what} against one's ({share:.2f}) to the same "
+                     f"without volumes ({alone:.2f})", share / alone, 0.9)
+    loads = {row["bytes"]: row for row in cells.find(section="store load", target="sluice")}
+    if loads:
+        largest = loads[max(loads)]
+        at_most(promises, f"opening a store of {largest['variant']} after a sudden death",
+                largest["best"]["load_ns"] / 1e9, 5, " s")
+    taken = {row["bytes"]: row for row in cells.find(section="snapshot", target="sluice")}
+    if taken:
+        largest = taken[max(taken)]
+        at_most(promises, f"a snapshot of a volume of {largest['variant']}",
+                largest["best"]["snapshot_ns"] / 1e6, 10, " ms")
+
+
 def check(result):
     cells = Cells(result)
     promises = []
-    for part in (against_spdk, idle, fairness, window, volumes):
+    for part in (against_spdk, idle, fairness, window, volumes, flat):
         part(cells, promises)
     return promises

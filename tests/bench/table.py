@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The cells as lines on a terminal."""
 
-HEADER = (f"{'bus':5}{'disk':8}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':11}{'target':20}"
-          f"{'IOPS':>12}{'+-%':>5}{'p50 us':>9}{'p99 us':>9}{'cpu ns':>8}{'busy ns':>8}"
-          f"{'best':>7}{'busy %':>8}")
+HEADER = (f"{'bus':5}{'disk':11}{'rings':7}{'mode':10}{'size':>5}{'depth':>6}  {'':13}{'target':20}"
+          f"{'IOPS':>12}{'+-%':>5}{'p50 us':>10}{'p99 us':>10}{'99.9 us':>10}{'cpu ns':>10}"
+          f"{'busy ns':>10}{'best':>10}{'busy %':>8}")
 
 
 def size(count):
@@ -14,6 +14,8 @@ def variable(row):
     """What a section varies besides depth."""
     if row["interarrival_us"]:
         return f"{row['interarrival_us']:g} us"
+    if row.get("clusters"):
+        return f"{row['clusters']:,} cl"
     if row["idle_queues"]:
         return f"+{row['idle_queues']} idle"
     if row["queues"] > 1:
@@ -22,8 +24,8 @@ def variable(row):
 
 
 def line(row):
-    head = (f"{row['bus']:5}{row['disk']:8}{row['rings']:7}{row['rw']:10}"
-            f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):11}{row['target']:20}")
+    head = (f"{row['bus']:5}{row['disk']:11}{row['rings']:7}{row['rw']:10}"
+            f"{size(row['block_size']):>5}{row['depth']:6}  {variable(row):13}{row['target']:20}")
     if row.get("left_out"):
         return f"{head}  left out: {row['left_out']}"
     if not row["runs"]:
@@ -36,9 +38,10 @@ def line(row):
         return f"{of[name] * scale:{width},.{digits}f}"
 
     return (head + figure("iops", 1, 12, 0) + f"{row['spread'].get('iops', 0) * 50:5.0f}"
-            + figure("latency_p50_ns", 1e-3, 9, 1) + figure("latency_p99_ns", 1e-3, 9, 1)
-            + figure("cpu_ns_per_request", 1, 8, 0) + figure("busy_ns_per_request", 1, 8, 0)
-            + figure("busy_ns_per_request", 1, 7, 0, best) + figure("busy_share", 100, 8, 0))
+            + figure("latency_p50_ns", 1e-3, 10, 1) + figure("latency_p99_ns", 1e-3, 10, 1)
+            + figure("latency_p999_ns", 1e-3, 10, 1)
+            + figure("cpu_ns_per_request", 1, 10, 0) + figure("busy_ns_per_request", 1, 10, 0)
+            + figure("busy_ns_per_request", 1, 10, 0, best) + figure("busy_share", 100, 8, 0))
 
 
 def name(row):

@@ -9,9 +9,11 @@ import os
 import shutil
 
 import targets
+import volumes
 
 PROGRAMS = ("spdk_vhost", "spdk_tgt")           # as its packages call them
-MEMORY_MIB = 1024                               # what its buffer pools and a RAM disk need
+MEMORY_MIB = 1024                               # what its buffer pools and RAM disks need
+VOLUMES_MIB = 1024                              # and beside stores' RAM disks
 SPARE_MIB = 64                                  # others use the pool as well
 HUGE_POOL = "/sys/kernel/mm/hugepages/hugepages-2048kB"
 HUGE_MIB = 2
@@ -79,11 +81,13 @@ class Spdk(targets.RpcTarget):
         return not (setup.packed and setup.bus == "scsi")
 
     def start(self, setups):
-        self.pages.reserve(MEMORY_MIB + SPARE_MIB)
+        stores = volumes.memory_mib(setups)
+        memory = stores + VOLUMES_MIB if stores else MEMORY_MIB
+        self.pages.reserve(memory + SPARE_MIB)
         self.fresh_rpc()
         mask = sum(1 << core for core in self.cores or (0,))
         self.spawn([self.program, "-r", self.rpc, "-S", self.folder, "-m", hex(mask),
-                    "-s", str(MEMORY_MIB), "--no-pci", "--env-context=--in-memory"])
+                    "-s", str(memory), "--no-pci", "--env-context=--in-memory"])
         targets.wait_for(self.answers, self.process, self.name, self.log)
         version = targets.call(self.rpc, "spdk_get_version")["version"]
         self.describe = f"{version}, polling, bdev_uring for files"

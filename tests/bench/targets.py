@@ -17,11 +17,10 @@ import socket
 import subprocess
 import time
 
+import volumes
+
 NULL_BYTES = 4 << 30
 MALLOC_BYTES = 256 << 20
-VOLUME_BYTES = 96 << 20
-STORE_BYTES = 208 << 20         # the RAM disk of a volume: it is there twice after a snapshot
-CLUSTER_BYTES = {"thick": 64 << 10, "thin": 64 << 10, "thin-4m": 4 << 20}
 START_SECONDS = 20
 BLOCK_SIZES = {"zram": 4096}    # what the device itself has; 512 elsewhere
 
@@ -39,7 +38,7 @@ class Setup:
     """What a target has to serve. `path` is the file or device of disks that need one."""
 
     bus: str
-    disk: str                   # null, malloc, file, zram; thick, thin, thin-4m: volumes
+    disk: str                   # null, malloc, file, zram, or one of volumes.KINDS
     path: str = None
     guests: int = 1             # with a controller and a disk each
     packed: bool = False
@@ -52,7 +51,8 @@ class Setup:
 
 def disk_bytes(setup):
     """Of one that is in memory."""
-    return VOLUME_BYTES if setup.disk in CLUSTER_BYTES else MALLOC_BYTES
+    kind = volumes.KINDS.get(setup.disk)
+    return kind.size if kind else MALLOC_BYTES
 
 
 def wait_for(condition, process, what, log):
@@ -154,6 +154,13 @@ class Target:
         self.process = None
         self.clear_sockets()
 
+    def die(self):
+        """As by kill -9."""
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        self.clear_sockets()
+
     def pattern(self, setup):
         """The sockets of a setup for vhost-bench: %u is the guest's number."""
         return os.path.join(self.folder, f"{self.name}-{setup.label}-%u")
@@ -169,6 +176,10 @@ class Target:
 
 class RpcTarget(Target):
     """A daemon that is given its disks by SPDK's JSON-RPC."""
+
+    def __init__(self, folder, cores):
+        super().__init__(folder, cores)
+        self.stores = volumes.Stores(lambda method, **params: call(self.rpc, method, **params))
 
     def answers(self):
         try:
@@ -189,13 +200,15 @@ class RpcTarget(Target):
                 if disk not in disks:
                     self.create_disk(setup, disk)
                     disks.add(disk)
-                name = os.path.basename(self.path(setup, guest))
-                self.create_controller(setup, name, self.device(setup, disk))
+                self.create_controller(setup, self.controller(setup, guest),
+                                       self.device(setup, disk))
 
-    @staticmethod
-    def device(setup, name):
+    def controller(self, setup, guest):
+        return os.path.basename(self.path(setup, guest))
+
+    def device(self, setup, disk):
         """What its block device is called."""
-        return f"{name}-store/{name}" if setup.disk in CLUSTER_BYTES else name
+        return self.stores.device(setup, disk) if volumes.is_volume(setup.disk) else disk
 
     def create_disk(self, setup, name):
         if setup.disk == "null":
@@ -204,26 +217,27 @@ class RpcTarget(Target):
         elif setup.disk == "malloc":
             call(self.rpc, "bdev_malloc_create", name=name, num_blocks=MALLOC_BYTES // 512,
                  block_size=512)
-        elif setup.disk in CLUSTER_BYTES:
-            self.create_volume(setup, name)
+        elif volumes.is_volume(setup.disk):
+            self.stores.create(setup, name)
         else:
             call(self.rpc, "bdev_uring_create", name=name, filename=setup.path,
                  block_size=BLOCK_SIZES.get(setup.disk, 512))
 
-    def create_volume(self, setup, name):
-        """On a RAM disk and in a store of its own."""
-        base, store = f"{name}-base", f"{name}-store"
-        call(self.rpc, "bdev_malloc_create", name=base, num_blocks=STORE_BYTES // 512,
-             block_size=512)
-        call(self.rpc, "bdev_lvol_create_lvstore", bdev_name=base, lvs_name=store,
-             cluster_sz=CLUSTER_BYTES[setup.disk])
-        call(self.rpc, "bdev_lvol_create", lvs_name=store, lvol_name=name,
-             size_in_mib=VOLUME_BYTES >> 20, thin_provision=setup.disk != "thick")
-
     def snapshot(self, setup, guest, name):
         """Of a guest's volume: everything after it is a first write again."""
+        self.stores.snapshot(setup, f"{setup.disk}{guest}", name)
+
+    def renew(self, setup, guest):
+        """A guest's volume is another, to which nothing was written."""
         disk = f"{setup.disk}{guest}"
-        call(self.rpc, "bdev_lvol_snapshot", lvol_name=f"{disk}-store/{disk}", snapshot_name=name)
+        call(self.rpc, "vhost_delete_controller", ctrlr=self.controller(setup, guest))
+        self.stores.delete_volume(setup, disk)
+        self.stores.create_volume(setup, disk)
+        self.create_controller(setup, self.controller(setup, guest), self.device(setup, disk))
+
+    def stop(self):
+        super().stop()
+        self.stores.forget()
 
     def create_controller(self, setup, name, disk):
         if setup.bus == "blk":

@@ -69,8 +69,8 @@ def cache_lines(build, cores):
 
 
 class Disks:
-    """What the sections on storage need: a file without holes, and a zram device where the user
-    may make one. `paths` has those that are there."""
+    """What the sections on storage need: a file without holes, the name of one of holes, and a zram
+    device where the user may make one. `paths` has those that are there."""
 
     def __init__(self, options):
         self.options = options
@@ -79,11 +79,15 @@ class Disks:
         self.paths = {}
 
     def __enter__(self):
-        wanted = set(self.options.section) & {"storage", "large"}
+        wanted = set(self.options.section)
+        on_file = "file" in self.options.disk and wanted & {
+            "storage", "large", "thin-writes", "stores"}
         try:
-            if wanted and "file" in self.options.disk:
+            if on_file:
                 self.folder = tempfile.mkdtemp(prefix="bench-",
                                                dir=self.options.folder or self.options.build)
+                self.paths["sparse"] = os.path.join(self.folder, "holes.img")
+            if on_file and wanted & {"storage", "large"}:
                 self.paths["file"] = os.path.join(self.folder, "bench.img")
                 fill(self.paths["file"], self.options.image_mib)
             if "storage" in wanted and "zram" in self.options.disk:

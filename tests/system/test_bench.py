@@ -95,3 +95,25 @@ def test_a_promise_that_is_not_kept_is_told_as_such():
     held = {p.what: p.holds for p in promises.check({"cells": [ours, peer]})}
     assert held == {"busy time per request against SPDK: blk, null, depth 32": False,
                     "IOPS against SPDK: blk, null, depth 32": True}
+
+
+def cell(**differs):
+    best = {"iops": differs.pop("iops")}
+    return {**copy.deepcopy(CELL), "clusters": 0, "best": best, **differs}
+
+
+def test_more_clusters_are_held_against_what_memory_itself_loses():
+    rows = [cell(section="clusters", disk=disk, clusters=count, iops=iops)
+            for disk, count, iops in (("memory", 1, 100.0), ("memory", 10, 80.0),
+                                      ("million", 1, 90.0), ("million", 10, 63.0))]
+    found = promises.check({"cells": rows})
+    assert [(p.measured, p.holds) for p in found] == [("0.875", False)]
+    rows[3]["best"]["iops"] = 66.0
+    assert promises.check({"cells": rows})[0].holds
+    assert not promises.check({"cells": rows[1:]}), "what was not measured is no promise"
+
+
+def test_cells_that_differ_in_their_clusters_are_told_apart_in_the_history():
+    one, many = (cell(section="clusters", clusters=count, iops=1.0) for count in (1, 10))
+    assert history.identity(one) != history.identity(many)
+    assert history.identity(cell(iops=1.0)) == history.identity(CELL)
