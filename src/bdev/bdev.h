@@ -91,14 +91,18 @@ struct bdev {
 	const char *alias; /* one that it has from the beginning, or NULL; copied and cleared */
 	uuid_t uuid; /* null: the registry makes a random one */
 	uint32_t block_size;
-	uint32_t physical_block_size; /* 0: block_size */
+	/* The backend's: its requests are of whole ones, whatever the users' are (sectors.c), and
+	 * so is the size. 0: block_size. */
+	uint32_t io_unit_size;
+	uint32_t physical_block_size; /* 0: io_unit_size */
 	uint32_t optimal_io_bytes; /* 0: not said */
-	uint32_t unmap_granularity; /* bytes; 0: block_size */
+	uint32_t unmap_granularity; /* bytes; 0: io_unit_size */
 	bool unmap_reads_zeroes;
 	_Atomic bool read_only; /* may become true while it is in use */
 	bool rotational;
 	bool may_be_empty; /* a size of 0 is none of a mistake */
-	uint16_t max_iovcnt; /* 0: no limit; callers with more must split */
+	uint16_t max_iovcnt; /* 0: no limit; callers with more must split. A larger io_unit_size
+			      * takes two of them. */
 	/* It takes space from a pool as it is written, of which less than so many percent is
 	 * little; 0: it does not, or nobody is told. Read by data reactors. */
 	_Atomic uint8_t low_water_percent;
@@ -236,6 +240,8 @@ static inline bool bdev_supports(const struct bdev *bdev, enum bdev_io_type type
  * the device, and new ones wait, until unlocked. Requests whose io->lock is this lock pass. Locks
  * are granted in the order they were asked for where they overlap. A FLUSH overlaps only a lock of
  * the whole device (BDEV_RANGE_ALL). lock is the caller's and borrowed until the done of unlock.
+ * On a device with a larger io_unit_size a lock is of whole units, around what was asked for; and
+ * of the requests under one lock only one at a time may write to a part of the same unit.
  *
  * The caller's user stays open until the done of unlock. Removal of the device changes nothing:
  * locks are granted as before and must be unlocked; only requests under them end with -ENODEV.

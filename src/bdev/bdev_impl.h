@@ -7,6 +7,7 @@
  *	claim.c		who may write
  *	channel.c	a device on a reactor: submit and complete, open and close
  *	stats.c		counters of all channels
+ *	sectors.c	sectors smaller than what the backend takes
  *	range_lock.c	range locks, control reactor's side: order, grant, release
  *	range_hold.c	range locks, channel's side: who waits, when it has drained
  *	gate.c		one at a time
@@ -75,6 +76,14 @@ static inline void bdev_io_list_add(struct bdev_io_list *list, struct bdev_io *i
 	*list->tail = io;
 	list->tail = &io->next;
 }
+
+/* Channel's reactor, in a request's done: it is nobody's and stays out of the statistics. */
+void bdev_channel_uncount(struct bdev_channel *channel, const struct bdev_io *io);
+
+/* ---- sectors.c ---------------------------------------------------------- */
+
+/* channel->submit where io_unit_size is larger than block_size. */
+void bdev_sectors_submit(struct bdev_channel *channel, struct bdev_io *io);
 
 /* ---- range_lock.c, control reactor -------------------------------------- */
 

@@ -29,6 +29,19 @@ static void bdev_channel_account(struct bdev_channel *channel, const struct bdev
 		stats->errors++;
 }
 
+/* It was counted in this very turn. */
+void bdev_channel_uncount(struct bdev_channel *channel, const struct bdev_io *io)
+{
+	struct bdev_io_stats *stats = &channel->stats;
+
+	stats->ops[io->type]--;
+	stats->latency_ns[io->type] -= channel->reactor->now_ns - io->submitted_ns;
+	if (!io->status)
+		stats->bytes[io->type] -= io->length;
+	else
+		stats->errors--;
+}
+
 static void bdev_channel_drain(struct deferred *deferred)
 {
 	struct bdev_channel *channel = container_of(deferred, struct bdev_channel, drain);
@@ -154,7 +167,10 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	if (!channel)
 		return NULL;
 	memset(channel, 0, size);
-	channel->submit = bdev->ops->submit;
+	channel->submit_units = bdev->ops->submit;
+	channel->submit =
+		bdev->io_unit_size > bdev->block_size ? bdev_sectors_submit : bdev->ops->submit;
+	channel->unit_mask = (uint16_t)(bdev->io_unit_size - 1);
 	channel->reactor = reactor;
 	channel->bdev = bdev;
 	channel->drain.run = bdev_channel_drain;

@@ -6,7 +6,8 @@
  * object). The submitter fills the first part, calls bdev_submit on the channel's reactor, and is
  * called back once through done, later, on the same reactor, never from inside submit. Offsets and
  * lengths are bytes, multiples of the device's block size, within its size: the submitter checks
- * (it knows which status its guest gets for a violation).
+ * (it knows which status its guest gets for a violation). A backend's are multiples of its
+ * io_unit_size.
  *
  * The straight path is bdev_submit -> ops->submit -> bdev_io_complete -> done, inline but for one
  * indirect call down and one up.
@@ -81,15 +82,18 @@ struct bdev_io_list {
  * own state follows at backend (ops->channel_size bytes, zeroed, aligned to 8).
  */
 struct bdev_channel {
-	void (*submit)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
+	/* ops->submit; of a device with a larger io_unit_size what comes before it (sectors.c) */
+	void (*submit)(struct bdev_channel *channel, struct bdev_io *io);
 	struct reactor *reactor;
 	bool detour; /* range locks, removal: requests take the general way */
 	uint8_t epoch;
+	uint16_t unit_mask; /* io_unit_size - 1 */
 	unsigned in_flight[2]; /* by epoch: a lock waits until the old epoch has drained */
 	struct bdev_io_list completed;
 	struct deferred drain; /* calls done of what is on completed */
 	struct bdev_io_stats stats;
 	struct bdev *bdev;
+	void (*submit_units)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
 	unsigned users;
 	struct list link; /* bdev's channels; control reactor */
 	bool removed; /* the device goes: -ENODEV */

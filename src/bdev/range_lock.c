@@ -240,8 +240,10 @@ void bdev_range_lock(struct bdev_range_lock *lock, struct bdev *bdev, struct rea
 	invariant(length > 0 && (length == BDEV_RANGE_ALL || offset + length > offset));
 	invariant(length != BDEV_RANGE_ALL || offset == 0);
 	lock->bdev = bdev;
-	lock->offset = offset;
+	lock->offset = align_down(offset, bdev->io_unit_size);
 	lock->length = length;
+	if (length != BDEV_RANGE_ALL)
+		lock->length = align_up(offset + length, bdev->io_unit_size) - lock->offset;
 	lock->owner = owner;
 	lock->done = done;
 	lock->arg = arg;

@@ -163,6 +163,28 @@ void bdev_alias_for_each(
 
 /* ---- registration ------------------------------------------------------- */
 
+static int bdev_check_units(const struct bdev *bdev, struct reason *reason)
+{
+	uint32_t unit = bdev->io_unit_size;
+
+	if (!unit || unit == bdev->block_size)
+		return 0;
+	if (!is_power_of_two(unit) || unit < bdev->block_size || unit > BDEV_BLOCK_SIZE_MAX)
+		return reason_set(reason, -EINVAL,
+			"the I/O unit of %s is %u: it must be a power of two from the block size "
+			"of %u to 65536",
+			bdev->name, unit, bdev->block_size);
+	if (bdev_size(bdev) % unit)
+		return reason_set(reason, -EINVAL,
+			"the size of %s is %llu bytes: it must be a multiple of its I/O unit of %u",
+			bdev->name, (unsigned long long)bdev_size(bdev), unit);
+	if (bdev->max_iovcnt == 1 || bdev->max_iovcnt == 2)
+		return reason_set(reason, -EINVAL,
+			"%s takes %u buffers in a request: with an I/O unit of %u it needs 3",
+			bdev->name, bdev->max_iovcnt, unit);
+	return 0;
+}
+
 static int bdev_check(const struct bdev *bdev, struct reason *reason)
 {
 	uint64_t size = bdev_size(bdev);
@@ -185,7 +207,19 @@ static int bdev_check(const struct bdev *bdev, struct reason *reason)
 			"the size of %s is %llu bytes: it must be a multiple of its block size "
 			"of %u and not 0",
 			bdev->name, (unsigned long long)size, bdev->block_size);
-	return 0;
+	return bdev_check_units(bdev, reason);
+}
+
+static void bdev_init_units(struct bdev *bdev)
+{
+	if (!bdev->io_unit_size)
+		bdev->io_unit_size = bdev->block_size;
+	if (bdev->physical_block_size < bdev->io_unit_size)
+		bdev->physical_block_size = bdev->io_unit_size;
+	if (bdev->unmap_granularity < bdev->io_unit_size)
+		bdev->unmap_granularity = bdev->io_unit_size;
+	if (bdev->io_unit_size > bdev->block_size && bdev->max_iovcnt)
+		bdev->max_iovcnt -= 2;
 }
 
 static void bdev_init(struct bdev *bdev, struct bdev_registry *registry)
@@ -201,10 +235,7 @@ static void bdev_init(struct bdev *bdev, struct bdev_registry *registry)
 	memset(&bdev->closed_stats, 0, sizeof(bdev->closed_stats));
 	if (uuid_is_null(bdev->uuid))
 		uuid_generate_random(bdev->uuid);
-	if (!bdev->physical_block_size)
-		bdev->physical_block_size = bdev->block_size;
-	if (!bdev->unmap_granularity)
-		bdev->unmap_granularity = bdev->block_size;
+	bdev_init_units(bdev);
 	list_init(&bdev->names);
 	list_init(&bdev->users);
 	list_init(&bdev->channels);

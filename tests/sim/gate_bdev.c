@@ -132,7 +132,7 @@ static void gate_check(const struct gate_bdev *gate, const struct bdev_io *io)
 	if (io->type == BDEV_IO_FLUSH)
 		return;
 	invariant(!gate->options.read_only || io->type == BDEV_IO_READ);
-	invariant((io->offset | io->length) % gate->options.block_size == 0);
+	invariant((io->offset | io->length) % gate->bdev.io_unit_size == 0);
 	invariant(io->offset <= size && io->length <= size - io->offset);
 	if (io->type != BDEV_IO_READ && io->type != BDEV_IO_WRITE)
 		return;
@@ -328,6 +328,8 @@ int gate_bdev_register(
 	int rc;
 
 	gate->bdev.name = gate->options.name; /* the registry's was freed with the last life */
+	gate->bdev.io_unit_size = gate->options.io_unit_size;
+	gate->bdev.max_iovcnt = gate->options.max_iovcnt;
 	rc = bdev_register(registry, &gate->bdev, reason);
 	gate->registered = rc == 0;
 	return rc;

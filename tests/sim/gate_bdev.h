@@ -17,7 +17,7 @@
  *
  * All functions but register may be called from any thread. A release is carried out by a message
  * to the reactor of the request's channel. A request that breaks the contract of bdev/io.h (not
- * aligned, beyond the end, iovecs of another length) ends the test at once.
+ * of whole units, beyond the end, iovecs of another length) ends the test at once.
  */
 #ifndef SIM_GATE_BDEV_H
 #define SIM_GATE_BDEV_H
@@ -30,6 +30,7 @@ struct gate_bdev_options {
 	const char *name;
 	uint64_t size_bytes;
 	uint32_t block_size;
+	uint32_t io_unit_size; /* what requests are of; 0: block_size */
 	uint32_t physical_block_size; /* 0: block_size */
 	uint16_t max_iovcnt; /* 0: no limit */
 	bool read_only;
