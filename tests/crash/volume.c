@@ -94,7 +94,9 @@ static void volume_init(struct volume *volume, struct store_world *world, struct
 	volume->bdev.ops = &volume_ops;
 	volume->bdev.name = volume->name;
 	memcpy(volume->bdev.uuid, &info.id, sizeof(info.id)); /* a random one takes its time */
-	volume->bdev.block_size = store.io_unit_size;
+	/* Of those on a device of 4096 every other one has sectors of 512. */
+	volume->bdev.io_unit_size = store.io_unit_size;
+	volume->bdev.block_size = info.id % 2 ? 512 : store.io_unit_size;
 	volume->bdev.read_only = info.read_only;
 	volume->bdev.size_bytes = info.num_clusters * store.cluster_size;
 }

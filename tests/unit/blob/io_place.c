@@ -16,7 +16,7 @@ void io_place_open(struct io_place *place, uint64_t seed, const struct io_place_
 	const struct gate_bdev_options gate = {
 		.name = "base",
 		.size_bytes = options->base_bytes ? options->base_bytes : 16 * MIB,
-		.block_size = 512,
+		.block_size = options->block_size ? options->block_size : 512,
 		.physical_block_size = 4096,
 		.max_iovcnt = options->max_iovcnt,
 		.unsupported = options->unsupported,

@@ -14,6 +14,7 @@ struct io_place_options {
 	uint64_t base_bytes; /* 0: 16 MiB */
 	uint64_t begin_bytes; /* of these the store knows at first; 0: all */
 	uint32_t cluster_size; /* 0: 16 KiB */
+	uint32_t block_size; /* of the base; 0: 512 */
 	uint16_t max_iovcnt; /* of the base */
 	unsigned unsupported; /* of the base: 1 << enum bdev_io_type */
 	uint32_t md_percent; /* metadata pages for 100 clusters; 0: 100 */

@@ -538,6 +538,21 @@ static void volumes_on_a_device_that_can_only_write_do_as_well(void **state)
 	model_run(&options, 10, false);
 }
 
+/* Requests of 512 bytes become reads and writes of whole blocks. */
+static void volumes_on_a_device_of_larger_blocks_do_as_well(void **state)
+{
+	const struct io_place_options options = {.base_bytes = 16 * MIB, .block_size = 4096};
+
+	model_run(&options, 10, false);
+}
+
+static void failed_requests_on_a_device_of_larger_blocks_harm_no_neighbours(void **state)
+{
+	const struct io_place_options options = {.base_bytes = 16 * MIB, .block_size = 4096};
+
+	model_run(&options, 10, true);
+}
+
 static void failed_requests_may_have_happened_and_nothing_else_has(void **state)
 {
 	const struct io_place_options options = {.base_bytes = 16 * MIB};
@@ -551,6 +566,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(volumes_hold_what_was_written_last),
 		cmocka_unit_test(volumes_on_a_device_that_can_only_write_do_as_well),
 		cmocka_unit_test(failed_requests_may_have_happened_and_nothing_else_has),
+		cmocka_unit_test(volumes_on_a_device_of_larger_blocks_do_as_well),
+		cmocka_unit_test(failed_requests_on_a_device_of_larger_blocks_harm_no_neighbours),
 	};
 
 	host_select(argc, argv);

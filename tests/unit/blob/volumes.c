@@ -260,7 +260,8 @@ static void run_show(struct world_call *call)
 	shown->timer.fired = shown_gone;
 	shown->bdev.ops = &shown_ops;
 	shown->bdev.name = shown->name;
-	shown->bdev.block_size = store.io_unit_size;
+	shown->bdev.block_size = 512;
+	shown->bdev.io_unit_size = store.io_unit_size;
 	atomic_init(&shown->bdev.size_bytes, info.num_clusters * store.cluster_size);
 	rc = bdev_register(volumes->world->registry, &shown->bdev, &volumes->reason);
 	if (!rc) {

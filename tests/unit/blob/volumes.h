@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Volumes for tests of the store: a store on a block device of the test's world, and each blob
- * shown as a block device, as the lvol layer shows them. Each function has its work done on the
- * control reactor and waits for it; results are those of blob.h.
+ * shown as a block device of 512-byte sectors, as the lvol layer shows them. Each function has its
+ * work done on the control reactor and waits for it; results are those of blob.h.
  *
  *	world_start(&world, seed);
  *	base = ...register a gate_bdev...
