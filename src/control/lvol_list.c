@@ -45,6 +45,7 @@ static void lvol_describe_more(const struct lvol_info *info, json_t *described)
 	json_object_set_new(described, "size_in_bytes", json_integer((json_int_t)info->size_bytes));
 	json_object_set_new(
 		described, "num_clusters", json_integer((json_int_t)info->blob.num_clusters));
+	json_object_set_new(described, "block_size", json_integer(info->block_size));
 	json_object_set_new(described, "read_only", json_boolean(info->blob.read_only));
 	json_object_set_new(described, "parent",
 		info->parent ? json_pack("s", lvol_name(info->parent)) : json_null());

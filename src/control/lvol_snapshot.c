@@ -102,12 +102,14 @@ struct clone_bdev_params {
 	const char *bdev;
 	const char *lvs_name;
 	const char *clone_name;
+	uint32_t block_size; /* ours; 0: as the device below */
 };
 
 static const struct rpc_param clone_bdev_table[] = {
 	{PARAM(RPC_STRING, clone_bdev_params, bdev), .flags = RPC_REQUIRED},
 	{PARAM(RPC_STRING, clone_bdev_params, lvs_name), .flags = RPC_REQUIRED},
 	{PARAM(RPC_STRING, clone_bdev_params, clone_name), .flags = RPC_REQUIRED},
+	{PARAM(RPC_U32, clone_bdev_params, block_size)},
 	{0},
 };
 
@@ -142,8 +144,8 @@ static void bdev_lvol_clone_bdev(struct rpc_request *request, const void *params
 		return;
 	}
 	call = lvol_call_create(request, LVOL_RESULT_LVOL);
-	lvol_create_from_bdev(
-		lvs, bdev, wanted->clone_name, &call->reason, &call->lvol, lvol_call_end, call);
+	lvol_create_from_bdev(lvs, bdev, wanted->clone_name, wanted->block_size, &call->reason,
+		&call->lvol, lvol_call_end, call);
 }
 
 /* ---- independent ----------------------------------------------------------------------- */

@@ -19,6 +19,7 @@ struct create_params {
 	const char *clear_method;
 	uint64_t size_in_mib;
 	uint64_t size; /* bytes, as clients of older releases say */
+	uint32_t block_size; /* ours; 0: as the device below */
 	bool thin_provision;
 };
 
@@ -32,6 +33,7 @@ static const struct rpc_param create_table[] = {
 		.offset = offsetof(struct create_params, store.lvs_name)},
 	{PARAM(RPC_BOOL, create_params, thin_provision)},
 	{PARAM(RPC_STRING, create_params, clear_method)},
+	{PARAM(RPC_U32, create_params, block_size)},
 	{0},
 };
 
@@ -66,7 +68,10 @@ static void bdev_lvol_create(struct rpc_request *request, const void *params, vo
 {
 	const struct create_params *wanted = params;
 	struct lvol_create_options options = {
-		.name = wanted->lvol_name, .thin = wanted->thin_provision};
+		.name = wanted->lvol_name,
+		.thin = wanted->thin_provision,
+		.block_size = wanted->block_size,
+	};
 	struct reason reason = {0};
 	struct lvol_call *call;
 	struct lvs *lvs;

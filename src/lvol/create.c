@@ -16,6 +16,7 @@ static void create_adopt(struct lvol_op *op)
 
 	lvol_set_uuid(lvol, op->uuid);
 	memcpy(lvol->name, op->name, sizeof(lvol->name));
+	lvol->block_size = op->block_size;
 	op->made = lvol;
 }
 
@@ -80,6 +81,7 @@ void lvol_create(struct lvs *lvs, const struct lvol_create_options *options, str
 {
 	struct lvol_op *op = lvol_op_create(lvs, NULL, reason, done, arg);
 
+	lvol_op_take_block_size(op, options->block_size);
 	lvol_op_take_name(op, options->name);
 	lvol_op_make_xattrs(op);
 	op->bytes = options->size_bytes;
@@ -126,10 +128,11 @@ finish:
 }
 
 void lvol_create_from_bdev(struct lvs *lvs, struct bdev *parent, const char *name,
-	struct reason *reason, struct lvol **ret_lvol, done_fn done, void *arg)
+	uint32_t block_size, struct reason *reason, struct lvol **ret_lvol, done_fn done, void *arg)
 {
 	struct lvol_op *op = lvol_op_create(lvs, NULL, reason, done, arg);
 
+	lvol_op_take_block_size(op, block_size);
 	lvol_op_take_name(op, name);
 	lvol_op_make_xattrs(op);
 	lvol_op_take_device(op, parent);
@@ -197,6 +200,7 @@ void lvol_snapshot(struct lvol *lvol, const char *name, const struct blob_xattr 
 	struct lvol_op *op = lvol_op_create(lvol->lvs, lvol, reason, done, arg);
 
 	lvol_op_take_name(op, name);
+	op->block_size = lvol->block_size;
 	lvol_op_make_xattrs(op);
 	if (num_xattrs > LVOL_XATTRS_MAX)
 		op->refusal = reason_set(reason, -EINVAL,
@@ -241,6 +245,7 @@ void lvol_clone(struct lvol *lvol, const char *name, struct reason *reason, stru
 	struct lvol_op *op = lvol_op_create(lvol->lvs, lvol, reason, done, arg);
 
 	lvol_op_take_name(op, name);
+	op->block_size = lvol->block_size;
 	lvol_op_make_xattrs(op);
 	op->ret_lvol = ret_clone;
 	lvol_op_start(op, "lvol_clone", clone_run);

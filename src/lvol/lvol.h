@@ -110,6 +110,7 @@ struct lvol_info {
 	const char *esnap_id; /* of the foreign parent, or NULL */
 	bool snapshot; /* has a clone, or had one since its store was opened */
 	bool degraded; /* no block device: something that it reads from is missing */
+	uint32_t block_size; /* of its block device */
 };
 
 /* By identifier (UUID), or "store/name". NULL when there is none. */
@@ -130,15 +131,17 @@ struct lvol_create_options {
 	uint64_t size_bytes; /* rounded up to whole clusters */
 	bool thin;
 	enum blobstore_clear_method clear_method;
+	uint32_t block_size; /* 512 or 4096; 0: as the device below. Snapshots and clones inherit */
 };
 
-/* -EEXIST: the name is taken; -EINVAL: it is none; -ENOSPC. */
+/* -EEXIST: the name is taken; -EINVAL: it is none, or no block size; -ENOSPC. */
 void lvol_create(struct lvs *lvs, const struct lvol_create_options *options, struct reason *reason,
 	struct lvol **ret_lvol, done_fn done, void *arg);
 /* Clone of a foreign device, which nobody writes from then on. -EINVAL: sizes do not fit, or it is
- * a volume of this store; -EPERM: it is being written. */
+ * a volume of this store; -EPERM: it is being written. block_size as above. */
 void lvol_create_from_bdev(struct lvs *lvs, struct bdev *parent, const char *name,
-	struct reason *reason, struct lvol **ret_lvol, done_fn done, void *arg);
+	uint32_t block_size, struct reason *reason, struct lvol **ret_lvol, done_fn done,
+	void *arg);
 
 /* Up to LVOL_XATTRS_MAX attributes for the snapshot. -EINVAL: it is read-only. */
 #define LVOL_XATTRS_MAX 16
@@ -168,7 +171,8 @@ void lvol_detach_parent(struct lvol *lvol, struct reason *reason, done_fn done, 
 void lvol_set_parent_bdev(
 	struct lvol *lvol, struct bdev *parent, struct reason *reason, done_fn done, void *arg);
 
-/* The user's attributes; "name" and "uuid" are not (-EINVAL). value NULL removes (-ENOENT). */
+/* The user's attributes; "name", "uuid" and that of the block size are not (-EINVAL). value NULL
+ * removes (-ENOENT). */
 void lvol_set_xattr(struct lvol *lvol, const char *name, const char *value, struct reason *reason,
 	done_fn done, void *arg);
 /* *ret_value is the caller's to free; ends with a NUL that may be one more. -ENOENT. */

@@ -38,6 +38,12 @@
 
 #define LVOL_NAME_SIZE (LVOLSTORE_NAME_MAX + 1)
 
+/* Of a volume whose block size was chosen: "512" or "4096", and a NUL. SPDK keeps attributes that
+ * it does not know, and goes by the device below. */
+#define LVOL_XATTR_BLOCK_SIZE "sluice.block_size"
+#define LVOL_BLOCK_SIZE_SMALL 512u
+#define LVOL_BLOCK_SIZE_LARGE 4096u
+
 struct lvol_copy;
 
 struct lvols {
@@ -96,6 +102,7 @@ struct lvol {
 	char id[LVOL_ID_MAX];
 	uuid_t uuid; /* null: it has none */
 	char name[LVOL_NAME_SIZE];
+	uint32_t block_size; /* that was chosen; 0: none was */
 	char *esnap_id; /* NULL: none, or not known yet */
 	struct lvol_esnap *under; /* while registered */
 	struct deferred destroyed; /* ops->destroy */
@@ -167,6 +174,8 @@ void bdev_discard_all(struct bdev *bdev, enum bdev_io_type type, done_fn done, v
 struct lvol *lvol_alloc(struct lvs *lvs, struct blob *blob);
 void lvol_get(struct lvol *lvol);
 void lvol_put(struct lvol *lvol);
+/* What its device has. */
+uint32_t lvol_block_size(const struct lvol *lvol);
 /* Leaves the list; its blob is gone. */
 void lvol_drop(struct lvol *lvol);
 void lvol_set_uuid(struct lvol *lvol, const char *text); /* NULL: none */
@@ -231,7 +240,9 @@ struct lvol_op {
 	bool thin;
 	bool decouple;
 	enum blobstore_clear_method clear_method;
-	struct blob_xattr xattrs[2 + LVOL_XATTRS_MAX];
+	uint32_t block_size; /* of the new volume; 0: not chosen */
+	char block_size_text[8];
+	struct blob_xattr xattrs[3 + LVOL_XATTRS_MAX];
 	unsigned num_xattrs;
 	char *key; /* owned, as is value */
 	char *value;
@@ -260,8 +271,10 @@ void lvol_op_end(struct lvol_op *op, int rc);
 void lvol_op_take_name(struct lvol_op *op, const char *name);
 /* It will be the foreign parent: held, and its UUID is what names it. */
 void lvol_op_take_device(struct lvol_op *op, struct bdev *device);
-/* The attributes of a new volume of op->name, with a new UUID. */
+/* The attributes of a new volume of op->name and op->block_size, with a new UUID. */
 void lvol_op_make_xattrs(struct lvol_op *op);
+/* A choice for a new volume: -EINVAL becomes op->refusal. */
+void lvol_op_take_block_size(struct lvol_op *op, uint32_t block_size);
 
 /* ---- own.c ----------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * What operations on stores and volumes begin and end with.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,8 +88,11 @@ void lvol_op_end(struct lvol_op *op, int rc)
 
 void lvol_op_take_name(struct lvol_op *op, const char *name)
 {
-	op->refusal = lvol_check_name(name, "volume", op->reason);
-	if (!op->refusal)
+	int rc = lvol_check_name(name, "volume", op->reason);
+
+	if (rc)
+		op->refusal = rc;
+	else
 		memcpy(op->name, name, strlen(name) + 1);
 }
 
@@ -97,6 +101,16 @@ void lvol_op_take_device(struct lvol_op *op, struct bdev *device)
 	op->device = device;
 	bdev_operation_begin(device);
 	uuid_unparse_lower(device->uuid, op->esnap_id);
+}
+
+void lvol_op_take_block_size(struct lvol_op *op, uint32_t block_size)
+{
+	op->block_size = block_size;
+	if (block_size && block_size != LVOL_BLOCK_SIZE_SMALL &&
+		block_size != LVOL_BLOCK_SIZE_LARGE)
+		op->refusal = reason_set(op->reason, -EINVAL,
+			"a volume has blocks of %u or %u bytes, not of %u", LVOL_BLOCK_SIZE_SMALL,
+			LVOL_BLOCK_SIZE_LARGE, block_size);
 }
 
 void lvol_op_make_xattrs(struct lvol_op *op)
@@ -111,4 +125,12 @@ void lvol_op_make_xattrs(struct lvol_op *op)
 	op->xattrs[1] = (struct blob_xattr){
 		.name = LVOLSTORE_XATTR_UUID, .value = op->uuid, .length = sizeof(op->uuid)};
 	op->num_xattrs = 2;
+	if (!op->block_size)
+		return;
+	op->xattrs[op->num_xattrs++] = (struct blob_xattr){
+		.name = LVOL_XATTR_BLOCK_SIZE,
+		.value = op->block_size_text,
+		.length = 1 + (size_t)snprintf(op->block_size_text, sizeof(op->block_size_text),
+				      "%u", op->block_size),
+	};
 }

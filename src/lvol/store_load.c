@@ -129,6 +129,20 @@ static void load_take_name(struct lvs_load_op *op, int rc)
 		op->lvs->name);
 }
 
+static void load_take_block_size(struct lvs_load_op *op, int rc)
+{
+	if (rc)
+		return; /* none was chosen */
+	if (load_value_is_text(op, sizeof(op->value)) && strcmp(op->value, "512") == 0)
+		op->lvol->block_size = LVOL_BLOCK_SIZE_SMALL;
+	else if (load_value_is_text(op, sizeof(op->value)) && strcmp(op->value, "4096") == 0)
+		op->lvol->block_size = LVOL_BLOCK_SIZE_LARGE;
+	else
+		log_warning("volume %s of store %s has a block size that cannot be read: it has "
+			    "that of the device below",
+			op->lvol->id, op->lvs->name);
+}
+
 static struct lvol *load_next(struct lvs_load_op *op)
 {
 	op->at = op->at->next;
@@ -178,6 +192,8 @@ static enum flow_result lvs_load_run(struct flow *f)
 		load_take_uuid(op, f->rc);
 		AWAIT(f, load_read(op, op->lvol->blob, LVOLSTORE_XATTR_NAME, flow_resume, f));
 		load_take_name(op, f->rc);
+		AWAIT(f, load_read(op, op->lvol->blob, LVOL_XATTR_BLOCK_SIZE, flow_resume, f));
+		load_take_block_size(op, f->rc);
 	}
 	f->error = 0; /* what was missing has been dealt with */
 	load_opened(op);

@@ -57,6 +57,14 @@ void lvol_set_uuid(struct lvol *lvol, const char *text)
 	snprintf(lvol->id, sizeof(lvol->id), "%s_%" PRIu64, lvol->lvs->uuid, info.id);
 }
 
+uint32_t lvol_block_size(const struct lvol *lvol)
+{
+	struct blob_store_info store;
+
+	blob_store_get_info(lvol->lvs->store, &store);
+	return lvol->block_size ? lvol->block_size : store.io_unit_size;
+}
+
 void lvol_alias_format(const char *store, const char *name, char *buf, size_t size)
 {
 	snprintf(buf, size, "%s/%s", store, name);
@@ -162,6 +170,7 @@ void lvol_get_info(const struct lvol *lvol, struct lvol_info *ret_info)
 		ret_info->esnap_id = NULL;
 	ret_info->snapshot = lvol->was_snapshot || ret_info->blob.num_clones > 0;
 	ret_info->degraded = !lvol->registered;
+	ret_info->block_size = lvol_block_size(lvol);
 }
 
 struct clone_walk {

@@ -3,6 +3,10 @@
  * A volume as a block device. Its name is the volume's identifier, its alias "store/name". Requests
  * go straight to the blob; what is here is what a device says of itself, and its coming and going.
  *
+ * Its block size may have been chosen, smaller or larger than that of the device below: what is
+ * smaller the block layer makes of whole I/O units of the store (bdev/sectors.c), so the store
+ * never sees less.
+ *
  * A cluster is told as the best size of a request only up to 1 MiB: guests read ahead twice of what
  * they are told.
  */
@@ -124,6 +128,7 @@ void lvol_bdev_ops_fill(struct bdev_ops *ops)
 		.product_name = "Logical Volume",
 		.module = "lvol",
 		.submit = blob_submit,
+		.park = blob_park,
 		.channel_size = blob_channel_size,
 		.channel_init = lvol_channel_init,
 		.channel_fini = blob_channel_fini,
@@ -159,9 +164,10 @@ static void lvol_bdev_fill(struct lvol *lvol)
 	lvol->bdev.ops = &lvol->lvs->lvols->bdev_ops;
 	lvol->bdev.name = lvol->id;
 	uuid_copy(lvol->bdev.uuid, lvol->uuid);
-	lvol->bdev.block_size = store.io_unit_size;
-	lvol->bdev.physical_block_size =
-		base->physical_block_size > store.io_unit_size ? base->physical_block_size : 0;
+	lvol->bdev.block_size = lvol_block_size(lvol);
+	lvol->bdev.io_unit_size = (uint32_t)u64_max(lvol->bdev.block_size, store.io_unit_size);
+	if (base->physical_block_size > lvol->bdev.io_unit_size)
+		lvol->bdev.physical_block_size = base->physical_block_size;
 	if (store.cluster_size <= LVOL_OPTIMAL_BYTES_MAX)
 		lvol->bdev.optimal_io_bytes = store.cluster_size;
 	lvol->bdev.read_only = blob.read_only;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A volume's attributes that are its user's. Its name and UUID are attributes too, which only
- * rename changes.
+ * rename changes, and so is the block size that was chosen when it was made.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,7 +17,8 @@ int lvol_check_xattr(const char *name, size_t length, struct reason *reason)
 		return reason_set(reason, -EINVAL,
 			"an attribute has a name and a value, of %u bytes together at most",
 			XATTR_BYTES_MAX);
-	if (strcmp(name, LVOLSTORE_XATTR_NAME) == 0 || strcmp(name, LVOLSTORE_XATTR_UUID) == 0)
+	if (strcmp(name, LVOLSTORE_XATTR_NAME) == 0 || strcmp(name, LVOLSTORE_XATTR_UUID) == 0 ||
+		strcmp(name, LVOL_XATTR_BLOCK_SIZE) == 0)
 		return reason_set(reason, -EINVAL,
 			"the attribute %s is the volume's own: choose another", name);
 	return 0;

@@ -28,7 +28,8 @@ static const struct step script[] = {
 		"{\"bdev_name\":\"gate\",\"lvs_name\":\"lvs0\",\"cluster_sz\":16384}"},
 	{"bdev_lvol_create", "{\"lvs_name\":\"lvs0\",\"lvol_name\":\"v\",\"size_in_mib\":1,"
 			     "\"thin_provision\":true}"},
-	{"bdev_lvol_create", "{\"lvs_name\":\"lvs0\",\"lvol_name\":\"t\",\"size_in_mib\":1}"},
+	{"bdev_lvol_create", "{\"lvs_name\":\"lvs0\",\"lvol_name\":\"t\",\"size_in_mib\":1,"
+			     "\"block_size\":4096}"},
 	{"bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/t\",\"snapshot_name\":\"s\"}"},
 	{"bdev_lvol_clone", "{\"snapshot_name\":\"lvs0/s\",\"clone_name\":\"c\"}"},
 	{"bdev_lvol_rename", "{\"old_name\":\"lvs0/c\",\"new_name\":\"d\"}"},

@@ -261,6 +261,69 @@ static void volumes_are_created_and_refused_as_clients_expect(void **state)
 	world_end(world);
 }
 
+static void expect_blocks(struct world *world, const char *volume, const char *blocks)
+{
+	char params[128];
+
+	snprintf(params, sizeof(params), "{\"name\":\"lvs1/%s\"}", volume);
+	expect_part(world, "bdev_get_bdevs", params, blocks);
+}
+
+static const struct exchange block_size_exchanges[] = {
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"w\",\"size_in_mib\":4,\"lvs_name\":\"lvs1\","
+		"\"block_size\":1024}",
+		INVALID},
+	{"bdev_lvol_create",
+		"{\"lvol_name\":\"w\",\"size_in_mib\":4,\"lvs_name\":\"lvs1\","
+		"\"block_size\":\"512\"}",
+		DECODE},
+	{"bdev_lvol_clone_bdev",
+		"{\"bdev\":\"parent\",\"lvs_name\":\"lvs1\",\"clone_name\":\"w\","
+		"\"block_size\":8192}",
+		INVALID_PARAMS},
+	{"bdev_lvol_set_xattr",
+		"{\"name\":\"lvs1/v\",\"xattr_name\":\"sluice.block_size\","
+		"\"xattr_value\":\"512\"}",
+		INVALID_PARAMS},
+	{"bdev_lvol_get_xattr", "{\"name\":\"lvs1/v\",\"xattr_name\":\"sluice.block_size\"}",
+		ERROR(-32603, "No such file or directory")},
+	{"bdev_lvol_get_xattr", "{\"name\":\"lvs1/c\",\"xattr_name\":\"sluice.block_size\"}",
+		"\"result\":\"512\""},
+};
+
+/* As clients know it, that of the device below; or as it is asked for, and then for good. */
+static void a_volume_has_the_block_size_that_it_is_made_with(void **state)
+{
+	struct world *world = world_start(false);
+
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":16384,\"block_size\":4096,\"name\":\"m\"}");
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":8192,\"block_size\":512,\"name\":\"parent\"}");
+	call_for_uuid(world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs1\",\"cluster_sz\":1048576}");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"v\",\"size_in_mib\":4,\"lvs_name\":\"lvs1\"}");
+	call_for_uuid(world, "bdev_lvol_create",
+		"{\"lvol_name\":\"o\",\"size_in_mib\":4,\"lvs_name\":\"lvs1\","
+		"\"block_size\":512}");
+	call_for_uuid(
+		world, "bdev_lvol_snapshot", "{\"lvol_name\":\"lvs1/o\",\"snapshot_name\":\"s\"}");
+	call_for_uuid(
+		world, "bdev_lvol_clone", "{\"snapshot_name\":\"lvs1/s\",\"clone_name\":\"c\"}");
+	call_for_uuid(world, "bdev_lvol_clone_bdev",
+		"{\"bdev\":\"parent\",\"lvs_name\":\"lvs1\",\"clone_name\":\"e\","
+		"\"block_size\":512}");
+	expect_blocks(world, "v", "\"block_size\":4096,\"num_blocks\":1024,");
+	for (const char *volume = "osce"; *volume; volume++)
+		expect_blocks(world, (const char[]){*volume, '\0'},
+			"\"block_size\":512,\"num_blocks\":8192,");
+	EXPECT(world, block_size_exchanges);
+	expect_part(world, "bdev_lvol_get_lvols", NULL, "\"block_size\":4096,");
+	world_end(world);
+}
+
 static const struct exchange snapshot_exchanges[] = {
 	{"bdev_lvol_snapshot", "{\"lvol_name\":\"zz\",\"snapshot_name\":\"s2\"}", NO_DEVICE},
 	{"bdev_lvol_snapshot", "{\"lvol_name\":\"disk\",\"snapshot_name\":\"s2\"}", NO_DEVICE},
@@ -674,6 +737,7 @@ int main(void)
 		cmocka_unit_test(stores_are_created_and_refused_as_clients_expect),
 		cmocka_unit_test(a_store_is_listed_with_the_members_that_clients_know_in_order),
 		cmocka_unit_test(volumes_are_created_and_refused_as_clients_expect),
+		cmocka_unit_test(a_volume_has_the_block_size_that_it_is_made_with),
 		cmocka_unit_test(snapshots_and_clones_are_made_and_refused_as_clients_expect),
 		cmocka_unit_test(clones_of_foreign_devices_are_made_and_refused_as_clients_expect),
 		cmocka_unit_test(attributes_are_set_and_told_as_clients_expect),
