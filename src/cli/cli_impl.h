@@ -125,6 +125,7 @@ struct volume_work {
 	uint64_t cluster_bytes; /* --cluster-size */
 	int md_percent; /* --md-pages, 0: not said */
 	int growth; /* --growth */
+	uint32_t sector_bytes; /* --sector-size, 0: not said */
 	const char *since; /* --since, NULL: not said */
 	const char *format; /* --format, NULL: not said */
 
@@ -158,7 +159,11 @@ enum volume_option {
 	VOLUME_GROWTH,
 	VOLUME_SINCE,
 	VOLUME_FORMAT,
+	VOLUME_SECTOR_SIZE,
 };
+
+#define SECTOR_BYTES_DEFAULT 512u /* that images are made for */
+#define SECTOR_BYTES_LARGE   4096u
 
 /* The command among those (the last has no name) that argv[1] names; its exit code. */
 int volume_command_run(
@@ -185,6 +190,10 @@ const char *volume_new_name(const char *word, const char *store);
 /* Of a bdev_lvol_create or bdev_lvol_resize: whole MiB as everybody understands them, else bytes,
  * which only ours does. */
 void volume_size_set(json_t *params, uint64_t size_bytes);
+/* Of a bdev_lvol_create or bdev_lvol_clone_bdev: --sector-size or, when it was not said, sectors of
+ * that size. False after a sentence: this daemon cannot do what was said. */
+bool volume_sectors_set(
+	const struct volume_work *work, json_t *params, const json_t *store, uint32_t sector_bytes);
 /* "512M"; also where nothing is known: "-". */
 json_t *size_cell(const json_t *bytes);
 /* False after a sentence: somebody has it on a controller. */

@@ -38,6 +38,8 @@ static const char create_help[] =
 	"they are first written. The size is rounded up to whole clusters.\n"
 	"\n"
 	"      --size SIZE        512M, 10G\n"
+	"      --sector-size SIZE of the machine's disk: 512, the default, which every image and\n"
+	"                         system knows, or 4096\n"
 	"      --thick            take all clusters now, so that the store cannot run out of "
 	"them\n";
 
@@ -61,7 +63,7 @@ static const char clone_help[] =
 	"Makes a volume that begins with what is in a snapshot (or read-only volume) of its "
 	"store,\n"
 	"or on another block device of the daemon, which nobody may write from then on. What is\n"
-	"written goes to the volume only.\n";
+	"written goes to the volume only. Its sectors are as large as there.\n";
 
 static const char inflate_help[] =
 	"usage: sluice volume inflate [OPTION...] STORE/VOLUME\n"
@@ -158,6 +160,10 @@ static bool create_run(struct volume_work *work)
 	params = json_pack("{s:s, s:s, s:b}", "lvol_name", name, "uuid",
 		json_member_text(store, "uuid"), "thin_provision", (int)!work->thick);
 	volume_size_set(params, work->size_bytes);
+	if (!volume_sectors_set(work, params, store, SECTOR_BYTES_DEFAULT)) {
+		json_decref(params);
+		return false;
+	}
 	return volume_do(work, work->words[0], "bdev_lvol_create", params);
 }
 
@@ -209,11 +215,18 @@ static bool clone_foreign(struct volume_work *work, const json_t *bdev)
 {
 	const char *name;
 	const json_t *store = new_volume_store(work, work->words[1], &name);
+	json_int_t sector_bytes = json_integer_value(json_object_get(bdev, "block_size"));
+	json_t *params;
 
-	return store &&
-	       volume_do(work, work->words[0], "bdev_lvol_clone_bdev",
-		       json_pack("{s:s, s:s, s:s}", "bdev", json_member_text(bdev, "uuid"),
-			       "lvs_name", json_member_text(store, "name"), "clone_name", name));
+	if (!store)
+		return false;
+	params = json_pack("{s:s, s:s, s:s}", "bdev", json_member_text(bdev, "uuid"), "lvs_name",
+		json_member_text(store, "name"), "clone_name", name);
+	if (!volume_sectors_set(work, params, store, (uint32_t)sector_bytes)) {
+		json_decref(params);
+		return false;
+	}
+	return volume_do(work, work->words[0], "bdev_lvol_clone_bdev", params);
 }
 
 /* The store that a word names, by length: "STORE/..." */
@@ -384,6 +397,7 @@ static const struct option plain_options[] = {CLIENT_LONG_OPTIONS, {0}};
 static const struct option create_options[] = {
 	CLIENT_LONG_OPTIONS,
 	{"size", required_argument, NULL, VOLUME_SIZE},
+	{"sector-size", required_argument, NULL, VOLUME_SECTOR_SIZE},
 	{"thick", no_argument, NULL, VOLUME_THICK},
 	{0},
 };
@@ -396,6 +410,13 @@ static const struct option force_options[] = {
 
 static const struct option delete_options[] = {
 	CLIENT_LONG_OPTIONS, {"recursive", no_argument, NULL, VOLUME_RECURSIVE}, {0}};
+
+static const struct option import_options[] = {
+	CLIENT_LONG_OPTIONS,
+	{"force", no_argument, NULL, 'f'},
+	{"sector-size", required_argument, NULL, VOLUME_SECTOR_SIZE},
+	{0},
+};
 
 static const struct option export_options[] = {
 	CLIENT_LONG_OPTIONS,
@@ -428,7 +449,7 @@ static const struct volume_command commands[] = {
 		read_only_run},
 	{"export", "volume export", volume_export_help, CLIENT_SHORT_OPTIONS "f", export_options,
 		"name one volume and one file", 2, 2, false, volume_export_run},
-	{"import", "volume import", volume_import_help, CLIENT_SHORT_OPTIONS "f", force_options,
+	{"import", "volume import", volume_import_help, CLIENT_SHORT_OPTIONS "f", import_options,
 		"name one volume and one file", 2, 2, false, volume_import_run},
 	{"rename", "volume rename", rename_help, PLAIN, "name one volume and its new name", 2, 2,
 		true, rename_run},

@@ -30,7 +30,10 @@ const char volume_import_help[] =
 	"image of another format. Of an export with --since what changed is replayed on a volume\n"
 	"that is there and holds what the snapshot held.\n"
 	"\n"
-	"  -f, --force            replay it on a volume that is said to hold something else\n";
+	"  -f, --force            replay it on a volume that is said to hold something else\n"
+	"      --sector-size SIZE of a new volume: 512 or 4096. As a GPT in the image was made "
+	"for,\n"
+	"                         else 512\n";
 
 struct importing {
 	struct volume_work *work;
@@ -38,6 +41,7 @@ struct importing {
 	char *converted; /* removed in the end; NULL: none */
 	json_t *increment; /* NULL: a whole image */
 	uint64_t size_bytes;
+	uint32_t sector_bytes; /* that the image was made for */
 	struct cluster_set set;
 	char *alias; /* of the volume */
 	bool made_volume;
@@ -117,6 +121,22 @@ static bool set_from_data(struct importing *importing, int fd)
 	return true;
 }
 
+/* The header of a GPT is the second sector. */
+static bool file_has_gpt(int fd, uint32_t sector_bytes)
+{
+	char signature[8];
+
+	return pread(fd, signature, sizeof(signature), sector_bytes) == sizeof(signature) &&
+	       memcmp(signature, "EFI PART", sizeof(signature)) == 0;
+}
+
+static uint32_t file_sector_bytes(int fd)
+{
+	if (!file_has_gpt(fd, SECTOR_BYTES_DEFAULT) && file_has_gpt(fd, SECTOR_BYTES_LARGE))
+		return SECTOR_BYTES_LARGE;
+	return SECTOR_BYTES_DEFAULT;
+}
+
 static bool file_read(struct importing *importing)
 {
 	int fd = open(importing->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -129,6 +149,7 @@ static bool file_read(struct importing *importing)
 	if (ok)
 		importing->increment = increment_read(fd, importing->path, (uint64_t)end, &ok);
 	importing->size_bytes = (uint64_t)end;
+	importing->sector_bytes = file_sector_bytes(fd);
 	if (ok)
 		ok = importing->increment ? set_from_increment(importing)
 					  : set_from_data(importing, fd);
@@ -156,13 +177,17 @@ static bool file_convert(struct importing *importing)
 
 /* ---- the volume ------------------------------------------------------------------------------ */
 
-static bool store_check_block(struct importing *importing, const json_t *store)
+/* Ours has sectors as asked, others those of the device below. */
+static bool file_check_sectors(struct importing *importing, const json_t *store)
 {
 	json_int_t block = json_integer_value(json_object_get(store, "block_size"));
 
+	if (client_is_ours(importing->work->client))
+		block = importing->work->sector_bytes ? importing->work->sector_bytes
+						      : importing->sector_bytes;
 	if (block <= 0 || importing->size_bytes % (uint64_t)block == 0)
 		return true;
-	cli_error("%s has %" PRIu64 " bytes, and volumes of this store have whole blocks of %d: "
+	cli_error("%s has %" PRIu64 " bytes, and a volume has whole sectors of %d: "
 		  "make it longer with 'truncate -s %%%d %s'",
 		importing->path, importing->size_bytes, (int)block, (int)block, importing->path);
 	return false;
@@ -181,12 +206,16 @@ static bool volume_make(struct importing *importing)
 	else
 		cli_error("%s does not say in which store: say STORE/VOLUME", work->words[0]);
 	free(name);
-	if (!store || !store_check_block(importing, store) ||
+	if (!store || !file_check_sectors(importing, store) ||
 		!volume_new_name(work->words[0], json_member_text(store, "name")))
 		return false;
 	params = json_pack("{s:s, s:s, s:b}", "lvol_name", slash + 1, "uuid",
 		json_member_text(store, "uuid"), "thin_provision", 1);
 	volume_size_set(params, importing->size_bytes);
+	if (!volume_sectors_set(work, params, store, importing->sector_bytes)) {
+		json_decref(params);
+		return false;
+	}
 	importing->made_volume = volume_do(work, work->words[0], "bdev_lvol_create", params);
 	importing->alias = strdup(work->words[0]);
 	return importing->made_volume && importing->alias;

@@ -69,6 +69,8 @@ static json_t *volume_describe(const struct volume_lister *lister, const json_t 
 
 	if (volume_size(volume))
 		json_object_set(described, "size_bytes", volume_size(volume));
+	if (json_object_get(volume, "block_size"))
+		json_object_set(described, "sector_bytes", json_object_get(volume, "block_size"));
 	clusters_describe(lister, volume, "num_allocated_clusters", described, "allocated_bytes");
 	clusters_describe(lister, volume, "num_exclusive_clusters", described, "exclusive_bytes");
 	clusters_describe(lister, volume, "num_shared_clusters", described, "shared_bytes");

@@ -45,6 +45,27 @@ void volume_size_set(json_t *params, uint64_t size_bytes)
 		json_object_set_new(params, "size", json_integer((json_int_t)size_bytes));
 }
 
+/* What is not said is not asked of a daemon that does not know it. */
+bool volume_sectors_set(
+	const struct volume_work *work, json_t *params, const json_t *store, uint32_t sector_bytes)
+{
+	json_int_t unit = json_integer_value(json_object_get(store, "block_size"));
+	uint32_t wanted = work->sector_bytes ? work->sector_bytes : sector_bytes;
+
+	if (unit == (json_int_t)wanted)
+		return true;
+	if (client_is_ours(work->client)) {
+		json_object_set_new(params, "block_size", json_integer(wanted));
+		return true;
+	}
+	if (!work->sector_bytes)
+		return true;
+	cli_error("volumes of this daemon have the sectors of the device below, of %d bytes: leave "
+		  "out --sector-size",
+		(int)unit);
+	return false;
+}
+
 /* ---- what there is ------------------------------------------------------------------------- */
 
 static const json_t *store_named(const struct volume_work *work, const char *word)
@@ -138,6 +159,8 @@ static void volume_complete(struct volume_work *work, json_t *volume)
 
 	if (bdev)
 		json_object_set_new(volume, "size_in_bytes", json_integer(blocks * bytes));
+	if (bdev)
+		json_object_set_new(volume, "block_size", json_integer(bytes));
 	if (json_object_get(lvol, "base_snapshot"))
 		json_object_set(volume, "parent", json_object_get(lvol, "base_snapshot"));
 	if (json_object_get(lvol, "external_snapshot_name"))
@@ -220,6 +243,19 @@ static bool cluster_size_take(struct volume_work *work)
 	return false;
 }
 
+static bool sector_size_take(struct volume_work *work)
+{
+	uint64_t bytes = 0;
+
+	if (size_parse(optarg, &bytes) ||
+		(bytes != SECTOR_BYTES_DEFAULT && bytes != SECTOR_BYTES_LARGE)) {
+		cli_error("--sector-size is 512 or 4096, not '%s'", optarg);
+		return false;
+	}
+	work->sector_bytes = (uint32_t)bytes;
+	return true;
+}
+
 static bool option_take(struct volume_work *work, int option)
 {
 	switch (option) {
@@ -248,6 +284,8 @@ static bool option_take(struct volume_work *work, int option)
 			return true;
 		cli_error("--format is raw or qcow2, not '%s'", optarg);
 		return false;
+	case VOLUME_SECTOR_SIZE:
+		return sector_size_take(work);
 	case VOLUME_MD_PAGES:
 		return cli_number_read("--md-pages", optarg, MD_PERCENT_MAX, &work->md_percent);
 	case VOLUME_GROWTH:

@@ -513,5 +513,12 @@ def test_a_daemon_that_is_not_ours_gets_no_parameter_of_ours(shell, peer):
     shell.good("volume", "create", "-r", str(peer.path), "--size", "3M", "lvs/v")
     assert peer.calls[-1] == ("bdev_lvol_create", {
         "lvol_name": "v", "uuid": "id-lvs", "thin_provision": True, "size_in_mib": 3})
+    shell.good("volume", "create", "-r", str(peer.path), "--size", "3M", "--sector-size", "512",
+               "lvs/v")
+    assert peer.calls[-1] == ("bdev_lvol_create", {
+        "lvol_name": "v", "uuid": "id-lvs", "thin_provision": True, "size_in_mib": 3})
+    assert "leave out --sector-size" in shell.bad(
+        1, "volume", "create", "-r", str(peer.path), "--size", "3M", "--sector-size", "4096",
+        "lvs/v")
     assert "whole MiB" in shell.bad(1, "volume", "create", "-r", str(peer.path), "--size", "64K",
                                     "lvs/v")

@@ -175,7 +175,7 @@ def test_qcow2_comes_and_goes_through_qemu_img(shell):
     (["import", "lake/v2", "there"], "no store lake"),
     (["import", "pool/v2", "none"], "No such file"),
     (["import", "pool/v2", "empty"], "is empty"),
-    (["import", "pool/v2", "odd"], "whole blocks of 512"),
+    (["import", "pool/v2", "odd"], "whole sectors of 512"),
     (["import", "pool/v2", "large"], "pool/v2"),
 ])
 def test_what_fails_says_why_and_leaves_nothing(shell, arguments, text):
