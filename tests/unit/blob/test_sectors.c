@@ -148,6 +148,46 @@ static void a_write_of_a_sector_waits_for_space_in_nobodys_way(void **state)
 	}
 }
 
+static bool something_is_held(void *gate)
+{
+	return gate_bdev_held(gate) > 0;
+}
+
+/* Between the read of a block and its write, with others behind it. */
+static void a_device_that_goes_ends_what_is_written_in_parts(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 20)
+	{
+		struct world_call remove = {.run = world_unregister_run};
+		struct io_request requests[4];
+		struct gate_bdev *gate;
+		struct pool pool;
+
+		pool_open(&pool, seed);
+		assert_int_equal(
+			volume_write(&pool.place.volumes, pool.blob, 0, 0, CLUSTER, 'a'), 0);
+		gate = pool.place.gate;
+		gate_bdev_hold_types(gate, 1u << BDEV_IO_READ);
+		gate_bdev_hold(gate, true);
+		for (unsigned i = 0; i < ARRAY_SIZE(requests); i++)
+			io_request_begin(&pool.place, &requests[i], pool.blob, i % WORLD_REACTORS,
+				BDEV_IO_WRITE, 0, i * SECTOR, SECTOR, 'b');
+		assert_true(host_wait(&pool.place.world.host, something_is_held, gate));
+		remove.bdev = gate_bdev_of(gate);
+		world_begin(&pool.place.world, pool.place.world.control, &remove);
+		assert_true(host_wait_flag(&pool.place.world.host, &pool.place.volumes.removed));
+		world_settle(&pool.place.world);
+		gate_bdev_hold(gate, false);
+		gate_bdev_release_all(gate, 0);
+		for (unsigned i = 0; i < ARRAY_SIZE(requests); i++)
+			assert_int_equal(io_request_finish(&pool.place, &requests[i]), -ENODEV);
+		assert_int_equal(volumes_close(&pool.place.volumes), 0);
+		assert_int_equal(world_finish(&pool.place.world, &remove), 0);
+		gate_bdev_destroy(gate);
+		world_end(&pool.place.world);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -155,6 +195,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_sector_of_a_clone_is_written_over_what_its_parent_shows),
 		cmocka_unit_test(a_discard_frees_the_whole_clusters_in_it),
 		cmocka_unit_test(a_write_of_a_sector_waits_for_space_in_nobodys_way),
+		cmocka_unit_test(a_device_that_goes_ends_what_is_written_in_parts),
 	};
 
 	host_select(argc, argv);
