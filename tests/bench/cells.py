@@ -179,13 +179,18 @@ def volumes(options):
     return Group("4 KiB requests: volumes and what is below them", cells, ("sluice", "spdk"))
 
 
+def half(options):
+    """Seconds for cells of which there are many."""
+    return min(0.5, options.seconds)
+
+
 def volume_count(options):
     """More and more volumes of one store on one data thread, and as many RAM disks."""
     counts = (1, MANY) if options.quick else (1, 2, 4, 8, 16, 32, MANY)
     cells = [Cell("volume count", Setup("blk", disk, guests=max(counts)), depth=8, guests=count,
                   load=("--range", str(KINDS["many"].size)))
              for count in counts for disk in ("bare", "many")]
-    return Group("volumes on one data thread", cells, ("sluice",))
+    return Group("volumes on one data thread", cells, ("sluice",), seconds=half(options))
 
 
 def clusters(options):
@@ -194,7 +199,12 @@ def clusters(options):
     cells = [Cell("clusters", Setup("blk", disk), clusters=count,
                   load=("--range", str(count * KINDS["million"].cluster)))
              for count in counts for disk in ("memory", "million")]
-    return Group("clusters of a volume", cells, ("sluice",))
+    return Group("clusters of a volume", cells, ("sluice",), seconds=half(options))
+
+
+def rounds(options):
+    """Of what takes longer to prepare than to measure; None: as the bench was told."""
+    return 1 if options.quick else None
 
 
 def thin_writes(options, paths):
@@ -206,7 +216,8 @@ def thin_writes(options, paths):
     depths = (32,) if options.quick else options.depth
     cells = [Cell("first writes, thin", setup, "randwrite", depth=depth, first_writes=True)
              for setup in setups for depth in depths]
-    return Group("first writes to a thin volume", cells, ("sluice",), seconds=0.25)
+    return Group("first writes to a thin volume", cells, ("sluice",), rounds=rounds(options),
+                 seconds=0.25)
 
 
 def snapshot_writes(options):
@@ -214,4 +225,5 @@ def snapshot_writes(options):
     depths = (32,) if options.quick else options.depth
     cells = [Cell("first writes, snapshot", Setup("blk", disk), "randwrite", depth=depth,
                   first_writes=True) for disk in ("snapped", "snapped-4m") for depth in depths]
-    return Group("first writes after a snapshot", cells, ("sluice", "spdk"), seconds=0.25)
+    return Group("first writes after a snapshot", cells, ("sluice", "spdk"),
+                 rounds=rounds(options), seconds=0.25)
