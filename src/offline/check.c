@@ -101,6 +101,8 @@ static void round_fini(struct check *check)
 		check_blob_fini(&check->blobs[i]);
 	free(check->blobs);
 	free(check->wipe);
+	free(check->shares);
+	free(check->copies);
 	bitmap_fini(&check->mask_pages);
 	bitmap_fini(&check->mask_clusters);
 	bitmap_fini(&check->mask_blobs);
@@ -119,6 +121,7 @@ static void round_look(struct check *check)
 	check_read_blobs(check);
 	check_resolve_links(check);
 	check_owners(check);
+	check_shared(check);
 	check_volumes(check);
 	if (check->rc)
 		return;

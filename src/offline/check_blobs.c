@@ -91,17 +91,22 @@ uint32_t check_blob_cluster(const struct check_blob *blob, uint64_t index)
 	return slot ? slot[index % BLOBSTORE_SLOT_ENTRIES] : 0;
 }
 
-void check_blob_drop_cluster(struct check_blob *blob, uint64_t index)
+void check_blob_set_cluster(struct check_blob *blob, uint64_t index, uint32_t cluster)
 {
 	uint64_t slot = index / BLOBSTORE_SLOT_ENTRIES;
 
 	if (!blob->md.uses_table) {
-		blob->md.runs[index] = 0;
+		blob->md.runs[index] = cluster;
 		blob->write_chain = true;
 	} else {
-		blob->slots[slot][index % BLOBSTORE_SLOT_ENTRIES] = 0;
+		blob->slots[slot][index % BLOBSTORE_SLOT_ENTRIES] = cluster;
 		blob->write_slots[slot] = true;
 	}
+}
+
+void check_blob_drop_cluster(struct check_blob *blob, uint64_t index)
+{
+	check_blob_set_cluster(blob, index, 0);
 	check_blob_make_thin(blob);
 }
 

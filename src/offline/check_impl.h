@@ -6,6 +6,7 @@
  *	check_blobs.c	chains and extent pages of each blob, by themselves
  *	check_links.c	unfinished operations, parents
  *	check_owners.c	pages and clusters that are two blobs'
+ *	check_shared.c	clusters of those that nothing explains
  *	check_volumes.c	super blob and names
  *	check_masks.c	what is in use against the masks
  *	repair.c	everything that was mended in memory onto the disk
@@ -40,6 +41,19 @@ struct check_blob {
 	uint8_t walk; /* check_links.c */
 };
 
+/* A cluster that `blob` has at an index and another, or itself, elsewhere too. */
+struct share {
+	struct check_blob *blob;
+	uint64_t index;
+	struct check_blob *other;
+	uint32_t other_index;
+	uint32_t cluster;
+};
+
+struct cluster_copy {
+	uint32_t from, to;
+};
+
 struct check {
 	struct image *image;
 	struct check_options options;
@@ -58,6 +72,10 @@ struct check {
 	unsigned blobs_room;
 	uint32_t *wipe; /* pages to be zeroed that are nobody's */
 	unsigned num_wipe;
+	struct share *shares;
+	unsigned num_shares;
+	struct cluster_copy *copies; /* to be made before anything points to them */
+	unsigned num_copies;
 	bool any_bad; /* so what is in use is not known to the last cluster */
 
 	struct bitmap pages, clusters; /* in use */
@@ -88,8 +106,10 @@ void check_find_roots(struct check *check);
 void check_read_blobs(struct check *check);
 void check_resolve_links(struct check *check);
 void check_owners(struct check *check);
+void check_shared(struct check *check);
 void check_volumes(struct check *check);
 void check_masks(struct check *check);
+void repair_copy_clusters(struct check *check);
 void repair_write(struct check *check);
 
 /* ---- for each other -------------------------------------------------------------------------- */
@@ -100,6 +120,9 @@ void check_blob_fini(struct check_blob *blob);
 /* Entry of a cluster of the blob as it should be; 0: none. */
 uint32_t check_blob_cluster(const struct check_blob *blob, uint64_t index);
 void check_blob_drop_cluster(struct check_blob *blob, uint64_t index);
+/* Of an entry that is not 0. */
+void check_blob_set_cluster(struct check_blob *blob, uint64_t index, uint32_t cluster);
+void check_share_add(struct check *check, const struct share *share);
 /* Calls for every page and cluster that the blob has: index is in the blob, of a page its slot, of
  * a page of the chain UINT64_MAX. */
 void check_blob_for_each_page(

@@ -2,8 +2,8 @@
 /*
  * Pages and clusters that are two blobs'. A clone that has the same cluster in the same place as
  * the ancestor that it would show there (a program died while it merged a snapshot into its clone)
- * gives it up and shows the same as before; likewise a whole extent page. What two blobs have in
- * any other way cannot be told apart without guessing who wrote last.
+ * gives it up and shows the same as before; likewise a whole extent page. Clusters that are in two
+ * places in any other way are check_shared.c's.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +16,7 @@ struct owners {
 	struct check_blob *blob; /* that is being looked at */
 	uint32_t *of_page; /* its owner's number + 1 */
 	uint32_t *of_cluster;
+	uint32_t *index_of; /* each cluster, in its owner */
 	unsigned other; /* the last other owner that was told, + 1 */
 	const struct check_blob *merged; /* the last clone that was told to be half merged */
 	bool merged_mend;
@@ -69,8 +70,7 @@ static bool conflict_is_stale(
 	return true;
 }
 
-static void conflict_tell(
-	struct owners *owners, struct check_blob *other, const char *what, uint32_t number)
+static void page_tell(struct owners *owners, struct check_blob *other, uint32_t number)
 {
 	struct check *check = owners->check;
 	const struct fault_at at = {owners->blob, FAULT_NO_PAGE};
@@ -86,8 +86,20 @@ static void conflict_tell(
 	check_fault(check, "shared", REMEDY_NONE, at,
 		"who writes one of the two destroys what is in the other: copy what is needed out "
 		"of both and delete them",
-		"%s %u and perhaps more belong to %s%s%#" PRIx64 " as well", what, number,
+		"metadata page %u and perhaps more belong to %s%s%#" PRIx64 " as well", number,
 		other->name, other->name[0] ? ", blob " : "blob ", other->id);
+}
+
+static void cluster_share(
+	struct owners *owners, struct check_blob *other, uint64_t index, uint32_t cluster)
+{
+	if (!conflict_is_stale(owners, owners->blob, other) &&
+		!conflict_is_stale(owners, other, owners->blob))
+		check_share_add(owners->check, &(struct share){.blob = owners->blob,
+						       .index = index,
+						       .other = other,
+						       .other_index = owners->index_of[cluster],
+						       .cluster = cluster});
 }
 
 static void cluster_resolve(
@@ -97,7 +109,7 @@ static void cluster_resolve(
 	const struct fault_at at = {above, FAULT_NO_PAGE};
 
 	if (!above) {
-		conflict_tell(owners, other, "cluster", cluster);
+		cluster_share(owners, other, index, cluster);
 		return;
 	}
 	if (owners->merged != above) /* one fault for each clone */
@@ -121,11 +133,13 @@ static void cluster_look(void *arg, uint64_t index, uint32_t cluster)
 	if (cluster >= super_clusters(&owners->check->super))
 		return;
 	owner = owners->of_cluster[cluster];
-	owners->of_cluster[cluster] = owner ? owner : blob_number(owners);
-	if (!owner)
+	if (!owner) {
+		owners->of_cluster[cluster] = blob_number(owners);
+		owners->index_of[cluster] = (uint32_t)index;
 		return;
+	}
 	if (owner == blob_number(owners))
-		conflict_tell(owners, owners->blob, "cluster", cluster);
+		cluster_share(owners, owners->blob, index, cluster);
 	else
 		cluster_resolve(owners, &owners->check->blobs[owner - 1], index, cluster);
 }
@@ -167,7 +181,7 @@ static void page_look(void *arg, uint64_t slot, uint32_t page)
 	owners->of_page[page] = owner ? owner : blob_number(owners);
 	if (owner && (slot == UINT64_MAX || owner == blob_number(owners) ||
 			     !page_resolve(owners, &check->blobs[owner - 1], slot)))
-		conflict_tell(owners, &check->blobs[owner - 1], "metadata page", page);
+		page_tell(owners, &check->blobs[owner - 1], page);
 }
 
 static void owners_look(struct owners *owners, bool clusters)
@@ -195,7 +209,8 @@ void check_owners(struct check *check)
 		return;
 	owners.of_page = calloc(check->super.md_len, sizeof(uint32_t));
 	owners.of_cluster = calloc(super_clusters(&check->super), sizeof(uint32_t));
-	if (owners.of_page && owners.of_cluster) {
+	owners.index_of = calloc(super_clusters(&check->super), sizeof(uint32_t));
+	if (owners.of_page && owners.of_cluster && owners.index_of) {
 		owners_look(&owners, false);
 		owners_look(&owners, true);
 	} else {
@@ -203,4 +218,5 @@ void check_owners(struct check *check)
 	}
 	free(owners.of_page);
 	free(owners.of_cluster);
+	free(owners.index_of);
 }

@@ -5,17 +5,18 @@
  *	0. what looks like a root	gone while the masks are still trusted, which do not know it
  *	1. super block, clean = 0	from here on a load looks itself; our mark behind the mask
  *					of pages is wiped, so that it looks at everything
- *	2. chains			in place where one page differs; else to fresh pages,
+ *	2. copies of clusters		into free ones
+ *	3. chains			in place where one page differs; else to fresh pages,
  *					flushed, and then the root
- *	3. extent pages, in place
- *	4. roots of what is given up or removed, zeroed
- *	5. masks, super block with clean = 1: where the store was closed, or a mask was wrong
+ *	4. extent pages, in place
+ *	5. roots of what is given up or removed, zeroed
+ *	6. masks, super block with clean = 1: where the store was closed, or a mask was wrong
  * with a flush between each.
  *
  * Crash table: each write is of one page and leaves its blob in a state that the same check mends
- * in the same way, or has nothing to mend about. A thick volume becomes thin (2) before it lacks
- * clusters (3). Nothing is allocated but fresh pages of chains, which nobody has. Before 5 the
- * masks are not trusted.
+ * in the same way, or has nothing to mend about. A thick volume becomes thin (3) before it lacks
+ * clusters (4). Nothing is allocated but fresh pages of chains and clusters for copies, which
+ * nobody has. Before 6 the masks are not trusted.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -281,6 +282,7 @@ void repair_write(struct check *check)
 	ahead_wipe(check);
 	if (closed || check->super_write)
 		super_write(check, false);
+	repair_copy_clusters(check);
 	blobs_write(check);
 	if (!check->rc && closed)
 		masks_write(check);

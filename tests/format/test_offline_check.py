@@ -42,7 +42,7 @@ TOLERATED = {
 HOPELESS = {"super-signature", "super-version", "super-crc", "super-size", "super-geometry",
             "super-blob", "region-order", "region-length", "lvol-super", "lvol-uuid", "lvol-double",
             "flags-unknown", "flags-read-only", "parent-broken", "shared", "page-shared",
-            "cluster-twice", "extent-page-twice", "mark"}
+            "extent-page-twice", "mark"}
 
 
 def sluice_check(path, *arguments):
@@ -206,6 +206,22 @@ def test_a_store_that_it_refuses_for_an_empty_extent_page_is_brought_back(tmp_pa
         end = len(stage.after["vol"])
         assert len(text) in (end, len(stage.before["vol"]))
         assert text[:end] == stage.after["vol"]
+
+
+@pytest.mark.parametrize("plant", [faults_store.one_cluster_in_two_volumes,
+                                   faults_store.one_cluster_twice_in_a_blob],
+                         ids=lambda plant: plant.__name__)
+def test_clusters_in_two_places_become_copies(image, plant):
+    """Everybody reads what he read before, nobody shares, and what may be wrong is named."""
+    plant(Editor(image))
+    before = readable(image)
+    shared, = (fault for fault in sluice_check(image)[1]["faults"] if fault["kind"] == "shared")
+    assert shared["remedy"] == "repair" and "bytes, from byte" in shared["text"]
+    code, said = sluice_check(image, "--repair")
+    assert code == 0 and said["result"] == "repaired", said
+    assert readable(image) == before
+    assert not checker.errors(checker.check(image))
+    assert load(image)
 
 
 def test_a_deletion_that_left_the_root_is_finished(tmp_path):
