@@ -128,7 +128,6 @@ void lvol_bdev_ops_fill(struct bdev_ops *ops)
 		.product_name = "Logical Volume",
 		.module = "lvol",
 		.submit = blob_submit,
-		.park = blob_park,
 		.channel_size = blob_channel_size,
 		.channel_init = lvol_channel_init,
 		.channel_fini = blob_channel_fini,
