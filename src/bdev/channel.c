@@ -17,27 +17,16 @@
 
 /* ---- the channel's reactor ---------------------------------------------- */
 
-static void bdev_channel_account(struct bdev_channel *channel, const struct bdev_io *io)
-{
-	struct bdev_io_stats *stats = &channel->stats;
-
-	stats->ops[io->type]++;
-	stats->latency_ns[io->type] += channel->reactor->now_ns - io->submitted_ns;
-	if (likely(!io->status))
-		stats->bytes[io->type] += io->length;
-	else
-		stats->errors++;
-}
-
-/* It was counted in this very turn. */
+/* It was counted (bdev_io_count) in this very turn. */
 void bdev_channel_uncount(struct bdev_channel *channel, const struct bdev_io *io)
 {
 	struct bdev_io_stats *stats = &channel->stats;
+	const unsigned type = io->type;
 
-	stats->ops[io->type]--;
-	stats->latency_ns[io->type] -= channel->reactor->now_ns - io->submitted_ns;
+	stats->of[type].ops--;
+	stats->of[type].latency_ns -= channel->reactor->now_ns - io->submitted_ns;
 	if (!io->status)
-		stats->bytes[io->type] -= io->length;
+		stats->of[type].bytes -= io->length;
 	else
 		stats->errors--;
 }
@@ -51,8 +40,7 @@ static void bdev_channel_drain(struct deferred *deferred)
 	while (io) {
 		struct bdev_io *next = io->next;
 
-		bdev_channel_account(channel, io);
-		channel->in_flight[io->epoch]--;
+		bdev_io_count(io, channel);
 		io->done(io); /* may free or submit it again */
 		io = next;
 	}
@@ -60,16 +48,12 @@ static void bdev_channel_drain(struct deferred *deferred)
 		bdev_range_holds_check(channel);
 }
 
-void bdev_io_complete_within_done(struct bdev_io *io, int status)
+void bdev_io_end_draining(struct bdev_io *io)
 {
 	struct bdev_channel *channel = io->channel;
 
-	io->status = status;
-	bdev_channel_account(channel, io);
-	channel->in_flight[io->epoch]--;
 	io->done(io);
-	if (unlikely(channel->draining))
-		bdev_range_holds_check(channel);
+	bdev_range_holds_check(channel);
 }
 
 void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int status)
@@ -204,9 +188,9 @@ static int bdev_channel_end(struct reactor_call *call)
 static void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part)
 {
 	for (unsigned type = 0; type < BDEV_IO_TYPES; type++) {
-		sum->ops[type] += part->ops[type];
-		sum->bytes[type] += part->bytes[type];
-		sum->latency_ns[type] += part->latency_ns[type];
+		sum->of[type].ops += part->of[type].ops;
+		sum->of[type].bytes += part->of[type].bytes;
+		sum->of[type].latency_ns += part->of[type].latency_ns;
 	}
 	sum->errors += part->errors;
 }

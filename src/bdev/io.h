@@ -11,6 +11,22 @@
  *
  * The straight path is bdev_submit -> ops->submit -> bdev_io_complete -> done, inline but for one
  * indirect call down and one up.
+ *
+ * Passing down. A device over another one that would only give its request another offset need not
+ * make a second request: it hands down the very one that it was given. Whose it is when:
+ *
+ *	above	from submit on, and again from its done on: all is as the submitter filled it
+ *	below	in between: channel, offset, epoch and done are those of a request to the
+ *		device below, which knows no other; io->above keeps what was there before
+ *
+ * In between it is in flight on both channels, each by an epoch of its own. So a range lock of the
+ * device above (a snapshot's) that comes meanwhile waits for it, one of the device below does as
+ * well, and neither knows of the other; and as one that is in flight above it cannot be held back,
+ * parked or cancelled there. It is counted on both devices, below whatever its status, above when
+ * it ends there: what failed may go on by another way first.
+ *
+ * There is room for one device above: bdev_channel_set_passing marks those that pass down, and over
+ * such a one nobody else does (bdev_channel_takes).
  */
 #ifndef BDEV_IO_H
 #define BDEV_IO_H
@@ -56,6 +72,13 @@ struct bdev_io {
 	struct bdev_io *next; /* completion list, waiting list; the backend's while it has it */
 	uint64_t submitted_ns;
 	uint8_t epoch;
+	/* of the device above, while one below has the request */
+	struct {
+		uint8_t epoch;
+		struct bdev_channel *channel;
+		uint64_t offset;
+		void (*done)(struct bdev_io *io);
+	} above;
 
 	/* the backend's, for as long as it holds the request */
 	union {
@@ -66,9 +89,11 @@ struct bdev_io {
 };
 
 struct bdev_io_stats {
-	uint64_t ops[BDEV_IO_TYPES];
-	uint64_t bytes[BDEV_IO_TYPES];
-	uint64_t latency_ns[BDEV_IO_TYPES]; /* sums, of turn time stamps */
+	struct {
+		uint64_t ops;
+		uint64_t bytes;
+		uint64_t latency_ns; /* sum, of turn time stamps */
+	} of[BDEV_IO_TYPES];
 	uint64_t errors;
 };
 
@@ -79,28 +104,30 @@ struct bdev_io_list {
 
 /*
  * A block device on one reactor: counted, shared by all users of the device there. The backend's
- * own state follows at backend (ops->channel_size bytes, zeroed, aligned to 8).
+ * own state follows at backend (ops->channel_size bytes, zeroed, on a line of its own). A READ or
+ * WRITE on the straight path touches the first two lines, and the backend's.
  */
 struct bdev_channel {
 	/* ops->submit; of a device with a larger io_unit_size what comes before it (sectors.c) */
 	void (*submit)(struct bdev_channel *channel, struct bdev_io *io);
 	struct reactor *reactor;
 	bool detour; /* range locks, removal: requests take the general way */
+	bool draining; /* a hold waits until the other epoch is empty */
 	uint8_t epoch;
 	uint16_t unit_mask; /* io_unit_size - 1 */
 	unsigned in_flight[2]; /* by epoch: a lock waits until the old epoch has drained */
 	struct bdev_io_list completed;
 	struct deferred drain; /* calls done of what is on completed */
-	struct bdev_io_stats stats;
+	struct bdev_io_stats stats; /* first READ and WRITE */
 	struct bdev *bdev;
 	void (*submit_units)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
 	unsigned users;
 	struct list link; /* bdev's channels; control reactor */
 	bool removed; /* the device goes: -ENODEV */
-	bool draining; /* a hold waits until the other epoch is empty */
+	bool passes_down;
 	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
-	uint8_t backend[] __attribute__((aligned(8)));
+	CACHE_ALIGNED uint8_t backend[];
 };
 
 /* The general way: range locks, a removed device. */
@@ -111,9 +138,8 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
 	return channel->in_flight[0] + channel->in_flight[1];
 }
 
-/* For backends over another device: the same at once, done and all. Only from the done of a request
- * to that device, which is never inside submit either. */
-void bdev_io_complete_within_done(struct bdev_io *io, int status);
+/* Channel's reactor: done, and a hold may have waited for that. */
+void bdev_io_end_draining(struct bdev_io *io);
 
 /*
  * For backends. From step aside to step back a request does not count as in flight, so that range
@@ -132,8 +158,8 @@ void bdev_io_step_back(struct bdev_io *io);
 static inline void bdev_channel_prefetch(struct bdev_channel *channel)
 {
 	__builtin_prefetch(channel, 1);
-	__builtin_prefetch(&channel->completed.tail, 1);
-	__builtin_prefetch(&channel->stats.latency_ns, 1);
+	__builtin_prefetch(&channel->stats, 1);
+	__builtin_prefetch(channel->backend, 1);
 }
 
 /* Channel's reactor. */
@@ -161,6 +187,82 @@ static inline void bdev_io_complete(struct bdev_io *io, int status)
 	*channel->completed.tail = io;
 	channel->completed.tail = &io->next;
 	reactor_defer(channel->reactor, DEFER_COMPLETE, &channel->drain);
+}
+
+/* ---- passing down (above) ----------------------------------------------- */
+
+/* Control reactor, before anybody uses it: requests of this channel will be passed down. */
+static inline void bdev_channel_set_passing(struct bdev_channel *channel)
+{
+	channel->passes_down = true;
+}
+
+/* For good: may the requests of a device above be passed down to this channel? */
+static inline bool bdev_channel_takes_passed(const struct bdev_channel *below)
+{
+	return !below->passes_down;
+}
+
+/* Just now, and this one? What has waited above has a stamp that is not the time at which the
+ * device below would get it. */
+static inline bool bdev_io_may_pass(const struct bdev_io *io, const struct bdev_channel *below)
+{
+	return !below->detour && io->submitted_ns == below->reactor->now_ns;
+}
+
+/* In ops->submit, when it may pass: the device below has it, at that offset, until done, in which
+ * the first call is bdev_io_take_back. */
+static inline void bdev_io_pass_down(struct bdev_io *io, struct bdev_channel *below,
+	uint64_t offset, void (*done)(struct bdev_io *io))
+{
+	io->above.epoch = io->epoch;
+	io->above.channel = io->channel;
+	io->above.offset = io->offset;
+	io->above.done = io->done;
+	io->channel = below;
+	io->offset = offset;
+	io->done = done;
+	io->epoch = below->epoch;
+	below->in_flight[io->epoch]++;
+	below->submit(below, io);
+}
+
+/* In flight above only, as it was before pass_down, with the status from below. */
+static inline void bdev_io_take_back(struct bdev_io *io)
+{
+	io->epoch = io->above.epoch;
+	io->channel = io->above.channel;
+	io->offset = io->above.offset;
+	io->done = io->above.done;
+}
+
+/* The rest of the end, but for what comes after done. For channel.c too. */
+static inline void bdev_io_count(struct bdev_io *io, struct bdev_channel *channel)
+{
+	struct bdev_io_stats *stats = &channel->stats;
+	const unsigned type = io->type;
+
+	stats->of[type].ops++;
+	stats->of[type].latency_ns += channel->reactor->now_ns - io->submitted_ns;
+	if (likely(!io->status))
+		stats->of[type].bytes += io->length;
+	else
+		stats->errors++;
+	channel->in_flight[io->epoch]--;
+}
+
+/* It has ended with io->status, and done is called at once: only from the done of a request to a
+ * device below, which is never inside submit either. */
+static inline void bdev_io_end(struct bdev_io *io)
+{
+	struct bdev_channel *channel = io->channel;
+
+	bdev_io_count(io, channel);
+	if (unlikely(channel->draining)) {
+		bdev_io_end_draining(io);
+		return;
+	}
+	io->done(io);
 }
 
 #endif

@@ -3,8 +3,18 @@
  * Requests for a blob.
  *
  * The straight path is a READ or WRITE within one cluster that the blob has itself: one look at the
- * map, and a request of the same vectors to the device below. It asks for no parent, for an entry
- * of the map hides them all.
+ * map, and the request itself is passed down to the device below, at another offset (bdev/io.h says
+ * whose it is when). It asks for no parent, for an entry of the map hides them all; only a READ of
+ * what the blob has not goes on to the cluster of the nearest parent that has it. What the entry
+ * said stays true until the request comes back: clusters leave a map only under a range lock (a
+ * discard's, or that of the whole device), which waits for all that is in flight above, and so for
+ * what is below. A lock that is there already has sent the request round (bdev_submit_detour)
+ * before it came here. When it comes back it ends at once; with an error, or FUA, it goes to where
+ * requests on the general way end, and is one of those from there on.
+ *
+ * The device below may have no room for it just then: a lock on it, or its removal, or the request
+ * has waited above first and its stamp is older than its visit below. And a device that passes down
+ * itself, a volume under the store, takes no other's. Then the general way makes its own requests.
  *
  * Everything else goes the general way. READ and WRITE are cut at the boundaries of clusters, and a
  * few pieces at a time are under way (io_piece.c); UNMAP and WRITE_ZEROES are io_discard.c's.
@@ -23,8 +33,7 @@
 
 #include "blob/io_impl.h"
 
-#define IO_PIECES_MAX      32
-#define STRAIGHT_SPARE_MAX 64
+#define IO_PIECES_MAX 32
 
 /* In the backend's part of a READ or WRITE on the general way, and of what waits for a slab. */
 struct blob_io {
@@ -242,89 +251,47 @@ static __attribute__((noinline)) void io_begin(struct blob_channel *own, struct 
 
 /* ---- the straight path -------------------------------------------------- */
 
-/* A few pieces are kept at hand: a slab has more to look after. */
-static inline struct blob_piece *piece_get_straight(struct blob_channel *own)
+static void straight_done(struct bdev_io *io)
 {
-	struct blob_piece *piece = own->spare;
-
-	if (unlikely(!piece))
-		return slab_get(own->store->reactor, SLAB_512);
-	own->spare = piece->next;
-	own->spare_count--;
-	return piece;
-}
-
-static inline void piece_put_straight(struct blob_channel *own, struct blob_piece *piece)
-{
-	if (unlikely(own->spare_count == STRAIGHT_SPARE_MAX)) {
-		slab_put(own->store->reactor, SLAB_512, piece);
-		return;
-	}
-	piece->next = own->spare;
-	own->spare = piece;
-	own->spare_count++;
-}
-
-void io_fini(struct blob_channel *own)
-{
-	while (own->spare) {
-		struct blob_piece *piece = own->spare;
-
-		own->spare = piece->next;
-		slab_put(own->store->reactor, SLAB_512, piece);
-	}
-}
-
-static void straight_done(struct bdev_io *child)
-{
-	struct blob_piece *piece = container_of(child, struct blob_piece, io);
-	struct bdev_io *io = piece->of;
-	int status = child->status;
-
-	piece_put_straight(piece->own, piece);
-	if (likely(!status))
-		bdev_io_complete_within_done(io, 0);
+	bdev_io_take_back(io);
+	if (likely(!io->status && !(io->flags & BDEV_IO_FUA)))
+		bdev_io_end(io);
 	else
-		io_end(blob_channel_of(io->channel), io, status);
+		io_end(blob_channel_of(io->channel), io, io->status);
 }
 
-static inline void straight_submit(struct blob_channel *own, struct bdev_io *io,
-	struct blob_piece *piece, uint32_t cluster, uint64_t within)
+/* Of a parent, for a READ; 0: none, or beyond the end. */
+static __attribute__((noinline)) uint32_t straight_cluster_below(
+	const struct blob_channel *own, const struct bdev_io *io)
 {
-	struct bdev_io *child = &piece->io;
+	uint64_t index = cluster_index(own, io->offset);
+	struct blob_source source;
 
-	piece->of = io;
-	piece->own = own;
-	child->iov = io->iov;
-	child->offset = (uint64_t)cluster * own->cluster_size + within;
-	child->length = io->length;
-	child->done = straight_done;
-	child->type = io->type;
-	child->flags = 0;
-	child->iovcnt = io->iovcnt;
-	child->lock = NULL;
-	bdev_submit(own->base, child);
+	if (io->type != BDEV_IO_READ || index >= blob_map(own->blob)->num_clusters)
+		return 0;
+	source = blob_source_below(own, index);
+	return source.kind == SOURCE_CLUSTER ? source.cluster : 0;
 }
 
 void blob_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
 	struct blob_channel *own = blob_channel_of(channel);
 	uint64_t within = cluster_within(own, io->offset);
-	struct blob_piece *piece;
 	uint32_t cluster;
 
-	if (unlikely(io->type > BDEV_IO_WRITE || io->flags & BDEV_IO_FUA ||
-		     within + io->length > own->cluster_size || io->length == 0))
+	if (unlikely(io->type > BDEV_IO_WRITE || within + io->length > own->straight_bytes ||
+		     io->length == 0))
 		goto general;
-	if (unlikely(io->type == BDEV_IO_WRITE && blob_is_read_only(own->blob)))
+	/* READ is 0, WRITE 1: one branch, whichever of both comes. */
+	if (unlikely(io->type & (unsigned)blob_is_read_only(own->blob)))
 		goto general;
 	cluster = blob_cluster(own, cluster_index(own, io->offset));
 	if (unlikely(!cluster))
+		cluster = straight_cluster_below(own, io);
+	if (unlikely(!cluster || !bdev_io_may_pass(io, own->base)))
 		goto general;
-	piece = piece_get_straight(own);
-	if (unlikely(!piece))
-		goto general;
-	straight_submit(own, io, piece, cluster, within);
+	bdev_io_pass_down(
+		io, own->base, (uint64_t)cluster * own->cluster_size + within, straight_done);
 	return;
 general:
 	io_begin(own, io);

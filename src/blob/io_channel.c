@@ -191,6 +191,8 @@ static void blob_channel_fill(struct blob_channel_op *op)
 	own->esnap = op->esnap_channel;
 	own->cluster_shift = op->blob->store->cluster_shift;
 	own->cluster_size = op->blob->store->cluster_size;
+	own->straight_bytes = bdev_channel_takes_passed(own->base) ? own->cluster_size : 0;
+	bdev_channel_set_passing(own->channel);
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		list_init(&own->allocations[i]);
 }
@@ -288,5 +290,4 @@ void blob_channel_fini(struct bdev_channel *channel)
 
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		invariant(list_is_empty(&own->allocations[i]));
-	io_fini(own);
 }

@@ -132,11 +132,10 @@ struct store_channel {
 /* In bdev_channel.backend of a device that shows a blob. */
 struct blob_channel {
 	struct bdev_channel *base;
+	struct blob *blob;
 	unsigned cluster_shift; /* 63: use cluster_size */
 	uint32_t cluster_size;
-	struct blob *blob;
-	struct blob_piece *spare; /* io.c: for the straight path */
-	unsigned spare_count;
+	uint32_t straight_bytes; /* cluster_size; 0: base takes no request that is passed down */
 	struct store_channel *store;
 	struct bdev_channel *channel; /* this one */
 	struct bdev_channel *esnap; /* of the foreign device at the end of the chain, or NULL */
@@ -190,8 +189,7 @@ unsigned iov_add_zeroes(struct iovec *ret_iov, uint64_t bytes);
 
 /*
  * What a request wants of one cluster (or, UNMAP and WRITE_ZEROES of what is allocated, of
- * neighbours on the device too). On the straight path only io and of are used. From SLAB_512, or
- * part of something larger.
+ * neighbours on the device too). From SLAB_512, or part of something larger.
  */
 struct blob_piece {
 	struct bdev_io io; /* to the device below */
@@ -205,7 +203,6 @@ struct blob_piece {
 	uint8_t type; /* enum bdev_io_type, BLOB_PIECE_TOUCH */
 	uint8_t flags;
 	bool iov_taken; /* iov is its own, from iov_class(iovcnt) */
-	struct blob_piece *next; /* of a channel's spare ones */
 	uint64_t progress; /* io_zero.c, io_discard.c; of a flush: the commits that it covers */
 	struct iovec zeroes; /* io_discard.c */
 	struct list link; /* of an allocation, or zeroing */
@@ -248,8 +245,6 @@ void piece_clear(struct blob_piece *piece, enum bdev_io_type type, uint32_t clus
 
 /* io.c: the end of a request: FUA. */
 void io_end(struct blob_channel *own, struct bdev_io *io, int status);
-/* The spare pieces go back to the slab. */
-void io_fini(struct blob_channel *own);
 /* io_discard.c */
 void io_discard(struct blob_channel *own, struct bdev_io *io);
 

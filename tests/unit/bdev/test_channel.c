@@ -133,13 +133,13 @@ static void counters_outlive_channels(void **state)
 	atomic_store(&cw.fake.io_status, -EIO);
 	assert_int_equal(world_read(&cw.world, two, buf, 0, 512), -EIO);
 	world_stats(&cw.world, &cw.fake.bdev, &stats);
-	assert_int_equal(stats.ops[BDEV_IO_READ], 2);
-	assert_int_equal(stats.bytes[BDEV_IO_READ], 512); /* what failed moved nothing */
-	assert_int_equal(stats.ops[BDEV_IO_WRITE], 2);
-	assert_int_equal(stats.bytes[BDEV_IO_WRITE], 1536);
-	assert_int_equal(stats.ops[BDEV_IO_FLUSH], 0);
+	assert_int_equal(stats.of[BDEV_IO_READ].ops, 2);
+	assert_int_equal(stats.of[BDEV_IO_READ].bytes, 512); /* what failed moved nothing */
+	assert_int_equal(stats.of[BDEV_IO_WRITE].ops, 2);
+	assert_int_equal(stats.of[BDEV_IO_WRITE].bytes, 1536);
+	assert_int_equal(stats.of[BDEV_IO_FLUSH].ops, 0);
 	assert_int_equal(stats.errors, 1);
-	assert_true(stats.latency_ns[BDEV_IO_WRITE] > 0);
+	assert_true(stats.of[BDEV_IO_WRITE].latency_ns > 0);
 	world_channel_close(&cw.world, two);
 	channel_world_end(&cw);
 }
