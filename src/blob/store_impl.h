@@ -167,10 +167,10 @@ struct blob {
 	_Atomic bool thin;
 	_Atomic bool read_only; /* also: broken */
 	_Atomic bool foreign_below; /* below is a foreign device, not a parent */
-	_Atomic uint64_t num_allocated; /* engine writes */
 
-	/* engine */
-	struct list link; /* store's blobs */
+	/* engine; on other lines: first writes change it, and every request reads the above */
+	CACHE_ALIGNED struct list link; /* store's blobs */
+	_Atomic uint64_t num_allocated; /* read by anybody */
 	struct md md; /* runs is not used any more: the map is */
 	struct page_mark *chain; /* chain[0] is the root */
 	unsigned chain_length;
