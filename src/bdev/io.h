@@ -21,12 +21,11 @@
  *
  * In between it is in flight on both channels, each by an epoch of its own. So a range lock of the
  * device above (a snapshot's) that comes meanwhile waits for it, one of the device below does as
- * well, and neither knows of the other; and as one that is in flight above it cannot be held back,
- * parked or cancelled there. It is counted on both devices, below whatever its status, above when
- * it ends there: what failed may go on by another way first.
+ * well, and neither knows of the other. It is counted on both devices, below whatever its status,
+ * above when it ends there: what failed may go on by another way first.
  *
  * There is room for one device above: bdev_channel_set_passing marks those that pass down, and over
- * such a one nobody else does (bdev_channel_takes).
+ * such a one nobody else does (bdev_channel_takes_passed).
  */
 #ifndef BDEV_IO_H
 #define BDEV_IO_H
