@@ -216,12 +216,12 @@ static void statistics_count_what_was_asked_for(void **state)
 	gate_bdev_fail(place.gate, 1u << BDEV_IO_READ, 0, UNIT, -EIO, 1);
 	assert_int_equal(place_write(&place, SECTOR, SECTOR, 'a'), -EIO);
 	world_stats(&place.world, place.bdev, &stats);
-	assert_int_equal(stats.ops[BDEV_IO_READ], 1);
-	assert_int_equal(stats.bytes[BDEV_IO_READ], SECTOR);
-	assert_int_equal(stats.ops[BDEV_IO_WRITE], 2);
-	assert_int_equal(stats.bytes[BDEV_IO_WRITE], 2 * UNIT);
-	assert_int_equal(stats.ops[BDEV_IO_WRITE_ZEROES], 1);
-	assert_int_equal(stats.bytes[BDEV_IO_WRITE_ZEROES], 2 * UNIT);
+	assert_int_equal(stats.of[BDEV_IO_READ].ops, 1);
+	assert_int_equal(stats.of[BDEV_IO_READ].bytes, SECTOR);
+	assert_int_equal(stats.of[BDEV_IO_WRITE].ops, 2);
+	assert_int_equal(stats.of[BDEV_IO_WRITE].bytes, 2 * UNIT);
+	assert_int_equal(stats.of[BDEV_IO_WRITE_ZEROES].ops, 1);
+	assert_int_equal(stats.of[BDEV_IO_WRITE_ZEROES].bytes, 2 * UNIT);
 	assert_int_equal(stats.errors, 1);
 	place_end(&place);
 }
