@@ -133,7 +133,7 @@ static void a_disk_that_drops_every_flush_is_caught_every_time(void **state)
 
 static void a_disk_that_drops_some_flushes_is_caught(void **state)
 {
-	assert_true(liar_caught(CRASH_DROPS_FLUSHES, 0, 7, 12) >= 6);
+	assert_true(liar_caught(CRASH_DROPS_FLUSHES, 0, 7, 24) >= 8);
 }
 
 static void a_disk_that_swaps_writes_around_flushes_is_caught(void **state)
