@@ -86,8 +86,9 @@ class Lab:
             yield f"{path.parent.name}/{path.name}", "\n".join(lines[-40:])
 
 
-def pytest_configure():
+def pytest_configure(config):
     """A time limit on the whole run ends it like Ctrl-C: fixtures still clean up."""
+    config.addinivalue_line("markers", "once: sanitizers would see nothing new in it (tools/test)")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -16,6 +16,7 @@ def root_is_on_partition_3(guest, disk):
     return guest.root_device() == f"{guest.device(disk)}3 ext4"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", ALL)
 def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_a_reboot(lab, version, bus):
     daemon = lab.daemon()
@@ -29,6 +30,7 @@ def test_seabios_boots_the_disk_through_its_own_loader_and_again_after_a_reboot(
     guest.poweroff()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", ALL)
 def test_ovmf_boots_the_disk_through_its_own_loader(lab, version, bus):
     daemon = lab.daemon()
@@ -39,6 +41,7 @@ def test_ovmf_boots_the_disk_through_its_own_loader(lab, version, bus):
     guest.poweroff()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version", ["7.2", "10.0"])
 @pytest.mark.parametrize("firmware", ["seabios", "ovmf"])
 def test_firmware_boots_lun_0_of_a_target_that_has_more(lab, version, firmware):
@@ -52,6 +55,7 @@ def test_firmware_boots_lun_0_of_a_target_that_has_more(lab, version, firmware):
     guest.poweroff()
 
 
+@pytest.mark.once
 # QEMU's boot index of a SCSI controller means LUN 0 of a target, so these guests have none. SeaBIOS
 # tries the first disk that it finds and no other; OVMF tries them all.
 @pytest.mark.parametrize("firmware, other, boots", [("seabios", 2, 1), ("ovmf", 0, 1)])

@@ -65,6 +65,7 @@ def huge_pages_left():
     return free + on_demand - made
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", HALF)
 def test_guest_whose_memory_is_huge_pages(lab, version, bus):
     if huge_pages_left() < 128:

@@ -95,6 +95,7 @@ def test_a_killed_qemu_with_packed_rings_starts_again_on_the_same_disk(lab, vers
     assert_clean(image)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", [("7.2", "blk"), ("10.0", "scsi")])
 def test_firmware_leaves_its_split_rings_to_a_driver_with_packed_ones(lab, version, bus):
     disk = lab.daemon().put_file(bus, "root", lab.image(kind="disk"))

@@ -48,6 +48,7 @@ def test_root_file_system_and_verified_load_without_io_uring(lab, io_uring, vers
     assert not ring_names(daemon)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", [("7.2", "blk"), ("10.0", "scsi")])
 def test_disk_with_blocks_of_4096_bytes_carries_the_root_file_system(lab, version, bus):
     daemon = lab.daemon()

@@ -131,6 +131,7 @@ def topology(guest, disk):
     return [int(guest.run(f"cat {queue}/{name}")) for name in names]
 
 
+@pytest.mark.once
 def test_a_stock_image_boots_from_a_device_with_blocks_of_4096(shell, lab):
     image = lab.image("stock", kind="disk")
     shell.good("volume", "import", "large/root", str(image))

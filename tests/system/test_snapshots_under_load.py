@@ -9,6 +9,8 @@ import os
 import struct
 import time
 
+import pytest
+
 from format.reader import Store
 
 from .checks import MIB
@@ -96,6 +98,7 @@ def check_snapshots(store, bus, log, count):
     assert times != [(0, 0)] * len(times)
 
 
+@pytest.mark.once
 def test_each_of_a_minute_of_snapshots_holds_what_had_been_acknowledged(lab):
     daemon = lab.daemon()
     path = pool(lab, daemon, size_mib=SECONDS * len(BUSES) * 2 * HALF // MIB + 512)

@@ -42,6 +42,7 @@ def test_killed_qemu_harms_no_other_guest(lab):
     second.poweroff()
 
 
+@pytest.mark.once
 def test_disk_written_by_the_host_reads_the_same_in_the_guest(lab):
     daemon = lab.daemon()
     data = pattern(8 << 20)
