@@ -72,6 +72,17 @@ def against_spdk(cells, promises):
                      cells.ratio("iops", **here), 1.3)
 
 
+def against_fio(cells, promises):
+    """On the same file, core and time; fio's cells are those of one bus, its requests of none."""
+    for row in cells.find(section="storage", target="sluice", disk="file"):
+        alone = [other["best"]["iops"] for other in
+                 cells.find(section="storage", target="fio", disk="file", rw=row["rw"],
+                            depth=row["depth"])]
+        if alone:
+            at_least(promises, f"IOPS against fio's own: {row['bus']}, file, {row['rw']}, depth "
+                     f"{row['depth']}", row["best"]["iops"] / max(alone), 0.9)
+
+
 def idle(cells, promises):
     for row in cells.find(section="idle", target="sluice"):
         median = row["median"]
@@ -92,6 +103,12 @@ def fairness(cells, promises):
                  guests[64]["best"].get("least_share"), 0.8)
         at_least(promises, "64 guests' IOPS against one guest's", guests[64]["best"]["iops"]
                  / guests[1]["best"]["iops"], 0.85)
+    for bus in ("blk", "scsi"):
+        busy = {row["guests"]: row["best"].get("busy_ns_per_request") for row in
+                cells.find(section="guests", target="sluice", bus=bus)}
+        if busy.get(1) and busy.get(256):
+            at_most(promises, f"busy time per request with 256 guests against one: {bus}",
+                    busy[256] / busy[1], 1.1)
     alone = cells.best("latency_p99_ns", section="fairness", target="sluice", guests=1)
     beside = cells.best("latency_p99_ns", section="fairness", target="sluice", guests=2)
     if alone and beside:
@@ -168,6 +185,6 @@ def flat(cells, promises):
 def check(result):
     cells = Cells(result)
     promises = []
-    for part in (against_spdk, idle, fairness, window, volumes, flat):
+    for part in (against_spdk, against_fio, idle, fairness, window, volumes, flat):
         part(cells, promises)
     return promises
