@@ -32,7 +32,7 @@ test:
 bench:
 	@tools/deps build bench
 	@test -f build-bench/build.ninja || meson setup build-bench --buildtype=release
-	@ninja -C build-bench
+	@ninja -C build-bench sluice tests/bench/vhost-bench tests/bench/cache-lines
 	@QUICK=$(QUICK) SLUICE_BUILD=build-bench tests/bench/bench
 
 # What takes too long for every change
