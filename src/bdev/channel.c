@@ -337,7 +337,7 @@ static enum flow_result bdev_stats_run(struct flow *f)
 	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
 	*op->ret_stats = op->bdev->closed_stats;
 	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
-		&op->channel->link != &op->bdev->channels;
+		list_member(op->channel, link) != &op->bdev->channels;
 		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link)) {
 		AWAIT(f, reactor_call(&op->call, f->reactor, op->channel->reactor,
 				 bdev_channel_copy_stats, flow_resume, f));
