@@ -275,6 +275,7 @@ static bool file_supports(const struct bdev *bdev, enum bdev_io_type type)
 	case BDEV_IO_WRITE:
 	case BDEV_IO_WRITE_ZEROES:
 		return !bdev->read_only;
+	case BDEV_IO_EXTENT:
 	case BDEV_IO_TYPES:
 		break;
 	}

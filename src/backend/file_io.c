@@ -222,6 +222,7 @@ void file_submit(struct bdev_channel *channel, struct bdev_io *io)
 	case BDEV_IO_WRITE_ZEROES:
 		file_clear(file, io);
 		return;
+	case BDEV_IO_EXTENT:
 	case BDEV_IO_TYPES:
 		break;
 	}

@@ -26,6 +26,9 @@
 #include "core/poller.h"
 #include "core/worker.h"
 
+/* Of a write that was cut off nothing is left, as of all others. */
+#define MALLOC_ATOMIC_BYTES (1 * MIB)
+
 #define MALLOC_SHORT_BYTES (32 * KIB) /* the longest of the short ones */
 #define MALLOC_TURN_BYTES  (512 * KIB) /* of short ones in a turn: 25 to 50 us */
 #define MALLOC_PIECE_BYTES (64 * KIB) /* of a long one, between two looks at the time */
@@ -64,6 +67,14 @@ static bool malloc_gives_pages_back(const struct bdev_io *io)
 		       io->length > MALLOC_SHORT_BYTES);
 }
 
+/* An UNMAP beside it may have taken the note of this memory back. */
+static inline void malloc_written(
+	const struct bdev_io *io, struct malloc_store *store, uint64_t offset, uint64_t length)
+{
+	if (unlikely(io->type == BDEV_IO_WRITE && !malloc_store_is_present(store, offset, length)))
+		malloc_store_note_written(store, offset, length);
+}
+
 /* A piece of a request; returns what it counts for. */
 static uint64_t malloc_advance(struct bdev_io *io, struct malloc_store *store, uint64_t bytes)
 {
@@ -71,8 +82,14 @@ static uint64_t malloc_advance(struct bdev_io *io, struct malloc_store *store, u
 	uint64_t at = io->offset + state->progress;
 	uint64_t left = io->length - state->progress;
 
-	if (io->type == BDEV_IO_READ || io->type == BDEV_IO_WRITE)
+	if (io->type == BDEV_IO_READ)
 		return malloc_copy(io, store->bytes, bytes, NULL);
+	if (io->type == BDEV_IO_WRITE) {
+		uint64_t copied = malloc_copy(io, store->bytes, bytes, NULL);
+
+		malloc_written(io, store, at, copied);
+		return copied;
+	}
 	if (malloc_gives_pages_back(io)) {
 		/* Pieces end at whole pages of the store, not of the request. */
 		left = u64_min(left, MALLOC_REGION - (at & (MALLOC_REGION - 1)));
@@ -120,10 +137,11 @@ static void malloc_run_short(struct malloc_channel *channel, struct poll_result 
 	channel->short_turn = turn;
 	while (channel->short_ios.head && channel->short_bytes < MALLOC_TURN_BYTES) {
 		struct bdev_io *io = malloc_list_take(&channel->short_ios);
-		uint8_t *store = malloc_bdev_of(io->channel->bdev)->store.bytes;
+		struct malloc_store *store = &malloc_bdev_of(io->channel->bdev)->store;
 		unsigned units = (unsigned)(io->length / KIB);
 
-		malloc_copy(io, store, io->length, channel->short_ios.head);
+		malloc_copy(io, store->bytes, io->length, channel->short_ios.head);
+		malloc_written(io, store, io->offset, io->length);
 		channel->short_bytes += io->length;
 		result->bytes += io->length;
 		result->requests++;
@@ -265,6 +283,11 @@ static void malloc_submit(struct bdev_channel *channel, struct bdev_io *io)
 	}
 	/* Checked above already; here a mistake would cost the host's memory. */
 	invariant(io->offset < size && io->length <= size - io->offset);
+	if (unlikely(io->type == BDEV_IO_EXTENT)) {
+		*io->extent = malloc_store_extent(&dev->store, io->offset, io->length);
+		bdev_io_complete(io, 0);
+		return;
+	}
 	if (likely(io->type == BDEV_IO_READ || malloc_gives_pages_back(io) ||
 		    malloc_store_is_present(&dev->store, io->offset, io->length))) {
 		malloc_begin(own, io);
@@ -368,6 +391,7 @@ static int malloc_bdev_fill(
 	dev->bdev.block_size = options->block_size;
 	dev->bdev.physical_block_size = options->physical_block_size;
 	dev->bdev.unmap_reads_zeroes = true;
+	dev->bdev.atomic_write_bytes = MALLOC_ATOMIC_BYTES;
 	dev->bdev.size_bytes = size;
 	if (size == 0)
 		return reason_set(reason, -EINVAL, "a malloc device needs at least one block");

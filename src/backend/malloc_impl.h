@@ -16,7 +16,7 @@ struct malloc_store {
 	uint64_t size;
 	void *mapping; /* bytes is aligned in it */
 	size_t mapping_length;
-	_Atomic uint8_t *present; /* by region: no more than a hint */
+	_Atomic uint8_t *present; /* by region; 0: nothing is in it */
 };
 
 /* How far a request is. */
@@ -49,6 +49,11 @@ void malloc_store_destroy(struct malloc_store *store);
 void malloc_store_populate(struct malloc_store *store, uint64_t offset, uint64_t length);
 /* Any reactor: gives whole pages back; all of the range reads zeroes then. */
 void malloc_store_unmap(struct malloc_store *store, uint64_t offset, uint64_t length);
+/* Any reactor: notes that there is memory, after it was written. */
+void malloc_store_note_written(struct malloc_store *store, uint64_t offset, uint64_t length);
+/* Any reactor: how the range begins. */
+struct bdev_extent malloc_store_extent(
+	const struct malloc_store *store, uint64_t offset, uint64_t length);
 
 /* Any reactor. True: writing there takes no memory, or little. */
 static inline bool malloc_store_is_present(

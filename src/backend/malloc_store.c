@@ -5,9 +5,11 @@
  * A page that is written first is taken from the host and cleared: of a huge page that is 100 us at
  * best, and 10 ms have been seen in a virtual machine whose host gave the memory at that moment. So
  * workers do it (populate), and it is noted for each region of 2 MiB whether its memory is there.
- * That note is a hint and nothing hangs on it: a write to memory that is not there, since an UNMAP
- * has just given it back, takes it then and there. Parts of a region that are given back are not
- * noted, as small pages are taken in a microsecond.
+ * Whoever asks before a write takes that note for a hint: a write to memory that is not there, as
+ * an UNMAP has just given it back, takes it then and there, and makes the note good afterwards. An
+ * UNMAP takes the note back before the memory. So where there is no note there are only zeroes, and
+ * that is what the device says of its extents. Parts of a region that are given back are not noted,
+ * as small pages are taken in a microsecond.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -82,16 +84,40 @@ void malloc_store_unmap(struct malloc_store *store, uint64_t offset, uint64_t le
 {
 	uint64_t end = offset + length;
 	uint64_t first = align_up(offset, STORE_PAGE);
-	uint64_t last = align_down(end, STORE_PAGE);
+	uint64_t last =
+		end == store->size ? align_up(end, STORE_PAGE) : align_down(end, STORE_PAGE);
 
+	for (uint64_t at = align_up(offset, MALLOC_REGION); at < end; at += MALLOC_REGION)
+		if (at + MALLOC_REGION <= end || end == store->size)
+			store_note(store, at / MALLOC_REGION, 0);
 	if (first >= last ||
 		madvise(store->bytes + first, (size_t)(last - first), MADV_DONTNEED) != 0) {
 		memset(store->bytes + offset, 0, length);
 		return;
 	}
 	memset(store->bytes + offset, 0, first - offset);
-	memset(store->bytes + last, 0, end - last);
-	for (uint64_t at = align_up(first, MALLOC_REGION); at + MALLOC_REGION <= last;
-		at += MALLOC_REGION)
-		store_note(store, at / MALLOC_REGION, 0);
+	if (last < end)
+		memset(store->bytes + last, 0, end - last);
+}
+
+void malloc_store_note_written(struct malloc_store *store, uint64_t offset, uint64_t length)
+{
+	uint64_t last = (offset + length - 1) / MALLOC_REGION;
+
+	for (uint64_t region = offset / MALLOC_REGION; region <= last; region++)
+		store_note(store, region, 1);
+}
+
+struct bdev_extent malloc_store_extent(
+	const struct malloc_store *store, uint64_t offset, uint64_t length)
+{
+	bool present = malloc_store_is_present(store, offset, 1);
+	uint64_t end = align_down(offset, MALLOC_REGION) + MALLOC_REGION;
+
+	while (end < offset + length && malloc_store_is_present(store, end, 1) == present)
+		end += MALLOC_REGION;
+	return (struct bdev_extent){
+		.length = u64_min(end - offset, length),
+		.state = present ? BDEV_EXTENT_MAPPED : BDEV_EXTENT_DEALLOCATED,
+	};
 }

@@ -12,6 +12,8 @@
 
 #include "backend/backends.h"
 
+#define NULL_ATOMIC_BYTES (1 * MIB) /* what nobody reads nobody finds in part */
+
 struct null_bdev {
 	struct bdev bdev;
 	struct deferred destroy;
@@ -21,6 +23,8 @@ struct null_bdev {
 
 static void null_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
+	if (unlikely(io->type == BDEV_IO_EXTENT))
+		*io->extent = (struct bdev_extent){io->length, BDEV_EXTENT_DEALLOCATED};
 	bdev_io_complete(io, 0);
 }
 
@@ -89,6 +93,7 @@ int null_bdev_create(struct bdev_registry *registry, const struct null_bdev_opti
 	uuid_copy(null->bdev.uuid, options->uuid);
 	null->bdev.block_size = options->block_size;
 	null->bdev.physical_block_size = options->physical_block_size;
+	null->bdev.atomic_write_bytes = NULL_ATOMIC_BYTES;
 	null->bdev.size_bytes = size;
 	rc = bdev_register(registry, &null->bdev, reason);
 	if (rc) {

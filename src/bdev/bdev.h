@@ -97,6 +97,9 @@ struct bdev {
 	uint32_t physical_block_size; /* 0: io_unit_size */
 	uint32_t optimal_io_bytes; /* 0: not said */
 	uint32_t unmap_granularity; /* bytes; 0: io_unit_size */
+	/* A WRITE up to so long that is alone on its range is never found in part, whatever happens
+	 * to this daemon or its host. 0: nothing is promised. */
+	uint32_t atomic_write_bytes;
 	bool unmap_reads_zeroes;
 	_Atomic bool read_only; /* may become true while it is in use */
 	bool rotational;

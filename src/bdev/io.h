@@ -42,6 +42,7 @@ enum bdev_io_type {
 	BDEV_IO_FLUSH, /* all writes that completed before are stable when it completes */
 	BDEV_IO_UNMAP, /* discard; contents undefined unless the device says zeroes */
 	BDEV_IO_WRITE_ZEROES, /* reads zeroes afterwards */
+	BDEV_IO_EXTENT, /* changes nothing: says in io->extent how the range begins */
 	BDEV_IO_TYPES,
 	/* A backend's own work on a range: see bdev_io_step_aside. */
 	BDEV_IO_WORK = BDEV_IO_TYPES,
@@ -52,11 +53,24 @@ enum bdev_io_flags {
 	BDEV_IO_NO_UNMAP = 1 << 1, /* WRITE_ZEROES: the range must stay allocated */
 };
 
+enum bdev_extent_state {
+	BDEV_EXTENT_MAPPED, /* or nobody knows */
+	BDEV_EXTENT_DEALLOCATED, /* takes no space, and reads as after UNMAP */
+};
+
+struct bdev_extent {
+	uint64_t length; /* from io->offset on, as far as that is so; in whole blocks, not 0 */
+	enum bdev_extent_state state;
+};
+
 #define BDEV_IO_BACKEND_SIZE 96
 
 struct bdev_io {
 	/* the submitter's; borrowed until done */
-	const struct iovec *iov; /* READ, WRITE: iovcnt entries of length bytes in all */
+	union {
+		const struct iovec *iov; /* READ, WRITE: iovcnt entries of length bytes in all */
+		struct bdev_extent *extent; /* EXTENT: set when status is 0 */
+	};
 	uint64_t offset;
 	uint64_t length;
 	void (*done)(struct bdev_io *io);

@@ -3,8 +3,8 @@
  * Sectors smaller than what the backend reads and writes: 512 bytes on a device of 4096.
  *
  * A backend that says a larger io_unit_size than the block_size of its device gets requests of
- * whole units only. Those that are, and FLUSH, go straight to it, for one test and one jump. What
- * begins or ends within a unit:
+ * whole units only. Those that are, FLUSH and EXTENT (a backend answers for any block) go straight
+ * to it, for one test and one jump. What begins or ends within a unit:
  *
  *	READ		all of its units; what was not asked for goes to memory that nobody looks at
  *	WRITE		the units that it has a part of are read, at most two, and one write takes
@@ -450,7 +450,7 @@ static __attribute__((noinline)) void sector_begin(struct bdev_channel *channel,
 {
 	struct sector_op *op;
 
-	if (io->type == BDEV_IO_FLUSH) {
+	if (io->type == BDEV_IO_FLUSH || io->type == BDEV_IO_EXTENT) {
 		channel->submit_units(channel, io);
 		return;
 	}

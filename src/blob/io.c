@@ -232,6 +232,11 @@ static __attribute__((noinline)) void io_begin(struct blob_channel *own, struct 
 		blob_touch_begin(io);
 		return;
 	}
+	if (io->type == BDEV_IO_EXTENT) {
+		*io->extent = blob_extent(own, io->offset, io->length);
+		bdev_io_complete(io, 0);
+		return;
+	}
 	*blob_io_of(io) = (struct blob_io){.cursor = iov_cursor(io->iov)};
 	if (io->type == BDEV_IO_FLUSH) {
 		io_begin_flush(own, io);

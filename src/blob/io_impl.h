@@ -8,6 +8,7 @@
  *	io_zero.c	memory that reads zeroes, a share of each turn
  *	io_allocate.c	the first write to a cluster
  *	io_discard.c	UNMAP and WRITE_ZEROES
+ *	io_extent.c	what is allocated
  *	io_touch.c	a cluster is allocated without new data
  *	io_iov.c	parts of vectors
  *	io_reserve.c	clusters ahead of need
@@ -247,6 +248,9 @@ void piece_clear(struct blob_piece *piece, enum bdev_io_type type, uint32_t clus
 void io_end(struct blob_channel *own, struct bdev_io *io, int status);
 /* io_discard.c */
 void io_discard(struct blob_channel *own, struct bdev_io *io);
+
+/* io_extent.c: how the range begins. */
+struct bdev_extent blob_extent(const struct blob_channel *own, uint64_t offset, uint64_t length);
 
 /* ---- io_touch.c ----------------------------------------------------------------------------- */
 

@@ -54,7 +54,7 @@ static void lvol_channel_release(struct bdev_channel *channel, done_fn done, voi
 
 static bool lvol_supports(const struct bdev *bdev, enum bdev_io_type type)
 {
-	return type == BDEV_IO_READ || type == BDEV_IO_FLUSH ||
+	return type == BDEV_IO_READ || type == BDEV_IO_FLUSH || type == BDEV_IO_EXTENT ||
 	       !atomic_load_explicit(&lvol_of(bdev)->read_only, memory_order_relaxed);
 }
 

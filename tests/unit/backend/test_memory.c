@@ -76,8 +76,11 @@ static void null_succeeds_and_leaves_buffers_alone(void **state)
 	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 0, 4096), 0);
 	assert_int_equal(world_read(&mw.world, mw.channels[0], buf, 1023 * 4096, 4096), 0);
 	assert_memory_equal(buf, same, sizeof(buf));
-	for (unsigned type = BDEV_IO_FLUSH; type < BDEV_IO_TYPES; type++)
+	for (unsigned type = BDEV_IO_FLUSH; type <= BDEV_IO_WRITE_ZEROES; type++)
 		assert_int_equal(world_io(&mw.world, mw.channels[0], type, 0, NULL, 0, 0, 4096), 0);
+	assert_int_equal(world_extent(&mw.world, mw.channels[0], 0, 8192).length, 8192);
+	assert_int_equal(world_extent(&mw.world, mw.channels[0], 0, 8192).state,
+		BDEV_EXTENT_DEALLOCATED); /* whatever was written */
 	memory_world_end(&mw);
 }
 
@@ -384,12 +387,50 @@ static void impossible_memory_devices_are_refused(void **state)
 	world_end(&world);
 }
 
+static void assert_extent(struct memory_world *mw, uint64_t offset, uint64_t length,
+	uint64_t wanted, enum bdev_extent_state state)
+{
+	struct bdev_extent extent = world_extent(&mw->world, mw->channels[0], offset, length);
+
+	assert_int_equal(extent.length, wanted);
+	assert_int_equal(extent.state, state);
+}
+
+static void malloc_tells_which_regions_have_been_written(void **state)
+{
+	const uint64_t size = 7 * MIB; /* three regions and a half */
+	const struct malloc_bdev_options options = {
+		.name = "ram", .num_blocks = size / 512, .block_size = 512};
+	struct memory_world mw;
+	uint8_t buf[512] = {1};
+
+	memory_world_start(&mw, 1, malloc_create_run, &options);
+	assert_extent(&mw, 0, size, size, BDEV_EXTENT_DEALLOCATED);
+	assert_extent(&mw, 1024, 512, 512, BDEV_EXTENT_DEALLOCATED);
+	assert_int_equal(world_write(&mw.world, mw.channels[0], buf, 3 * MIB, 512), 0);
+	assert_int_equal(world_write(&mw.world, mw.channels[1], buf, size - 512, 512), 0);
+	assert_extent(&mw, 0, size, 2 * MIB, BDEV_EXTENT_DEALLOCATED);
+	assert_extent(&mw, 3 * MIB, size - 3 * MIB, MIB, BDEV_EXTENT_MAPPED);
+	assert_extent(&mw, 4 * MIB, 3 * MIB, 2 * MIB, BDEV_EXTENT_DEALLOCATED);
+	assert_extent(&mw, 6 * MIB, MIB, MIB, BDEV_EXTENT_MAPPED);
+	assert_int_equal(world_io(&mw.world, mw.channels[0], BDEV_IO_UNMAP, 0, NULL, 0,
+				 2 * MIB + 4096, size - 2 * MIB - 4096),
+		0);
+	assert_extent(&mw, 2 * MIB, 5 * MIB, 2 * MIB, BDEV_EXTENT_MAPPED); /* not all of it */
+	assert_extent(&mw, 4 * MIB, 3 * MIB, 3 * MIB, BDEV_EXTENT_DEALLOCATED);
+	assert_int_equal(
+		world_io(&mw.world, mw.channels[0], BDEV_IO_WRITE_ZEROES, 0, NULL, 0, 0, size), 0);
+	assert_extent(&mw, 0, size, size, BDEV_EXTENT_DEALLOCATED);
+	memory_world_end(&mw);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(null_succeeds_and_leaves_buffers_alone),
 		cmocka_unit_test(null_grows_only),
 		cmocka_unit_test(malloc_reads_what_was_written_on_every_reactor),
+		cmocka_unit_test(malloc_tells_which_regions_have_been_written),
 		cmocka_unit_test(malloc_does_long_and_short_requests_at_the_same_time),
 		cmocka_unit_test(malloc_copies_a_bounded_part_of_many_short_requests_in_a_turn),
 		cmocka_unit_test(memory_is_not_taken_by_the_data_thread),

@@ -290,6 +290,26 @@ int world_io(struct world *world, struct bdev_channel *channel, enum bdev_io_typ
 	return world_finish(world, &call);
 }
 
+struct bdev_extent world_extent(
+	struct world *world, struct bdev_channel *channel, uint64_t offset, uint64_t length)
+{
+	struct bdev_extent extent = {0};
+	struct world_call call = {
+		.channel = channel,
+		.io =
+			{
+				.type = BDEV_IO_EXTENT,
+				.extent = &extent,
+				.offset = offset,
+				.length = length,
+			},
+	};
+
+	world_io_begin(world, &call);
+	assert_int_equal(world_finish(world, &call), 0);
+	return extent;
+}
+
 int world_read(struct world *world, struct bdev_channel *channel, void *buf, uint64_t offset,
 	uint64_t length)
 {

@@ -80,6 +80,9 @@ void world_stats(struct world *world, struct bdev *bdev, struct bdev_io_stats *r
 /* One request, and its status. */
 int world_io(struct world *world, struct bdev_channel *channel, enum bdev_io_type type,
 	uint8_t flags, const struct iovec *iov, unsigned iovcnt, uint64_t offset, uint64_t length);
+/* How the range begins; must succeed. */
+struct bdev_extent world_extent(
+	struct world *world, struct bdev_channel *channel, uint64_t offset, uint64_t length);
 int world_read(struct world *world, struct bdev_channel *channel, void *buf, uint64_t offset,
 	uint64_t length);
 int world_write(struct world *world, struct bdev_channel *channel, const void *buf, uint64_t offset,

@@ -477,6 +477,39 @@ static void discards_of_a_clone_never_show_older_data(void **state)
 	io_place_close(&place);
 }
 
+static void assert_extent(struct io_place *place, struct blob *blob, uint64_t offset,
+	uint64_t wanted, enum bdev_extent_state state)
+{
+	struct bdev_extent extent = world_extent(&place->world,
+		volume_channel(&place->volumes, blob, 0), offset, 8 * CLUSTER - offset);
+
+	assert_int_equal(extent.length, wanted);
+	assert_int_equal(extent.state, state);
+}
+
+/* Also what it has from its parent. */
+static void a_volume_tells_which_clusters_have_data(void **state)
+{
+	struct io_place place;
+	struct blob *blob, *snapshot;
+
+	io_place_open(&place, 1, &usual);
+	assert_int_equal(volume_create(&place.volumes, 8, true, &blob), 0);
+	assert_extent(&place, blob, 0, 8 * CLUSTER, BDEV_EXTENT_DEALLOCATED);
+	assert_int_equal(volume_write(&place.volumes, blob, 0, 2 * CLUSTER + 512, 512, 'a'), 0);
+	assert_extent(&place, blob, 512, 2 * CLUSTER - 512, BDEV_EXTENT_DEALLOCATED);
+	assert_extent(&place, blob, 2 * CLUSTER + 512, CLUSTER - 512, BDEV_EXTENT_MAPPED);
+	assert_extent(&place, blob, 3 * CLUSTER, 5 * CLUSTER, BDEV_EXTENT_DEALLOCATED);
+	assert_int_equal(volume_snapshot(&place.volumes, blob, &snapshot), 0);
+	assert_int_equal(volume_write(&place.volumes, blob, 0, 3 * CLUSTER, CLUSTER, 'b'), 0);
+	assert_extent(&place, blob, 2 * CLUSTER, 2 * CLUSTER, BDEV_EXTENT_MAPPED);
+	assert_extent(&place, snapshot, 3 * CLUSTER, 5 * CLUSTER, BDEV_EXTENT_DEALLOCATED);
+	assert_int_equal(
+		volume_clear(&place.volumes, blob, 0, BDEV_IO_UNMAP, 3 * CLUSTER, CLUSTER), 0);
+	assert_extent(&place, blob, 3 * CLUSTER, 5 * CLUSTER, BDEV_EXTENT_DEALLOCATED);
+	io_place_close(&place);
+}
+
 static void a_thick_volume_keeps_its_clusters(void **state)
 {
 	struct io_place place;
@@ -594,6 +627,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(unmapped_clusters_are_free_and_read_zeroes),
 		cmocka_unit_test(a_range_that_must_stay_allocated_does),
 		cmocka_unit_test(discards_of_a_clone_never_show_older_data),
+		cmocka_unit_test(a_volume_tells_which_clusters_have_data),
 		cmocka_unit_test(a_thick_volume_keeps_its_clusters),
 		cmocka_unit_test(a_discard_waits_for_requests_that_are_under_way),
 		cmocka_unit_test(a_failed_first_write_leaves_what_was_there),
