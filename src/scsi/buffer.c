@@ -52,7 +52,17 @@ size_t scsi_iov_write(
 	return done;
 }
 
-bool scsi_iov_equals(
+/* a may change under us: what is told lies within it in any case. */
+static size_t first_difference(const volatile uint8_t *a, const uint8_t *b, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len && a[at] == b[at])
+		at++;
+	return at;
+}
+
+size_t scsi_iov_match(
 	const struct iovec *iov, unsigned count, size_t skip, const void *buf, size_t len)
 {
 	size_t done = 0;
@@ -61,11 +71,43 @@ bool scsi_iov_equals(
 		uint8_t *base;
 		size_t part = iov_part(&iov[i], &skip, len - done, &base);
 
-		if (part && memcmp(base, (const uint8_t *)buf + done, part) != 0)
-			return false;
+		if (part && memcmp(base, (const uint8_t *)buf + done, part) != 0) {
+			size_t same = first_difference(base, (const uint8_t *)buf + done, part);
+
+			/* It differed a moment ago. */
+			return done + (same < part ? same : part - 1);
+		}
 		done += part;
 	}
-	return done == len;
+	return done;
+}
+
+void scsi_iov_or(const struct iovec *iov, unsigned count, size_t skip, void *buf, size_t len)
+{
+	size_t done = 0;
+
+	for (unsigned i = 0; i < count && done < len; i++) {
+		uint8_t *to = (uint8_t *)buf + done, *base;
+		size_t part = iov_part(&iov[i], &skip, len - done, &base);
+
+		for (size_t at = 0; at < part; at++)
+			to[at] |= base[at];
+		done += part;
+	}
+}
+
+unsigned scsi_iov_skip(struct iovec **iov, unsigned count, size_t len)
+{
+	while (count > 0 && len >= (*iov)->iov_len) {
+		len -= (*iov)->iov_len;
+		(*iov)++;
+		count--;
+	}
+	if (count > 0) {
+		(*iov)->iov_base = (uint8_t *)(*iov)->iov_base + len;
+		(*iov)->iov_len -= len;
+	}
+	return count;
 }
 
 unsigned scsi_iov_trim(struct iovec *iov, unsigned count, size_t len)

@@ -13,9 +13,17 @@ size_t scsi_iov_read(const struct iovec *iov, unsigned count, size_t skip, void 
 size_t scsi_iov_write(
 	const struct iovec *iov, unsigned count, size_t skip, const void *buf, size_t len);
 
-/* True when len bytes at skip equal buf; the buffer is long enough. */
-bool scsi_iov_equals(
+/* How many bytes at skip are as in buf: len, or the place of the first that differs or is missing.
+ */
+size_t scsi_iov_match(
 	const struct iovec *iov, unsigned count, size_t skip, const void *buf, size_t len);
+
+/* ORs len bytes at skip into buf. */
+void scsi_iov_or(const struct iovec *iov, unsigned count, size_t skip, void *buf, size_t len);
+
+/* Takes len bytes, no more than they have, from the front of the iovecs, which are changed; returns
+ * how many are left, from *iov on. */
+unsigned scsi_iov_skip(struct iovec **iov, unsigned count, size_t len);
 
 /* Shortens the iovecs in place to len bytes, no more than they have; returns how many are left. */
 unsigned scsi_iov_trim(struct iovec *iov, unsigned count, size_t len);

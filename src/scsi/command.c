@@ -4,37 +4,54 @@
  *
  * Order of the checks, as initiators expect them: no such logical unit, pending unit attention
  * (SAM-5 5.14: it goes before everything that is wrong with the command itself), unknown operation
- * code, unknown service action, NACA, not ready, write protected. The rest is the command's own.
+ * code, unknown service action, NACA, the length that a CDB of variable length says of itself, not
+ * to be repeated, a medium that is being overwritten, not ready, write protected. The rest is the
+ * command's own.
  *
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
  *
  * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): reservations, COMPARE AND WRITE, ORWRITE, FORMAT UNIT, SANITIZE,
- * EXTENDED COPY, LOG SENSE, 32-byte CDBs.
+ * that only looks like an answer): reservations, EXTENDED COPY, LOG SENSE.
  */
 #include "scsi/command.h"
 
+#include "base/endian.h"
 #include "scsi/sense.h"
+#include "scsi/wipe.h"
 
 #define ANY  (SCSI_COMMAND_ANY_LUN | SCSI_COMMAND_WELL_KNOWN | SCSI_COMMAND_PAST_ATTENTION)
 #define SA   SCSI_COMMAND_SERVICE_ACTION
 #define MED  SCSI_COMMAND_MEDIUM
 #define WR   (SCSI_COMMAND_MEDIUM | SCSI_COMMAND_WRITES)
+#define LONG SCSI_COMMAND_LONG
+#define WIPE (WR | SCSI_COMMAND_ENDS_FAILURE | SCSI_COMMAND_SLOW)
 #define CTRL 0x04 /* of the control byte: NACA */
 
 #define BE32 0xff, 0xff, 0xff, 0xff
 #define BE64 BE32, BE32
 
+/* Flags, address and transfer length. The tags of protection information are not looked at. */
+#define LONG_USAGE(action, flags)                                                                  \
+	{                                                                                          \
+		0x7f, CTRL, 0, 0, 0, 0, 0, 0xff, (action) >> 8, (action)&0xff, flags, 0, BE64, 0,  \
+			0, 0, 0, 0, 0, 0, 0, BE32                                                  \
+	}
+
 const struct scsi_command scsi_commands[] = {
 	{SCSI_TEST_UNIT_READY, 0, 6, MED | SCSI_COMMAND_WELL_KNOWN, {0x00, 0, 0, 0, 0, CTRL},
 		scsi_run_test_unit_ready},
 	{SCSI_REQUEST_SENSE, 0, 6, ANY, {0x03, 0x01, 0, 0, 0xff, CTRL}, scsi_run_request_sense},
+	{SCSI_FORMAT_UNIT, 0, 6, WIPE, {0x04, 0xff, 0, 0, 0, CTRL}, scsi_run_format_unit},
 	{SCSI_READ_6, 0, 6, MED, {0x08, 0x1f, 0xff, 0xff, 0xff, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_6, 0, 6, WR, {0x0a, 0x1f, 0xff, 0xff, 0xff, CTRL}, scsi_run_read_write},
 	{SCSI_INQUIRY, 0, 6, ANY, {0x12, 0x01, 0xff, 0xff, 0xff, CTRL}, scsi_run_inquiry},
 	{SCSI_MODE_SELECT_6, 0, 6, 0, {0x15, 0x11, 0, 0, 0xff, CTRL}, scsi_run_mode_select},
 	{SCSI_MODE_SENSE_6, 0, 6, 0, {0x1a, 0x08, 0xff, 0xff, 0xff, CTRL}, scsi_run_mode_sense},
 	{SCSI_START_STOP_UNIT, 0, 6, MED, {0x1b, 0, 0, 0, 0xf7, CTRL}, scsi_run_start_stop_unit},
+	{SCSI_RECEIVE_DIAGNOSTIC, 0, 6, 0, {0x1c, 0x01, 0xff, 0xff, 0xff, CTRL},
+		scsi_run_receive_diagnostic},
+	{SCSI_SEND_DIAGNOSTIC, 0, 6, MED, {0x1d, 0xf7, 0, 0xff, 0xff, CTRL},
+		scsi_run_send_diagnostic},
 	{SCSI_PREVENT_ALLOW, 0, 6, 0, {0x1e, 0, 0, 0, 0x03, CTRL}, scsi_run_prevent_allow},
 	{SCSI_READ_CAPACITY_10, 0, 10, MED, {0x25, 0, BE32, 0, 0, 0x01, CTRL},
 		scsi_run_read_capacity_10},
@@ -43,38 +60,70 @@ const struct scsi_command scsi_commands[] = {
 	{SCSI_WRITE_AND_VERIFY_10, 0, 10, WR, {0x2e, 0xf6, BE32, 0, 0xff, 0xff, CTRL},
 		scsi_run_write_and_verify},
 	{SCSI_VERIFY_10, 0, 10, MED, {0x2f, 0xf6, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_verify},
+	{SCSI_PRE_FETCH_10, 0, 10, MED, {0x34, 0x02, BE32, 0, 0xff, 0xff, CTRL},
+		scsi_run_pre_fetch},
 	{SCSI_SYNCHRONIZE_CACHE_10, 0, 10, MED, {0x35, 0, BE32, 0, 0xff, 0xff, CTRL},
 		scsi_run_synchronize_cache},
+	{SCSI_READ_DEFECT_DATA_10, 0, 10, MED, {0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, CTRL},
+		scsi_run_read_defect_data},
 	{SCSI_WRITE_SAME_10, 0, 10, WR, {0x41, 0xf8, BE32, 0, 0xff, 0xff, CTRL},
 		scsi_run_write_same},
 	{SCSI_UNMAP, 0, 10, WR | SCSI_COMMAND_UNMAPS, {0x42, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_unmap},
+	{SCSI_SANITIZE, SCSI_SA_SANITIZE_OVERWRITE, 10, WIPE | SA,
+		{0x48, 0xa1, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
+	{SCSI_SANITIZE, SCSI_SA_SANITIZE_BLOCK_ERASE, 10, WIPE | SA,
+		{0x48, 0xa2, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
+	{SCSI_SANITIZE, SCSI_SA_SANITIZE_EXIT_FAILURE_MODE, 10, WIPE | SA,
+		{0x48, 0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
 	{SCSI_MODE_SELECT_10, 0, 10, 0, {0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_mode_select},
 	{SCSI_MODE_SENSE_10, 0, 10, 0, {0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_mode_sense},
 	{SCSI_READ_16, 0, 16, MED, {0x88, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_COMPARE_AND_WRITE, 0, 16, WR | SCSI_COMMAND_ONCE,
+		{0x89, 0xf8, BE64, 0, 0, 0, 0xff, 0, CTRL}, scsi_run_compare_and_write},
 	{SCSI_WRITE_16, 0, 16, WR, {0x8a, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
+	{SCSI_ORWRITE_16, 0, 16, WR, {0x8b, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_orwrite},
 	{SCSI_WRITE_AND_VERIFY_16, 0, 16, WR, {0x8e, 0xf6, BE64, BE32, 0, CTRL},
 		scsi_run_write_and_verify},
 	{SCSI_VERIFY_16, 0, 16, MED, {0x8f, 0xf6, BE64, BE32, 0, CTRL}, scsi_run_verify},
+	{SCSI_PRE_FETCH_16, 0, 16, MED, {0x90, 0x02, BE64, BE32, 0, CTRL}, scsi_run_pre_fetch},
 	{SCSI_SYNCHRONIZE_CACHE_16, 0, 16, MED, {0x91, 0, BE64, BE32, 0, CTRL},
 		scsi_run_synchronize_cache},
 	{SCSI_WRITE_SAME_16, 0, 16, WR, {0x93, 0xf9, BE64, BE32, 0, CTRL}, scsi_run_write_same},
+	{SCSI_WRITE_ATOMIC_16, 0, 16, WR | SCSI_COMMAND_ATOMIC,
+		{0x9c, 0xf8, BE64, 0xff, 0xff, 0xff, 0xff, 0, CTRL}, scsi_run_write_atomic},
 	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MED | SA,
 		{0x9e, 0x10, BE64, BE32, 0x01, CTRL}, scsi_run_read_capacity_16},
+	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_GET_LBA_STATUS_16, 16, MED | SA,
+		{0x9e, 0x12, BE64, BE32, 0xff, CTRL}, scsi_run_get_lba_status},
 	{SCSI_REPORT_LUNS, 0, 12, ANY, {0xa0, 0, 0xff, 0, 0, 0, BE32, 0, CTRL},
 		scsi_run_report_luns},
-	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, SA,
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, BE32, 0, CTRL},
 		scsi_run_report_supported_opcodes},
-	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, SA,
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0d, 0x80, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_supported_tmf},
 	{SCSI_READ_12, 0, 12, MED, {0xa8, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_12, 0, 12, WR, {0xaa, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_AND_VERIFY_12, 0, 12, WR, {0xae, 0xf6, BE32, BE32, 0, CTRL},
 		scsi_run_write_and_verify},
 	{SCSI_VERIFY_12, 0, 12, MED, {0xaf, 0xf6, BE32, BE32, 0, CTRL}, scsi_run_verify},
+	{SCSI_READ_DEFECT_DATA_12, 0, 12, MED, {0xb7, 0x1f, BE32, BE32, 0, CTRL},
+		scsi_run_read_defect_data},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_READ_32, 32, MED | LONG, LONG_USAGE(SCSI_SA_READ_32, 0xf8),
+		scsi_run_read_write},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_VERIFY_32, 32, MED | LONG,
+		LONG_USAGE(SCSI_SA_VERIFY_32, 0xf6), scsi_run_verify},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_WRITE_32, 32, WR | LONG, LONG_USAGE(SCSI_SA_WRITE_32, 0xf8),
+		scsi_run_read_write},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_WRITE_AND_VERIFY_32, 32, WR | LONG,
+		LONG_USAGE(SCSI_SA_WRITE_AND_VERIFY_32, 0xf6), scsi_run_write_and_verify},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_WRITE_SAME_32, 32, WR | LONG,
+		LONG_USAGE(SCSI_SA_WRITE_SAME_32, 0xf9), scsi_run_write_same},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_GET_LBA_STATUS_32, 32, MED | LONG,
+		LONG_USAGE(SCSI_SA_GET_LBA_STATUS_32, 0xff), scsi_run_get_lba_status},
 };
 
 const unsigned scsi_command_count = ARRAY_SIZE(scsi_commands);
@@ -83,6 +132,17 @@ bool scsi_command_exists(const struct scsi_command *command, const struct scsi_l
 {
 	if (command->flags & SCSI_COMMAND_UNMAPS)
 		return channel && bdev_supports(channel->bdev, BDEV_IO_UNMAP);
+	if (command->flags & SCSI_COMMAND_ATOMIC)
+		return channel && channel->bdev->atomic_write_bytes;
+	return true;
+}
+
+static bool command_is(const struct scsi_command *command, const uint8_t *cdb)
+{
+	if (command->flags & SCSI_COMMAND_LONG)
+		return command->service_action == be16_get(cdb + 8);
+	if (command->flags & SCSI_COMMAND_SERVICE_ACTION)
+		return command->service_action == (cdb[1] & 0x1f);
 	return true;
 }
 
@@ -96,8 +156,7 @@ static const struct scsi_command *command_find(const struct scsi_task *task, boo
 		if (command->opcode != task->cdb[0] || !scsi_command_exists(command, task->channel))
 			continue;
 		*ret_opcode = true;
-		if (!(command->flags & SCSI_COMMAND_SERVICE_ACTION) ||
-			command->service_action == (task->cdb[1] & 0x1f))
+		if (command_is(command, task->cdb))
 			return command;
 	}
 	return NULL;
@@ -105,6 +164,8 @@ static const struct scsi_command *command_find(const struct scsi_task *task, boo
 
 static enum scsi_run command_unknown(struct scsi_task *task, bool opcode_known)
 {
+	if (opcode_known && task->cdb[0] == SCSI_VARIABLE_LENGTH)
+		return scsi_task_check_cdb(task, 8, -1);
 	if (opcode_known)
 		return scsi_task_check_cdb(task, 1, 4);
 	return scsi_task_check(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
@@ -133,6 +194,32 @@ static enum scsi_run attention_tell(struct scsi_task *task)
 	return scsi_task_check_attention(task, attention);
 }
 
+static enum scsi_run check_cdb(struct scsi_task *task, const struct scsi_command *command)
+{
+	unsigned control = scsi_command_control(command);
+
+	if (task->cdb[control] & CTRL)
+		return scsi_task_check_cdb(task, control, 2);
+	if (command->flags & SCSI_COMMAND_LONG && task->cdb[7] != command->cdb_len - 8)
+		return scsi_task_check_cdb(task, 7, -1);
+	return SCSI_GOES_ON;
+}
+
+/* SBC-3 4.11.4: what runs beside SANITIZE, and what after one that failed. FORMAT UNIT is the same
+ * to us. */
+static enum scsi_run check_wiped(struct scsi_task *task, const struct scsi_command *command)
+{
+	const struct scsi_lun *lun = task->channel->attachment->lun;
+	uint8_t state = atomic_load_explicit(&lun->wipe_state, memory_order_acquire);
+	bool runs = state == SCSI_WIPE_SANITIZING || state == SCSI_WIPE_FORMATTING;
+
+	if (command->flags & (SCSI_COMMAND_PAST_ATTENTION | SCSI_COMMAND_ON_WIPED))
+		return SCSI_GOES_ON;
+	if (!runs && command->flags & SCSI_COMMAND_ENDS_FAILURE)
+		return SCSI_GOES_ON;
+	return scsi_wipe_check(task);
+}
+
 enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 {
 	struct scsi_lun_channel *channel = task->channel;
@@ -156,8 +243,12 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 		return SCSI_ENDED;
 	if (!command)
 		return command_unknown(task, opcode_known);
-	if (task->cdb[command->cdb_len - 1] & CTRL)
-		return scsi_task_check_cdb(task, command->cdb_len - 1, 2);
+	if (check_cdb(task, command) == SCSI_ENDED)
+		return SCSI_ENDED;
+	if (unlikely(task->recovered) && command->flags & SCSI_COMMAND_ONCE)
+		return scsi_task_check(task, SCSI_KEY_UNIT_ATTENTION, SCSI_ASC_POWER_ON);
+	if (attention & SCSI_ATTENTION_WIPED && check_wiped(task, command) == SCSI_ENDED)
+		return SCSI_ENDED;
 	if (command->flags & SCSI_COMMAND_MEDIUM && attention & SCSI_ATTENTION_NOT_READY)
 		return scsi_task_check(task, SCSI_KEY_NOT_READY, SCSI_ASC_BECOMING_READY);
 	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)

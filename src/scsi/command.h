@@ -17,18 +17,36 @@ enum scsi_command_flags {
 	SCSI_COMMAND_WRITES = 1 << 4, /* refused when write protected */
 	SCSI_COMMAND_UNMAPS = 1 << 5, /* exists where the block device can unmap */
 	SCSI_COMMAND_SERVICE_ACTION = 1 << 6, /* byte 1 bits 0-4 select it */
+	SCSI_COMMAND_LONG = 1 << 7, /* of variable length (SPC-4 4.2.3): bytes 8 and 9 do */
+	SCSI_COMMAND_ATOMIC = 1 << 8, /* exists where the block device has atomic writes */
+	SCSI_COMMAND_SLOW = 1 << 9, /* nobody can say how long it takes */
+	/* Executed twice it would do something else: not repeated after a restart. */
+	SCSI_COMMAND_ONCE = 1 << 12,
+	SCSI_COMMAND_ON_WIPED = 1 << 13, /* runs while the medium is being overwritten (wipe.h) */
+	SCSI_COMMAND_ENDS_FAILURE = 1 << 14, /* runs once that has failed */
 };
 
 struct scsi_command {
 	uint8_t opcode;
-	uint8_t service_action;
+	uint16_t service_action;
 	uint8_t cdb_len;
-	uint8_t flags;
+	uint16_t flags;
 	/* A one for each bit that we look at; byte 0 is the operation code, a service action stands
 	 * as itself (SPC-4 6.35.3). */
-	uint8_t usage[16];
+	uint8_t usage[32];
 	enum scsi_run (*run)(struct scsi_task *task);
 };
+
+static inline bool scsi_command_has_actions(const struct scsi_command *command)
+{
+	return command->flags & (SCSI_COMMAND_SERVICE_ACTION | SCSI_COMMAND_LONG);
+}
+
+/* Where in the CDB the control byte is. */
+static inline unsigned scsi_command_control(const struct scsi_command *command)
+{
+	return command->flags & SCSI_COMMAND_LONG ? 1 : command->cdb_len - 1u;
+}
 
 extern const struct scsi_command scsi_commands[];
 extern const unsigned scsi_command_count;
@@ -47,23 +65,33 @@ bool scsi_read_write_submit(struct scsi_task *task);
 /* read_write.c. Writes the task's data-out to task->offset, task->left bytes of it. */
 enum scsi_run scsi_write_data(struct scsi_task *task, uint8_t flags, scsi_step_fn next);
 
+enum scsi_run scsi_run_compare_and_write(struct scsi_task *task);
+enum scsi_run scsi_run_format_unit(struct scsi_task *task);
+enum scsi_run scsi_run_get_lba_status(struct scsi_task *task);
 enum scsi_run scsi_run_inquiry(struct scsi_task *task);
 enum scsi_run scsi_run_mode_select(struct scsi_task *task);
 enum scsi_run scsi_run_mode_sense(struct scsi_task *task);
+enum scsi_run scsi_run_orwrite(struct scsi_task *task);
+enum scsi_run scsi_run_pre_fetch(struct scsi_task *task);
 enum scsi_run scsi_run_prevent_allow(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_10(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_16(struct scsi_task *task);
+enum scsi_run scsi_run_read_defect_data(struct scsi_task *task);
 enum scsi_run scsi_run_read_write(struct scsi_task *task);
+enum scsi_run scsi_run_receive_diagnostic(struct scsi_task *task);
 enum scsi_run scsi_run_report_luns(struct scsi_task *task);
 enum scsi_run scsi_run_report_supported_opcodes(struct scsi_task *task);
 enum scsi_run scsi_run_report_supported_tmf(struct scsi_task *task);
 enum scsi_run scsi_run_request_sense(struct scsi_task *task);
+enum scsi_run scsi_run_sanitize(struct scsi_task *task);
+enum scsi_run scsi_run_send_diagnostic(struct scsi_task *task);
 enum scsi_run scsi_run_start_stop_unit(struct scsi_task *task);
 enum scsi_run scsi_run_synchronize_cache(struct scsi_task *task);
 enum scsi_run scsi_run_test_unit_ready(struct scsi_task *task);
 enum scsi_run scsi_run_unmap(struct scsi_task *task);
 enum scsi_run scsi_run_verify(struct scsi_task *task);
 enum scsi_run scsi_run_write_and_verify(struct scsi_task *task);
+enum scsi_run scsi_run_write_atomic(struct scsi_task *task);
 enum scsi_run scsi_run_write_same(struct scsi_task *task);
 
 /* vpd.c: INQUIRY with EVPD. */

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * SYNCHRONIZE CACHE (10), (16): SBC-3 5.28, 5.29, and START STOP UNIT: SBC-3 5.25.
+ * SYNCHRONIZE CACHE (10), (16): SBC-3 5.28, 5.29, PRE-FETCH (10), (16): SBC-3 5.8, 5.9, and START
+ * STOP UNIT: SBC-3 5.25.
  *
  * The block device can only flush as a whole, which is more than the range asked for. IMMED asks
  * for status before it is done; giving it afterwards is allowed and is what the data deserves.
+ *
+ * There is no cache of ours to fetch anything into. PRE-FETCH says so by GOOD: CONDITION MET would
+ * mean that all of it is in there.
  *
  * The disk is not removable and never spins: stopping it makes what was written stable, as for a
  * disk that loses power next, and leaves it ready (QEMU's disks do the same; Linux and Windows send
@@ -29,6 +33,14 @@ enum scsi_run scsi_run_synchronize_cache(struct scsi_task *task)
 	if (scsi_range_check(task, &range) == SCSI_ENDED)
 		return SCSI_ENDED;
 	return flush(task);
+}
+
+enum scsi_run scsi_run_pre_fetch(struct scsi_task *task)
+{
+	struct scsi_range range = scsi_range_decode(task);
+
+	scsi_range_check(task, &range); /* status GOOD unless it says otherwise */
+	return SCSI_ENDED;
 }
 
 enum scsi_run scsi_run_start_stop_unit(struct scsi_task *task)

@@ -17,6 +17,7 @@
 
 #include "core/slab.h"
 #include "scsi/identity.h"
+#include "scsi/wipe.h"
 
 static void attachment_removed(struct bdev_user *user);
 static void attachment_resized(struct bdev_user *user);
@@ -121,6 +122,8 @@ int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_a
 	attachment->lun = lun;
 	lun->attachment_count++;
 	list_add_tail(&lun->attachments, &attachment->link);
+	if (lun->wipe_state != SCSI_WIPE_NONE)
+		atomic_init(&attachment->attention, SCSI_ATTENTION_WIPED);
 	*ret_attachment = attachment;
 	return 0;
 
@@ -139,7 +142,7 @@ void scsi_attachment_close(struct scsi_attachment *attachment)
 	invariant(list_is_empty(&attachment->channels));
 	bdev_close(&attachment->user);
 	list_remove(&attachment->link);
-	if (--lun->attachment_count == 0)
+	if (--lun->attachment_count == 0 && !scsi_wipe_orphan(lun))
 		free(lun);
 	free(attachment);
 }

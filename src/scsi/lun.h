@@ -33,10 +33,12 @@
 /* What a LUN accepts in one command; told in VPD page B0h. */
 #define SCSI_TRANSFER_BYTES_MAX    (UINT64_C(32) << 20)
 #define SCSI_WRITE_SAME_BYTES_MAX  (UINT64_C(1) << 30)
-#define SCSI_UNMAP_BYTES_MAX       (UINT64_C(4) << 30)
+#define SCSI_COMPARE_BLOCKS_MAX    255 /* what the field holds */
+#define SCSI_UNMAP_BLOCKS_MAX      (UINT32_C(1) << 20)
 #define SCSI_UNMAP_DESCRIPTORS_MAX 255
 
 struct scsi_attachment;
+struct scsi_wipe;
 
 struct scsi_lun {
 	struct bdev *bdev; /* not counted: every attachment has it open */
@@ -46,6 +48,9 @@ struct scsi_lun {
 	_Atomic bool descriptor_sense; /* D_SENSE of the control mode page */
 	char serial[SCSI_SERIAL_BYTES + 1];
 	uint8_t naa[8];
+	struct scsi_wipe *wipe; /* under way */
+	_Atomic uint8_t wipe_state; /* enum scsi_wipe_state */
+	_Atomic uint16_t wipe_progress; /* of 65536 */
 };
 
 /* Unit attentions: one bit each in scsi_attachment.attention, the lowest is told first. */
@@ -63,7 +68,9 @@ enum scsi_unit_attention {
 
 /* Not an attention but tested together with them: the write claim was refused, so commands that
  * need the medium end with NOT READY. */
-#define SCSI_ATTENTION_NOT_READY  (UINT32_C(1) << 31)
+#define SCSI_ATTENTION_NOT_READY (UINT32_C(1) << 31)
+/* Tested together with them: a SANITIZE or FORMAT UNIT runs or has failed (wipe.h). */
+#define SCSI_ATTENTION_WIPED      (UINT32_C(1) << 30)
 #define SCSI_ATTENTION_CONDITIONS ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
 
 struct scsi_attachment_ops {

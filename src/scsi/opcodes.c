@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS:
- * SPC-4 6.35, 6.36. Made from the table that dispatches (command.c). Timeouts are descriptors of
- * zeroes: not said.
+ * SPC-4 6.35, 6.36. Made from the table that dispatches (command.c).
+ *
+ * Of timeouts we recommend one: long enough for a disk whose host is busy. Commands that go over
+ * all of the disk have none, and nominal times are not said.
  */
 #include "base/endian.h"
 #include "scsi/buffer.h"
 #include "scsi/command.h"
 #include "scsi/sense.h"
 
-#define TIMEOUT_BYTES 12
+#define TIMEOUT_BYTES   12
+#define TIMEOUT_SECONDS 60
 
 enum reporting_options {
 	REPORT_ALL = 0,
@@ -18,10 +21,12 @@ enum reporting_options {
 	REPORT_EITHER = 3,
 };
 
-static void put_timeouts(struct scsi_reply *reply)
+static void put_timeouts(struct scsi_reply *reply, const struct scsi_command *command)
 {
 	uint8_t data[TIMEOUT_BYTES] = {0, TIMEOUT_BYTES - 2};
 
+	if (!(command->flags & SCSI_COMMAND_SLOW))
+		be32_put(data + 8, TIMEOUT_SECONDS);
 	scsi_reply_put(reply, data, sizeof(data));
 }
 
@@ -43,7 +48,7 @@ static enum scsi_run report_all(struct scsi_task *task, size_t allocation_length
 
 		if (!scsi_command_exists(command, task->channel))
 			continue;
-		if (command->flags & SCSI_COMMAND_SERVICE_ACTION) {
+		if (scsi_command_has_actions(command)) {
 			be16_put(entry + 2, command->service_action);
 			entry[5] |= 0x01; /* SERVACTV */
 		}
@@ -52,7 +57,7 @@ static enum scsi_run report_all(struct scsi_task *task, size_t allocation_length
 		be16_put(entry + 6, command->cdb_len);
 		scsi_reply_put(&reply, entry, sizeof(entry));
 		if (timeouts)
-			put_timeouts(&reply);
+			put_timeouts(&reply, command);
 	}
 	return scsi_reply_end(&reply);
 }
@@ -67,7 +72,7 @@ static const struct scsi_command *find(
 
 		if (command->opcode != opcode || !scsi_command_exists(command, task->channel))
 			continue;
-		*ret_actions = command->flags & SCSI_COMMAND_SERVICE_ACTION;
+		*ret_actions = scsi_command_has_actions(command);
 		if (!*ret_actions || command->service_action == action)
 			return command;
 	}
@@ -101,7 +106,7 @@ static enum scsi_run report_one(
 	if (command) {
 		scsi_reply_put(&reply, command->usage, command->cdb_len);
 		if (timeouts)
-			put_timeouts(&reply);
+			put_timeouts(&reply, command);
 	}
 	return scsi_reply_end(&reply);
 }

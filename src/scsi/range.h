@@ -14,7 +14,7 @@ struct scsi_range {
 	uint64_t blocks;
 };
 
-/* Where 10, 12 and 16-byte commands (but those with a service action) have their address and
+/* Where 10, 12, 16 and 32-byte commands (but those with a service action) have their address and
  * transfer length. */
 static inline struct scsi_range scsi_range_decode(const struct scsi_task *task)
 {
@@ -25,6 +25,8 @@ static inline struct scsi_range scsi_range_decode(const struct scsi_task *task)
 		return (struct scsi_range){be32_get(cdb + 2), be16_get(cdb + 7)};
 	case 12:
 		return (struct scsi_range){be32_get(cdb + 2), be32_get(cdb + 6)};
+	case 32:
+		return (struct scsi_range){be64_get(cdb + 12), be32_get(cdb + 28)};
 	default:
 		return (struct scsi_range){be64_get(cdb + 2), be32_get(cdb + 10)};
 	}
@@ -39,9 +41,22 @@ static inline unsigned scsi_range_length_byte(const struct scsi_task *task)
 		return 7;
 	case 12:
 		return 6;
+	case 32:
+		return 28;
 	default:
 		return 10;
 	}
+}
+
+/* Where the flags are: protection, DPO, FUA, BYTCHK, UNMAP. */
+static inline unsigned scsi_range_flags_byte(const struct scsi_task *task)
+{
+	return task->command->cdb_len == 32 ? 10 : 1;
+}
+
+static inline uint8_t scsi_range_flags(const struct scsi_task *task)
+{
+	return task->cdb[scsi_range_flags_byte(task)];
 }
 
 static inline uint64_t scsi_lun_blocks(const struct scsi_lun_channel *channel)
@@ -68,6 +83,12 @@ static inline enum scsi_run scsi_range_check_limit(
 	if (range->blocks > max_bytes >> task->channel->block_shift)
 		return scsi_task_check_cdb(task, scsi_range_length_byte(task), -1);
 	return SCSI_GOES_ON;
+}
+
+/* 0: the block device has no atomic writes. */
+static inline uint64_t scsi_atomic_write_bytes_max(const struct scsi_lun_channel *channel)
+{
+	return u64_min(channel->bdev->atomic_write_bytes, channel->transfer_bytes_max);
 }
 
 /* The CDB moves more than the buffer holds: nothing is moved (VIRTIO 5.6.6.1.1). */

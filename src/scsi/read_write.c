@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * READ and WRITE (6), (10), (12), (16): SBC-3 5.10 to 5.14 and 5.38 to 5.42.
+ * READ and WRITE (6), (10), (12), (16), (32): SBC-3 5.10 to 5.15 and 5.38 to 5.43.
  *
  * The straight path decodes, compares four numbers and hands the initiator's iovecs on. It touches
  * nothing when a comparison says no; the general way decodes again, slower, and finds out which
@@ -8,6 +8,8 @@
  *  - zero blocks: GOOD, once the address has been checked
  *  - READ with FUA: what the cache holds of it must be stable first (4.21), so a flush goes before
  *  - more segments than the block device takes: through a buffer of ours (bounce.c)
+ *  - the commands of 32 bytes, which are for protection of type 2; what they say of its tags is not
+ *    looked at where there is none
  *
  * DPO is a hint about a cache that we do not have. Protection information is not supported: any
  * value of RDPROTECT or WRPROTECT but 0 is an invalid field.
@@ -183,15 +185,26 @@ static enum scsi_run read_data(struct scsi_task *task)
 	return scsi_task_io(task, BDEV_IO_READ, task->offset, task->left, 0, read_ended);
 }
 
+/* Any of the commands. */
+static struct read_write read_write_decode_any(const struct scsi_task *task)
+{
+	struct scsi_range range = scsi_range_decode(task);
+	struct read_write rw;
+
+	if (read_write_decode(task->cdb, &rw))
+		return rw;
+	return (struct read_write){range.lba, (uint32_t)range.blocks, scsi_range_flags(task), 0,
+		task->command->service_action == SCSI_SA_WRITE_32};
+}
+
 enum scsi_run scsi_run_read_write(struct scsi_task *task)
 {
 	const struct scsi_lun_channel *channel = task->channel;
+	struct read_write rw = read_write_decode_any(task);
 	struct scsi_range range;
-	struct read_write rw;
 
-	invariant(read_write_decode(task->cdb, &rw));
 	if (rw.flags & FLAG_PROTECT)
-		return scsi_task_check_cdb(task, 1, 7);
+		return scsi_task_check_cdb(task, scsi_range_flags_byte(task), 7);
 	range = (struct scsi_range){rw.lba, rw.blocks};
 	if (scsi_range_check_limit(task, &range, channel->transfer_bytes_max) == SCSI_ENDED)
 		return SCSI_ENDED;

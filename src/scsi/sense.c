@@ -22,10 +22,14 @@
 #define SENSE_DESCRIPTOR 0x72
 #define SENSE_VALID      0x80
 
-/* SPC-4 4.5.2.4.2: SKSV, C/D, BPV and the pointer. */
-static void field_pointer_encode(const struct scsi_sense *sense, uint8_t *buf)
+/* SPC-4 4.5.2.4: SKSV, C/D, BPV and the pointer, or SKSV and the progress indication. */
+static void key_specific_encode(const struct scsi_sense *sense, uint8_t *buf)
 {
 	buf[0] = 0x80;
+	if (sense->progress_valid) {
+		be16_put(buf + 1, sense->progress);
+		return;
+	}
 	if (sense->field_in_cdb)
 		buf[0] |= 0x40;
 	if (sense->field_bit >= 0)
@@ -47,10 +51,10 @@ static unsigned descriptors_encode(const struct scsi_sense *sense, uint8_t *buf)
 		be64_put(buf + len + 4, sense->information);
 		len += 12;
 	}
-	if (sense->field_valid) {
+	if (sense->field_valid || sense->progress_valid) {
 		buf[len + 0] = 0x02;
 		buf[len + 1] = 0x06;
-		field_pointer_encode(sense, buf + len + 4);
+		key_specific_encode(sense, buf + len + 4);
 		len += 8;
 	}
 	buf[7] = (uint8_t)(len - 8);
@@ -71,12 +75,12 @@ unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_forma
 		buf[0] |= SENSE_VALID;
 		be32_put(buf + 3, (uint32_t)sense->information);
 	}
-	if (sense->field_valid)
-		field_pointer_encode(sense, buf + 15);
+	if (sense->field_valid || sense->progress_valid)
+		key_specific_encode(sense, buf + 15);
 	return SCSI_SENSE_FIXED_BYTES;
 }
 
-static enum scsi_run task_set_sense(struct scsi_task *task, const struct scsi_sense *sense)
+enum scsi_run scsi_task_check_sense(struct scsi_task *task, const struct scsi_sense *sense)
 {
 	bool descriptor_format = false;
 
@@ -96,7 +100,7 @@ enum scsi_run scsi_task_check(struct scsi_task *task, uint8_t key, uint16_t code
 {
 	struct scsi_sense sense = {.key = key, .code = code};
 
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }
 
 enum scsi_run scsi_task_check_cdb(struct scsi_task *task, unsigned byte, int bit)
@@ -110,7 +114,7 @@ enum scsi_run scsi_task_check_cdb(struct scsi_task *task, unsigned byte, int bit
 		.field_byte = (uint16_t)byte,
 	};
 
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }
 
 enum scsi_run scsi_task_check_parameters(struct scsi_task *task, unsigned byte, int bit)
@@ -123,7 +127,7 @@ enum scsi_run scsi_task_check_parameters(struct scsi_task *task, unsigned byte, 
 		.field_byte = (uint16_t)byte,
 	};
 
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }
 
 enum scsi_run scsi_task_check_information(
@@ -136,12 +140,12 @@ enum scsi_run scsi_task_check_information(
 		.information = information,
 	};
 
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }
 
 enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_lba, uint64_t lba)
 {
-	bool reading = task->io.type == BDEV_IO_READ;
+	bool reading = task->io.type == BDEV_IO_READ || task->io.type == BDEV_IO_EXTENT;
 	struct scsi_sense sense = {
 		.key = SCSI_KEY_MEDIUM_ERROR,
 		.code = reading ? SCSI_ASC_UNRECOVERED_READ_ERROR : SCSI_ASC_WRITE_ERROR,
@@ -174,7 +178,7 @@ enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_
 	default:
 		break;
 	}
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }
 
 /* One that reads what it changes, such as COMPARE AND WRITE, may have changed a part of it. */
@@ -190,7 +194,9 @@ static bool task_is_repeatable(const struct scsi_task *task)
 	case SCSI_WRITE_AND_VERIFY_16:
 	case SCSI_WRITE_SAME_10:
 	case SCSI_WRITE_SAME_16:
+	case SCSI_WRITE_ATOMIC_16:
 	case SCSI_UNMAP:
+	case SCSI_VARIABLE_LENGTH: /* those that write are the same as above */
 		return true;
 	default:
 		return false;
@@ -234,5 +240,5 @@ enum scsi_run scsi_task_check_attention(struct scsi_task *task, enum scsi_unit_a
 {
 	struct scsi_sense sense = scsi_sense_of_attention(attention);
 
-	return task_set_sense(task, &sense);
+	return scsi_task_check_sense(task, &sense);
 }

@@ -20,6 +20,8 @@ struct scsi_sense {
 	bool field_in_cdb;
 	int8_t field_bit; /* -1: the whole byte */
 	uint16_t field_byte;
+	bool progress_valid; /* sense-key specific: of NOT READY; no field then */
+	uint16_t progress; /* of 65536 */
 };
 
 /* buf has SCSI_SENSE_BYTES, zeroed or not; returns the length. */
@@ -33,6 +35,7 @@ enum scsi_run scsi_task_check_cdb(struct scsi_task *task, unsigned byte, int bit
 enum scsi_run scsi_task_check_parameters(struct scsi_task *task, unsigned byte, int bit);
 enum scsi_run scsi_task_check_information(
 	struct scsi_task *task, uint8_t key, uint16_t code, uint64_t information);
+enum scsi_run scsi_task_check_sense(struct scsi_task *task, const struct scsi_sense *sense);
 /* The status for a failed request to the block device that began at lba. */
 enum scsi_run scsi_task_check_errno(struct scsi_task *task, int error, bool has_lba, uint64_t lba);
 

@@ -24,6 +24,21 @@ enum scsi_run scsi_task_get_buffer(
 enum scsi_run scsi_task_on_control(
 	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next);
 
+/* The task, which has a buffer, is alone on that range of the device until it ends, against all
+ * other requests of all initiators; its own go on through scsi_task_io. */
+enum scsi_run scsi_task_lock(
+	struct scsi_task *task, uint64_t offset, uint64_t length, scsi_step_fn next);
+
+/* Data-out at skip against the task's buffer: SCSI_ENDED with MISCOMPARE and the offset in data-out
+ * of the first byte that differs. */
+enum scsi_run scsi_task_compare(struct scsi_task *task, uint64_t skip, uint32_t bytes);
+
+/* The same, but the task stays on the control reactor until scsi_task_leave_control is called
+ * there. */
+enum scsi_run scsi_task_keep_on_control(
+	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next);
+void scsi_task_leave_control(struct scsi_task *task);
+
 /* A last step: status GOOD, moved bytes were transferred. */
 enum scsi_run scsi_task_good(struct scsi_task *task);
 

@@ -43,22 +43,26 @@ void scsi_submit(struct scsi_task *task)
 			    scsi_read_write_submit(task)))
 			return;
 	}
+	task->lock = NULL;
 	task->deferred.queued = false;
 	task->deferred.run = task_deferred;
 	if (scsi_command_dispatch(task) == SCSI_ENDED)
 		task_end_later(task);
 }
 
-void scsi_task_put_buffer(struct scsi_task *task)
+bool scsi_task_release(struct scsi_task *task)
 {
 	slab_put(task->reactor, task->buffer_class, task->buffer);
 	task->buffer = NULL;
+	if (!task->lock)
+		return false;
+	scsi_task_unlock(task);
+	return true;
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
-/* Outside submit: what came before has ended. */
-static void task_next_step(struct scsi_task *task)
+void scsi_task_next_step(struct scsi_task *task)
 {
 	if (task->ending != SCSI_RESPONSE_OK || task->step(task) == SCSI_ENDED)
 		scsi_task_finish(task);
@@ -70,7 +74,7 @@ static void task_io_done(struct bdev_io *io)
 	bool has_lba = io->type != BDEV_IO_FLUSH;
 
 	if (likely(io->status == 0)) {
-		task_next_step(task);
+		scsi_task_next_step(task);
 		return;
 	}
 	scsi_task_check_errno(task, io->status, has_lba, io->offset >> task->channel->block_shift);
@@ -82,7 +86,7 @@ enum scsi_run scsi_task_io(struct scsi_task *task, enum bdev_io_type type, uint6
 {
 	struct bdev_io *io = &task->io;
 
-	if (type != BDEV_IO_READ && type != BDEV_IO_WRITE) {
+	if (type == BDEV_IO_FLUSH || type == BDEV_IO_UNMAP || type == BDEV_IO_WRITE_ZEROES) {
 		io->iov = NULL;
 		io->iovcnt = 0;
 	}
@@ -90,7 +94,7 @@ enum scsi_run scsi_task_io(struct scsi_task *task, enum bdev_io_type type, uint6
 	io->flags = flags;
 	io->offset = offset;
 	io->length = length;
-	io->lock = NULL;
+	io->lock = scsi_task_range_lock(task);
 	io->done = task_io_done;
 	task->step = next;
 	bdev_submit(task->channel->bdev_channel, io);
@@ -107,7 +111,7 @@ static void task_buffer_ready(struct slab_waiter *waiter)
 		slab_wait(task->reactor, task->buffer_class, &task->waiter);
 		return;
 	}
-	task_next_step(task);
+	scsi_task_next_step(task);
 }
 
 enum scsi_run scsi_task_get_buffer(struct scsi_task *task, enum slab_class class, scsi_step_fn next)
@@ -124,7 +128,13 @@ enum scsi_run scsi_task_get_buffer(struct scsi_task *task, enum slab_class class
 
 static void task_back_from_control(struct message *message)
 {
-	task_next_step(container_of(message, struct scsi_task, message));
+	scsi_task_next_step(container_of(message, struct scsi_task, message));
+}
+
+void scsi_task_leave_control(struct scsi_task *task)
+{
+	task->message.run = task_back_from_control;
+	reactor_send(task->reactor, &task->message);
 }
 
 static void task_at_control(struct message *message)
@@ -132,8 +142,7 @@ static void task_at_control(struct message *message)
 	struct scsi_task *task = container_of(message, struct scsi_task, message);
 
 	task->at_control(task);
-	message->run = task_back_from_control;
-	reactor_send(task->reactor, message);
+	scsi_task_leave_control(task);
 }
 
 enum scsi_run scsi_task_on_control(
@@ -142,6 +151,23 @@ enum scsi_run scsi_task_on_control(
 	task->at_control = fn;
 	task->step = next;
 	task->message.run = task_at_control;
+	reactor_send(task->channel->attachment->lun->control, &task->message);
+	return SCSI_GOES_ON;
+}
+
+static void task_stay_at_control(struct message *message)
+{
+	struct scsi_task *task = container_of(message, struct scsi_task, message);
+
+	task->at_control(task);
+}
+
+enum scsi_run scsi_task_keep_on_control(
+	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next)
+{
+	task->at_control = fn;
+	task->step = next;
+	task->message.run = task_stay_at_control;
 	reactor_send(task->channel->attachment->lun->control, &task->message);
 	return SCSI_GOES_ON;
 }

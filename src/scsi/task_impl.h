@@ -7,8 +7,14 @@
 
 #include "scsi/task.h"
 
-/* task.c: gives task->buffer back. */
-void scsi_task_put_buffer(struct scsi_task *task);
+/* task.c: gives task->buffer back. true: a lock is being given back, then comes finish again. */
+bool scsi_task_release(struct scsi_task *task);
+/* task.c: outside submit, what came before has ended. */
+void scsi_task_next_step(struct scsi_task *task);
+/* lock.c: what its requests are made under, or NULL. */
+const struct bdev_range_lock *scsi_task_range_lock(const struct scsi_task *task);
+/* lock.c: gives task->lock back, then scsi_task_finish. */
+void scsi_task_unlock(struct scsi_task *task);
 /* abort.c: calls done, then tells those that wait for this task. */
 void scsi_task_done_visited(struct scsi_task *task);
 
@@ -16,9 +22,9 @@ void scsi_task_done_visited(struct scsi_task *task);
 static inline void scsi_task_finish(struct scsi_task *task)
 {
 	if (likely(task->channel != NULL)) {
+		if (unlikely(task->buffer != NULL) && scsi_task_release(task))
+			return;
 		list_remove(&task->link);
-		if (unlikely(task->buffer != NULL))
-			scsi_task_put_buffer(task);
 		if (unlikely(!list_is_empty(&task->channel->visits))) {
 			scsi_task_done_visited(task);
 			return;

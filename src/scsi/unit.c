@@ -5,6 +5,7 @@
 #include "scsi/buffer.h"
 #include "scsi/command.h"
 #include "scsi/sense.h"
+#include "scsi/wipe.h"
 
 /* That it is ready was checked by the table. */
 enum scsi_run scsi_run_test_unit_ready(struct scsi_task *task)
@@ -12,7 +13,8 @@ enum scsi_run scsi_run_test_unit_ready(struct scsi_task *task)
 	return SCSI_ENDED;
 }
 
-/* Sense data never waits here (it goes with the status), so this is about unit attentions. */
+/* Sense data never waits here (it goes with the status), so this is about unit attentions, and how
+ * far a SANITIZE or FORMAT UNIT is. */
 enum scsi_run scsi_run_request_sense(struct scsi_task *task)
 {
 	bool descriptor_format = task->cdb[1] & 0x01;
@@ -24,6 +26,8 @@ enum scsi_run scsi_run_request_sense(struct scsi_task *task)
 	if (task->channel) {
 		if (scsi_attention_take(task->channel->attachment, &attention))
 			sense = scsi_sense_of_attention(attention);
+		else
+			scsi_wipe_sense(task->channel->attachment->lun, &sense);
 	} else if (!task->well_known) {
 		sense.key = SCSI_KEY_ILLEGAL_REQUEST;
 		sense.code = SCSI_ASC_LUN_NOT_SUPPORTED;

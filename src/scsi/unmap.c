@@ -42,16 +42,17 @@ static enum scsi_run unmap_next(struct scsi_task *task)
 
 static enum scsi_run unmap_check_descriptors(struct scsi_task *task)
 {
-	uint64_t limit = SCSI_UNMAP_BYTES_MAX >> task->channel->block_shift;
 	uint64_t total = 0;
 
 	for (unsigned i = 0; i < task->count; i++) {
 		struct scsi_range range = unmap_descriptor(task, i);
 
-		if (scsi_range_check(task, &range) == SCSI_ENDED)
+		/* No blocks may begin where the disk ends. */
+		if ((range.blocks || range.lba != scsi_lun_blocks(task->channel)) &&
+			scsi_range_check(task, &range) == SCSI_ENDED)
 			return SCSI_ENDED;
 		total += range.blocks;
-		if (total > limit)
+		if (total > SCSI_UNMAP_BLOCKS_MAX)
 			return scsi_task_check_parameters(
 				task, HEADER_BYTES + i * DESCRIPTOR_BYTES + 8, -1);
 	}

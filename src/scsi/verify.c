@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * VERIFY (10), (12), (16) and WRITE AND VERIFY (10), (12), (16): SBC-3 5.34 to 5.36, 5.43 to 5.45.
+ * VERIFY (10), (12), (16), (32) and WRITE AND VERIFY (10), (12), (16), (32): SBC-3 5.33 to 5.36,
+ * 5.44 to 5.47.
  *
  * BYTCHK 00b: the blocks are really read, so that what cannot be read is reported. 01b: compared
  * with as many blocks of data-out. 11b (VERIFY only): each compared with the one block of data-out.
+ * Where they differ the information field has the offset of the first such byte in data-out.
  * The compare takes the initiator's buffer as it is when its turn comes.
  */
 #include "scsi/bounce.h"
@@ -15,25 +17,28 @@
 
 enum byte_check { CHECK_MEDIUM = 0, CHECK_ALL = 1, CHECK_ONE = 3 };
 
-static bool piece_equals(const struct scsi_task *task, uint64_t moved, uint32_t bytes)
+static enum scsi_run compare_with_one(struct scsi_task *task, uint32_t bytes)
 {
 	uint32_t block = UINT32_C(1) << task->channel->block_shift;
 
-	if (task->compare == CHECK_ALL)
-		return scsi_iov_equals(task->out, task->out_iovs, moved, task->buffer, bytes);
 	for (uint32_t at = 0; at < bytes; at += block) {
-		if (!scsi_iov_equals(task->out, task->out_iovs, 0,
-			    (const uint8_t *)task->buffer + at, block))
-			return false;
+		size_t same = scsi_iov_match(
+			task->out, task->out_iovs, 0, (const uint8_t *)task->buffer + at, block);
+
+		if (same < block)
+			return scsi_task_check_information(
+				task, SCSI_KEY_MISCOMPARE, SCSI_ASC_MISCOMPARE, same);
 	}
-	return true;
+	return SCSI_GOES_ON;
 }
 
 static enum scsi_run verify_piece(struct scsi_task *task, uint64_t moved, uint32_t bytes)
 {
-	if (task->compare == CHECK_MEDIUM || piece_equals(task, moved, bytes))
+	if (task->compare == CHECK_MEDIUM)
 		return SCSI_GOES_ON;
-	return scsi_task_check(task, SCSI_KEY_MISCOMPARE, SCSI_ASC_MISCOMPARE);
+	if (task->compare == CHECK_ONE)
+		return compare_with_one(task, bytes);
+	return scsi_task_compare(task, moved, bytes);
 }
 
 /* Bytes of data-out that were used. */
@@ -72,9 +77,11 @@ static void range_to_bytes(struct scsi_task *task, const struct scsi_range *rang
 /* Protection and range; sets task->compare. */
 static enum scsi_run verify_check(struct scsi_task *task, const struct scsi_range *range)
 {
-	if (task->cdb[1] & 0xe0)
-		return scsi_task_check_cdb(task, 1, 7);
-	task->compare = task->cdb[1] >> 1 & 3;
+	uint8_t flags = scsi_range_flags(task);
+
+	if (flags & 0xe0)
+		return scsi_task_check_cdb(task, scsi_range_flags_byte(task), 7);
+	task->compare = flags >> 1 & 3;
 	return scsi_range_check_limit(task, range, task->channel->transfer_bytes_max);
 }
 
@@ -85,7 +92,7 @@ enum scsi_run scsi_run_verify(struct scsi_task *task)
 	if (verify_check(task, &range) == SCSI_ENDED)
 		return SCSI_ENDED;
 	if (task->compare == 2)
-		return scsi_task_check_cdb(task, 1, 2);
+		return scsi_task_check_cdb(task, scsi_range_flags_byte(task), 2);
 	range_to_bytes(task, &range);
 	if (range.blocks == 0)
 		return scsi_task_good(task);
@@ -122,7 +129,7 @@ enum scsi_run scsi_run_write_and_verify(struct scsi_task *task)
 	if (verify_check(task, &range) == SCSI_ENDED)
 		return SCSI_ENDED;
 	if (task->compare > CHECK_ALL)
-		return scsi_task_check_cdb(task, 1, 2);
+		return scsi_task_check_cdb(task, scsi_range_flags_byte(task), 2);
 	range_to_bytes(task, &range);
 	if (range.blocks == 0)
 		return scsi_task_good(task);

@@ -10,6 +10,7 @@
 #include "scsi/buffer.h"
 #include "scsi/command.h"
 #include "scsi/identity.h"
+#include "scsi/range.h"
 #include "scsi/sense.h"
 
 #define PAGE_BYTES_MAX 256
@@ -97,6 +98,7 @@ static unsigned fill_block_limits(const struct scsi_lun_channel *channel, uint8_
 		bdev->physical_block_size ? bdev->physical_block_size : bdev->block_size;
 
 	page[4] = 0x01; /* WSNZ */
+	page[5] = SCSI_COMPARE_BLOCKS_MAX;
 	be16_put(page + 6, (uint16_t)u64_min(physical >> channel->block_shift, UINT16_MAX));
 	be32_put(page + 8, blocks_u32(channel, channel->transfer_bytes_max));
 	be32_put(page + 12,
@@ -105,18 +107,20 @@ static unsigned fill_block_limits(const struct scsi_lun_channel *channel, uint8_
 		uint32_t granularity =
 			bdev->unmap_granularity ? bdev->unmap_granularity : bdev->block_size;
 
-		be32_put(page + 20, blocks_u32(channel, SCSI_UNMAP_BYTES_MAX));
+		be32_put(page + 20, SCSI_UNMAP_BLOCKS_MAX);
 		be32_put(page + 24, SCSI_UNMAP_DESCRIPTORS_MAX);
 		be32_put(page + 28, blocks_u32(channel, granularity));
 		be32_put(page + 32, UINT32_C(0x80000000)); /* UGAVALID, alignment 0 */
 	}
 	be64_put(page + 36, SCSI_WRITE_SAME_BYTES_MAX >> channel->block_shift);
+	be32_put(page + 44, blocks_u32(channel, scsi_atomic_write_bytes_max(channel)));
 	return 60;
 }
 
 static unsigned fill_block_characteristics(const struct scsi_lun_channel *channel, uint8_t *data)
 {
 	be16_put(data, channel->bdev->rotational ? 0 : 1); /* not said; 1: no rotation */
+	data[3] = 0x40; /* WABEREQ 01b: blocks can be read after SANITIZE, BLOCK ERASE */
 	return 60;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * WRITE SAME (10), (16): SBC-3 5.46, 5.47.
+ * WRITE SAME (10), (16), (32): SBC-3 5.48 to 5.50.
  *
  * A block of zeroes, or none (NDOB), becomes one request to write zeroes: with UNMAP set the block
  * device may unmap, without it the range stays allocated. Any other block is repeated through a
@@ -24,7 +24,7 @@
 
 static bool write_same_has_data(const struct scsi_task *task)
 {
-	return !(task->cdb[0] == SCSI_WRITE_SAME_16 && task->cdb[1] & FLAG_NDOB);
+	return task->cdb[0] == SCSI_WRITE_SAME_10 || !(scsi_range_flags(task) & FLAG_NDOB);
 }
 
 static enum scsi_run write_same_ended(struct scsi_task *task)
@@ -58,7 +58,7 @@ static bool is_zero(const uint8_t *bytes, size_t len)
 
 static enum scsi_run write_zeroes(struct scsi_task *task)
 {
-	uint8_t flags = task->cdb[1] & FLAG_UNMAP ? 0 : BDEV_IO_NO_UNMAP;
+	uint8_t flags = scsi_range_flags(task) & FLAG_UNMAP ? 0 : BDEV_IO_NO_UNMAP;
 
 	return scsi_task_io(
 		task, BDEV_IO_WRITE_ZEROES, task->offset, task->left, flags, write_same_ended);
@@ -78,20 +78,29 @@ static enum scsi_run write_same_with_buffer(struct scsi_task *task)
 	return scsi_loop_start(task, &write_same_loop);
 }
 
+static enum scsi_run write_same_check_flags(struct scsi_task *task)
+{
+	unsigned byte = scsi_range_flags_byte(task);
+	uint8_t flags = scsi_range_flags(task);
+
+	if (flags & 0xe0)
+		return scsi_task_check_cdb(task, byte, 7);
+	if (flags & FLAG_ANCHOR)
+		return scsi_task_check_cdb(task, byte, 4);
+	if (flags & FLAG_UNMAP && !bdev_supports(task->channel->bdev, BDEV_IO_UNMAP))
+		return scsi_task_check_cdb(task, byte, 3);
+	if (flags & FLAG_OLD)
+		return scsi_task_check_cdb(task, byte, 2);
+	return SCSI_GOES_ON;
+}
+
 enum scsi_run scsi_run_write_same(struct scsi_task *task)
 {
 	const struct scsi_lun_channel *channel = task->channel;
 	struct scsi_range range = scsi_range_decode(task);
-	uint8_t flags = task->cdb[1];
 
-	if (flags & 0xe0)
-		return scsi_task_check_cdb(task, 1, 7);
-	if (flags & FLAG_ANCHOR)
-		return scsi_task_check_cdb(task, 1, 4);
-	if (flags & FLAG_UNMAP && !bdev_supports(channel->bdev, BDEV_IO_UNMAP))
-		return scsi_task_check_cdb(task, 1, 3);
-	if (flags & FLAG_OLD)
-		return scsi_task_check_cdb(task, 1, 2);
+	if (write_same_check_flags(task) == SCSI_ENDED)
+		return SCSI_ENDED;
 	if (range.blocks == 0)
 		return scsi_task_check_cdb(task, scsi_range_length_byte(task), -1);
 	if (scsi_range_check_limit(task, &range, SCSI_WRITE_SAME_BYTES_MAX) == SCSI_ENDED)

@@ -16,29 +16,44 @@
 /* SPC-4 and SBC-3: operation codes */
 #define SCSI_TEST_UNIT_READY      0x00
 #define SCSI_REQUEST_SENSE        0x03
+#define SCSI_FORMAT_UNIT          0x04
 #define SCSI_READ_6               0x08
 #define SCSI_WRITE_6              0x0a
 #define SCSI_INQUIRY              0x12
 #define SCSI_MODE_SELECT_6        0x15
 #define SCSI_MODE_SENSE_6         0x1a
 #define SCSI_START_STOP_UNIT      0x1b
+#define SCSI_RECEIVE_DIAGNOSTIC   0x1c
+#define SCSI_SEND_DIAGNOSTIC      0x1d
 #define SCSI_PREVENT_ALLOW        0x1e
 #define SCSI_READ_CAPACITY_10     0x25
 #define SCSI_READ_10              0x28
 #define SCSI_WRITE_10             0x2a
 #define SCSI_WRITE_AND_VERIFY_10  0x2e
 #define SCSI_VERIFY_10            0x2f
+#define SCSI_PRE_FETCH_10         0x34
 #define SCSI_SYNCHRONIZE_CACHE_10 0x35
+#define SCSI_READ_DEFECT_DATA_10  0x37
+#define SCSI_WRITE_BUFFER         0x3b
+#define SCSI_READ_BUFFER          0x3c
 #define SCSI_WRITE_SAME_10        0x41
 #define SCSI_UNMAP                0x42
+#define SCSI_SANITIZE             0x48
 #define SCSI_MODE_SELECT_10       0x55
 #define SCSI_MODE_SENSE_10        0x5a
+#define SCSI_VARIABLE_LENGTH      0x7f
+#define SCSI_EXTENDED_COPY        0x83
+#define SCSI_RECEIVE_COPY_RESULTS 0x84
 #define SCSI_READ_16              0x88
+#define SCSI_COMPARE_AND_WRITE    0x89
 #define SCSI_WRITE_16             0x8a
+#define SCSI_ORWRITE_16           0x8b
 #define SCSI_WRITE_AND_VERIFY_16  0x8e
 #define SCSI_VERIFY_16            0x8f
+#define SCSI_PRE_FETCH_16         0x90
 #define SCSI_SYNCHRONIZE_CACHE_16 0x91
 #define SCSI_WRITE_SAME_16        0x93
+#define SCSI_WRITE_ATOMIC_16      0x9c
 #define SCSI_SERVICE_ACTION_IN_16 0x9e
 #define SCSI_REPORT_LUNS          0xa0
 #define SCSI_MAINTENANCE_IN       0xa3
@@ -46,10 +61,22 @@
 #define SCSI_WRITE_12             0xaa
 #define SCSI_WRITE_AND_VERIFY_12  0xae
 #define SCSI_VERIFY_12            0xaf
+#define SCSI_READ_DEFECT_DATA_12  0xb7
 
-#define SCSI_SA_READ_CAPACITY_16         0x10 /* of SERVICE ACTION IN (16) */
-#define SCSI_SA_REPORT_SUPPORTED_OPCODES 0x0c /* of MAINTENANCE IN */
-#define SCSI_SA_REPORT_SUPPORTED_TMF     0x0d
+#define SCSI_SA_READ_CAPACITY_16           0x10 /* of SERVICE ACTION IN (16) */
+#define SCSI_SA_GET_LBA_STATUS_16          0x12
+#define SCSI_SA_REPORT_SUPPORTED_OPCODES   0x0c /* of MAINTENANCE IN */
+#define SCSI_SA_REPORT_SUPPORTED_TMF       0x0d
+#define SCSI_SA_SANITIZE_OVERWRITE         0x01 /* of SANITIZE */
+#define SCSI_SA_SANITIZE_BLOCK_ERASE       0x02
+#define SCSI_SA_SANITIZE_EXIT_FAILURE_MODE 0x1f
+#define SCSI_SA_READ_32                    0x0009 /* of VARIABLE LENGTH */
+#define SCSI_SA_VERIFY_32                  0x000a
+#define SCSI_SA_WRITE_32                   0x000b
+#define SCSI_SA_WRITE_AND_VERIFY_32        0x000c
+#define SCSI_SA_WRITE_SAME_32              0x000d
+#define SCSI_SA_ORWRITE_32                 0x000e
+#define SCSI_SA_GET_LBA_STATUS_32          0x0012
 
 /* SPC-4 4.5.6: sense keys */
 #define SCSI_KEY_NO_SENSE        0x0
@@ -65,6 +92,8 @@
 /* SPC-4 annex F.2: additional sense code and qualifier, 0xAAQQ */
 #define SCSI_ASC_NONE                        0x0000
 #define SCSI_ASC_BECOMING_READY              0x0401
+#define SCSI_ASC_FORMAT_IN_PROGRESS          0x0404
+#define SCSI_ASC_SANITIZE_IN_PROGRESS        0x041b
 #define SCSI_ASC_WRITE_ERROR                 0x0c00
 #define SCSI_ASC_UNRECOVERED_READ_ERROR      0x1100
 #define SCSI_ASC_PARAMETER_LIST_LENGTH       0x1a00
@@ -82,6 +111,8 @@
 #define SCSI_ASC_MODE_PARAMETERS_CHANGED     0x2a01
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
+#define SCSI_ASC_FORMAT_FAILED               0x3101
+#define SCSI_ASC_SANITIZE_FAILED             0x3103
 #define SCSI_ASC_SOFT_THRESHOLD              0x3807 /* thin provisioning, reached */
 #define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
 #define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e

@@ -254,6 +254,7 @@ static void request_submit(struct scsi_request *request, const struct virtio_scs
 	}
 	task->reactor = local->reactor;
 	task->attribute = header->task_attr;
+	task->recovered = request->vq.recovered;
 	task->tag = header->tag;
 	memcpy(task->cdb, header->cdb, sizeof(task->cdb));
 	scsi_submit(task);

@@ -21,6 +21,8 @@ static bool disk_supports(const struct bdev *bdev, enum bdev_io_type type)
 		return !disk->options.no_write_zeroes;
 	case BDEV_IO_FLUSH:
 		return !disk->options.no_flush;
+	case BDEV_IO_EXTENT:
+		return !disk->options.no_extents;
 	default:
 		return true;
 	}
@@ -47,6 +49,19 @@ static void disk_touch(struct disk *disk, const struct bdev_io *io, uint8_t how)
 		io->length / disk->options.block_size);
 }
 
+/* What was never written, or was unmapped, takes no space. */
+static void disk_tell_extent(struct disk *disk, const struct bdev_io *io)
+{
+	uint32_t block = disk->options.block_size;
+	const uint8_t *touched = disk->touched + io->offset / block;
+	uint64_t blocks = 1;
+
+	while (blocks < io->length / block && (touched[blocks] % 3 == 0) == (touched[0] % 3 == 0))
+		blocks++;
+	io->extent->length = blocks * block;
+	io->extent->state = touched[0] % 3 ? BDEV_EXTENT_MAPPED : BDEV_EXTENT_DEALLOCATED;
+}
+
 static void disk_execute(struct disk *disk, struct bdev_io *io)
 {
 	switch (io->type) {
@@ -62,6 +77,9 @@ static void disk_execute(struct disk *disk, struct bdev_io *io)
 		memset(disk->bytes + io->offset, 0, io->length);
 		disk_touch(disk, io,
 			io->type == BDEV_IO_UNMAP || !(io->flags & BDEV_IO_NO_UNMAP) ? 3 : 2);
+		break;
+	case BDEV_IO_EXTENT:
+		disk_tell_extent(disk, io);
 		break;
 	default:
 		break;
@@ -90,7 +108,8 @@ static void disk_submit(struct bdev_channel *channel, struct bdev_io *io)
 	assert_true(io->offset + io->length <= size);
 	if (disk->options.max_iovcnt)
 		assert_true(io->iovcnt <= disk->options.max_iovcnt);
-	assert_false(disk->options.read_only && io->type != BDEV_IO_READ);
+	assert_false(
+		disk->options.read_only && io->type != BDEV_IO_READ && io->type != BDEV_IO_EXTENT);
 	assert_true(disk_supports(&disk->bdev, io->type));
 
 	atomic_fetch_add(&disk->counts[io->type], 1);
@@ -195,6 +214,7 @@ void disk_start(struct world *world, struct disk *disk, const struct disk_option
 	disk->bdev.optimal_io_bytes = options->optimal_io_bytes;
 	disk->bdev.unmap_granularity = options->unmap_granularity;
 	disk->bdev.unmap_reads_zeroes = true;
+	disk->bdev.atomic_write_bytes = options->atomic_write_bytes;
 	disk->bdev.read_only = options->read_only;
 	disk->bdev.rotational = options->rotational;
 	disk->bdev.max_iovcnt = options->max_iovcnt;

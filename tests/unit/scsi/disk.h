@@ -25,6 +25,8 @@ struct disk_options {
 	bool no_unmap;
 	bool no_write_zeroes;
 	bool no_flush;
+	bool no_extents;
+	uint32_t atomic_write_bytes;
 };
 
 struct disk {

@@ -199,6 +199,7 @@ void command_begin(struct command *command)
 	task->targets = command->targets;
 	task->target_count = command->well_known ? ARRAY_SIZE(command->targets) : 1;
 	task->well_known = command->well_known;
+	task->recovered = command->recovered;
 	task->reactor = channel->reactor;
 	task->done = command_done;
 	task->out = command->out_iov;

@@ -53,6 +53,7 @@ struct command {
 	struct scsi_lun_channel *channel; /* NULL: the world's */
 	bool absent; /* to a LUN that does not exist */
 	bool well_known; /* to the REPORT LUNS well-known LUN */
+	bool recovered; /* a daemon before us had it */
 
 	uint8_t in[IN_MAX];
 	struct scsi_task task;

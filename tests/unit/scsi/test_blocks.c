@@ -35,13 +35,28 @@ static void restart(const struct disk_options *options)
 	fill_pattern(w.disk.bytes, options->blocks * BLOCK, 7);
 }
 
+/* Of variable length: in place of operation codes that say it already. */
+#define LONG             0xe0
+#define VERIFY_32        (LONG | SCSI_SA_VERIFY_32)
+#define WRITE_VERIFY_32  (LONG | SCSI_SA_WRITE_AND_VERIFY_32)
+#define WRITE_SAME_32    (LONG | SCSI_SA_WRITE_SAME_32)
+#define FLAGS_OF(opcode) ((opcode) >= LONG ? 10 : 1)
+
 /* Any command with address and length at the usual places of its size. */
 static struct command *ranged(uint8_t opcode, uint8_t flags, uint64_t lba, uint32_t blocks)
 {
 	struct command *command = COMMAND(&w, opcode, flags);
 	uint8_t *cdb = command->cdb;
 
-	if (opcode < 0x80) {
+	if (opcode >= LONG) {
+		cdb[0] = SCSI_VARIABLE_LENGTH;
+		cdb[1] = 0;
+		cdb[7] = 24;
+		be16_put(cdb + 8, opcode & 0x1f);
+		cdb[10] = flags;
+		be64_put(cdb + 12, lba);
+		be32_put(cdb + 28, blocks);
+	} else if (opcode < 0x80) {
 		be32_put(cdb + 2, (uint32_t)lba);
 		be16_put(cdb + 7, (uint16_t)blocks);
 	} else if (opcode >= 0xa0) {
@@ -61,9 +76,9 @@ static struct command *with_data(struct command *command, const void *out, uint3
 	return command;
 }
 
-static const uint8_t verifies[] = {SCSI_VERIFY_10, SCSI_VERIFY_12, SCSI_VERIFY_16};
-static const uint8_t writes[] = {
-	SCSI_WRITE_AND_VERIFY_10, SCSI_WRITE_AND_VERIFY_12, SCSI_WRITE_AND_VERIFY_16};
+static const uint8_t verifies[] = {SCSI_VERIFY_10, SCSI_VERIFY_12, SCSI_VERIFY_16, VERIFY_32};
+static const uint8_t writes[] = {SCSI_WRITE_AND_VERIFY_10, SCSI_WRITE_AND_VERIFY_12,
+	SCSI_WRITE_AND_VERIFY_16, WRITE_VERIFY_32};
 
 /* ---- VERIFY --------------------------------------------------------------------------------- */
 
@@ -79,14 +94,16 @@ static void verify_reads_the_medium(void **state)
 		wants_good(ranged(verifies[i], 0, 4095, 0));
 		wants_sense(ranged(verifies[i], 0, 4090, 7), 0x052100);
 		wants_sense(ranged(verifies[i], 0, 4096, 0), 0x052100);
-		wants_bad_cdb(ranged(verifies[i], 0x20, 0, 1), 1, 7);
-		wants_bad_cdb(ranged(verifies[i], 0x04, 0, 1), 1, 2);
+		wants_bad_cdb(ranged(verifies[i], 0x20, 0, 1), FLAGS_OF(verifies[i]), 7);
+		wants_bad_cdb(ranged(verifies[i], 0x04, 0, 1), FLAGS_OF(verifies[i]), 2);
 	}
 	assert_int_equal(w.disk.counts[BDEV_IO_WRITE], 0);
 }
 
 static void verify_compares_all_blocks(void **state)
 {
+	uint64_t place;
+
 	memcpy(data, w.disk.bytes + 100 * BLOCK, 300 * BLOCK);
 	for (unsigned i = 0; i < ARRAY_SIZE(verifies); i++) {
 		struct command *command =
@@ -98,8 +115,12 @@ static void verify_compares_all_blocks(void **state)
 		assert_int_equal(command->task.transferred, 300 * BLOCK);
 		command_free(command);
 		data[299 * BLOCK + 511] ^= 1;
-		wants_sense(with_data(ranged(verifies[i], 0x02, 100, 300), data, 300 * BLOCK),
-			0x0e1d00);
+		command = with_data(ranged(verifies[i], 0x02, 100, 300), data, 300 * BLOCK);
+		command_run(command);
+		assert_int_equal(command_sense(command), 0x0e1d00);
+		assert_true(command_information(command, &place));
+		assert_int_equal(place, 299 * BLOCK + 511);
+		command_free(command);
 		data[299 * BLOCK + 511] ^= 1;
 		wants_response(
 			with_data(ranged(verifies[i], 0x02, 100, 300), data, 300 * BLOCK - 1),
@@ -138,7 +159,8 @@ static void write_and_verify_writes_to_the_medium_and_reads_back(void **state)
 		wants_sense(with_data(ranged(writes[i], 0, 0, 2), data, 2 * BLOCK), 0x072707);
 		disk_fail(&w.disk, BDEV_IO_READ, EIO, 1);
 		wants_sense(with_data(ranged(writes[i], 0, 0, 2), data, 2 * BLOCK), 0x031100);
-		wants_bad_cdb(with_data(ranged(writes[i], 0x04, 0, 2), data, 2 * BLOCK), 1, 2);
+		wants_bad_cdb(with_data(ranged(writes[i], 0x04, 0, 2), data, 2 * BLOCK),
+			FLAGS_OF(writes[i]), 2);
 		wants_sense(with_data(ranged(writes[i], 0, 4095, 2), data, 2 * BLOCK), 0x052100);
 		wants_response(
 			with_data(ranged(writes[i], 0, 0, 2), data, BLOCK), SCSI_RESPONSE_OVERRUN);
@@ -173,6 +195,8 @@ static void write_same_repeats_its_block(void **state)
 	fill_pattern(data, BLOCK, 3);
 	wants_good(with_data(ranged(SCSI_WRITE_SAME_10, 0, 100, 700), data, BLOCK));
 	wants_good(with_data(ranged(SCSI_WRITE_SAME_16, 0x08, 1000, 1), data, BLOCK));
+	wants_good(with_data(ranged(WRITE_SAME_32, 0x08, 2000, 3), data, BLOCK));
+	assert_memory_equal(w.disk.bytes + 2002 * BLOCK, data, BLOCK);
 	for (unsigned block = 100; block < 800; block++)
 		assert_memory_equal(w.disk.bytes + block * BLOCK, data, BLOCK);
 	assert_memory_equal(w.disk.bytes + 1000 * BLOCK, data, BLOCK);
@@ -192,6 +216,8 @@ static void write_same_of_zeroes_does_not_write(void **state)
 	assert_touched(120, 10, 2);
 	wants_good(ranged(SCSI_WRITE_SAME_16, 0x09, 130, 10));
 	assert_touched(130, 10, 3);
+	wants_good(ranged(WRITE_SAME_32, 0x09, 140, 10));
+	assert_touched(140, 10, 3);
 	assert_int_equal(w.disk.counts[BDEV_IO_WRITE], 0);
 }
 
@@ -214,6 +240,8 @@ static void write_same_refuses_what_it_should(void **state)
 
 	wants_bad_cdb(with_data(ranged(SCSI_WRITE_SAME_10, 0, 0, 0), data, BLOCK), 7, -1);
 	wants_bad_cdb(with_data(ranged(SCSI_WRITE_SAME_16, 0, 0, 0), data, BLOCK), 10, -1);
+	wants_bad_cdb(with_data(ranged(WRITE_SAME_32, 0, 0, 0), data, BLOCK), 28, -1);
+	wants_bad_cdb(with_data(ranged(WRITE_SAME_32, 0x20, 0, 1), data, BLOCK), 10, 7);
 	wants_bad_cdb(with_data(ranged(SCSI_WRITE_SAME_10, 0x20, 0, 1), data, BLOCK), 1, 7);
 	wants_bad_cdb(with_data(ranged(SCSI_WRITE_SAME_10, 0x10, 0, 1), data, BLOCK), 1, 4);
 	wants_bad_cdb(with_data(ranged(SCSI_WRITE_SAME_10, 0x04, 0, 1), data, BLOCK), 1, 2);
@@ -291,6 +319,8 @@ static void unmap_with_nothing_to_do_is_good(void **state)
 {
 	wants_good(unmap(0, 0));
 	wants_good(unmap(0, 8));
+	descriptor_set(0, 4096, 0); /* ends where the disk does */
+	wants_good(unmap(1, 24));
 	assert_int_equal(w.disk.counts[BDEV_IO_UNMAP], 0);
 }
 
@@ -302,6 +332,9 @@ static void unmap_checks_all_before_it_unmaps_any(void **state)
 	descriptor_set(0, 10, 5);
 	descriptor_set(1, 4090, 7);
 	wants_sense(unmap(2, 40), 0x052100);
+	descriptor_set(1, 4097, 0);
+	wants_sense(unmap(2, 40), 0x052100);
+	descriptor_set(1, 4090, 7);
 	wants_sense(unmap(2, 39), 0x051a00); /* says more than it has */
 	wants_sense(unmap(2, 7), 0x051a00);
 	command = unmap(1, 24);

@@ -15,7 +15,10 @@ static struct scsi_world w;
 
 static int setup(void **state)
 {
-	scsi_world_start(&w, &SMALL_DISK);
+	struct disk_options options = SMALL_DISK;
+
+	options.atomic_write_bytes = 65536; /* so that it has every command */
+	scsi_world_start(&w, &options);
 	return 0;
 }
 
@@ -67,16 +70,34 @@ static void unknown_commands_are_invalid_operation_codes(void **state)
 	}
 	wants_bad_cdb(COMMAND(&w, SCSI_SERVICE_ACTION_IN_16, 0x1f), 1, 4);
 	wants_bad_cdb(COMMAND(&w, SCSI_MAINTENANCE_IN, 0x00), 1, 4);
+	wants_bad_cdb(COMMAND(&w, SCSI_VARIABLE_LENGTH, 0, 0, 0, 0, 0, 0, 24, 0x0f, 0xff), 8, -1);
+	wants_bad_cdb(
+		COMMAND(&w, SCSI_VARIABLE_LENGTH, 0, 0, 0, 0, 0, 0, 23, 0, SCSI_SA_READ_32), 7, -1);
+}
+
+/* With its service action, and long enough for what it is. */
+static struct command *command_of(const struct scsi_command *each)
+{
+	struct command *command = COMMAND(&w, each->opcode);
+
+	if (each->flags & SCSI_COMMAND_LONG) {
+		command->cdb[7] = each->cdb_len - 8;
+		be16_put(command->cdb + 8, each->service_action);
+	} else {
+		command->cdb[1] = (uint8_t)each->service_action;
+	}
+	return command;
 }
 
 static void naca_is_refused_by_every_command(void **state)
 {
 	for (unsigned i = 0; i < scsi_command_count; i++) {
 		const struct scsi_command *each = &scsi_commands[i];
-		struct command *command = COMMAND(&w, each->opcode, each->service_action);
+		struct command *command;
 
-		command->cdb[each->cdb_len - 1] = 0x04;
-		wants_bad_cdb(command, each->cdb_len - 1, 2);
+		command = command_of(each);
+		command->cdb[scsi_command_control(each)] = 0x04;
+		wants_bad_cdb(command, scsi_command_control(each), 2);
 	}
 }
 
@@ -345,7 +366,7 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 	assert_int_equal(be32_get(all->in), scsi_command_count * 20);
 	for (unsigned i = 0; i < scsi_command_count; i++, at += 20) {
 		const struct scsi_command *each = &scsi_commands[i];
-		bool action = each->flags & SCSI_COMMAND_SERVICE_ACTION;
+		bool action = scsi_command_has_actions(each);
 		struct command *one =
 			report_opcodes(action ? 2 : 1, each->opcode, each->service_action);
 
@@ -357,10 +378,14 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 		assert_int_equal(be16_get(one->in + 2), each->cdb_len);
 		assert_int_equal(be16_get(all->in + at + 6), each->cdb_len);
 		assert_int_equal(one->in[4], each->opcode);
-		if (action)
+		if (each->flags & SCSI_COMMAND_LONG)
+			assert_int_equal(be16_get(one->in + 4 + 8), each->service_action);
+		else if (action)
 			assert_int_equal(one->in[5] & 0x1f, each->service_action);
+		assert_int_equal(be32_get(all->in + at + 16),
+			each->flags & SCSI_COMMAND_SLOW ? 0 : 60); /* recommended timeout */
 		assert_int_equal(one->task.transferred, 4 + each->cdb_len);
-		assert_int_equal(one->in[4 + each->cdb_len - 1], 0x04);
+		assert_int_equal(one->in[4 + scsi_command_control(each)], 0x04);
 		command_free(one);
 		wants_bad_cdb(report_opcodes(action ? 1 : 2, each->opcode, 0), 2, 2);
 	}
@@ -370,7 +395,7 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 static void what_is_not_supported_is_reported_so(void **state)
 {
 	struct disk_options options = SMALL_DISK;
-	static const uint8_t opcodes[] = {0x5f, 0x89, 0x16, 0x04, 0xff, 0xa4};
+	static const uint8_t opcodes[] = {0x5f, 0x8c, 0x16, 0x06, 0xff, 0xa4};
 	struct command *command;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {
@@ -390,6 +415,10 @@ static void what_is_not_supported_is_reported_so(void **state)
 	options.no_unmap = true;
 	scsi_world_start(&w, &options);
 	command = report_opcodes(1, SCSI_UNMAP, 0);
+	command_run(command);
+	assert_int_equal(command->in[1], 0x01);
+	command_free(command);
+	command = report_opcodes(1, SCSI_WRITE_ATOMIC_16, 0);
 	command_run(command);
 	assert_int_equal(command->in[1], 0x01);
 	command_free(command);

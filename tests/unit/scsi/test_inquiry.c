@@ -213,7 +213,7 @@ static void block_limits_tell_what_is_enforced(void **state)
 	assert_int_equal(be16_get(page + 6), 8);
 	assert_int_equal(be32_get(page + 8), SCSI_TRANSFER_BYTES_MAX / 512);
 	assert_int_equal(be32_get(page + 12), 128);
-	assert_int_equal(be32_get(page + 20), SCSI_UNMAP_BYTES_MAX / 512);
+	assert_int_equal(be32_get(page + 20), SCSI_UNMAP_BLOCKS_MAX);
 	assert_int_equal(be32_get(page + 24), 255);
 	assert_int_equal(be32_get(page + 28), 16);
 	assert_int_equal(be64_get(page + 36), SCSI_WRITE_SAME_BYTES_MAX / 512);
@@ -250,6 +250,7 @@ static void rotation_is_told(void **state)
 	struct command *command = page_get(0xb1, &len);
 
 	assert_int_equal(be16_get(command->in + 4), 1);
+	assert_int_equal(command->in[7] >> 6, 1); /* WABEREQ: readable after an erase */
 	command_free(command);
 	options.rotational = true;
 	restart(&options);

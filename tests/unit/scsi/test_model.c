@@ -117,12 +117,39 @@ static struct answer model_write_same(const struct operation *op)
 	return (struct answer){.moved = no_data ? 0 : BLOCK};
 }
 
+static struct answer model_compare_and_write(const struct operation *op)
+{
+	uint32_t half = op->blocks * BLOCK;
+	uint8_t *at;
+
+	if (out_of_range(op))
+		return sense(0x052100);
+	if (op->out_len < 2 * half)
+		return overrun();
+	at = model + op->lba * BLOCK;
+	if (memcmp(at, out, half) != 0)
+		return sense(0x0e1d00);
+	memcpy(at, out + half, half);
+	return (struct answer){.moved = 2 * half};
+}
+
+static struct answer model_orwrite(const struct operation *op)
+{
+	if (out_of_range(op))
+		return sense(0x052100);
+	if (op->out_len < op->blocks * BLOCK)
+		return overrun();
+	for (uint32_t i = 0; i < op->blocks * BLOCK; i++)
+		model[op->lba * BLOCK + i] |= out[i];
+	return (struct answer){.moved = op->blocks * BLOCK};
+}
+
 /* One descriptor, put into out by the caller. */
 static struct answer model_unmap(const struct operation *op)
 {
 	if (op->out_len < 24)
 		return overrun();
-	if (out_of_range(op))
+	if (out_of_range(op) && !(op->lba == BLOCKS && op->blocks == 0))
 		return sense(0x052100);
 	memset(model + op->lba * BLOCK, 0, op->blocks * BLOCK);
 	return (struct answer){.moved = 24};
@@ -156,6 +183,8 @@ static const struct kind {
 	{SCSI_WRITE_SAME_10, 0x08, model_write_same, true, false},
 	{SCSI_WRITE_SAME_16, 0x09, model_write_same, true, false},
 	{SCSI_UNMAP, 0, model_unmap, true, false},
+	{SCSI_COMPARE_AND_WRITE, 0x18, model_compare_and_write, true, false},
+	{SCSI_ORWRITE_16, 0x18, model_orwrite, true, false},
 	{SCSI_SYNCHRONIZE_CACHE_10, 0x02, model_flush, false, false},
 	{SCSI_SYNCHRONIZE_CACHE_16, 0x02, model_flush, false, false},
 };
@@ -170,7 +199,7 @@ static void operation_draw(struct operation *op, const struct kind *kind)
 	op->lba = draw(2) ? draw(BLOCKS) : BLOCKS - 5 + draw(10);
 	if (kind->opcode == SCSI_READ_6 || kind->opcode == SCSI_WRITE_6)
 		op->blocks = op->blocks ? op->blocks : 1;
-	need = op->blocks * BLOCK;
+	need = op->blocks * BLOCK * (kind->run == model_compare_and_write ? 2 : 1);
 	if (draw(8) == 0)
 		need = need ? need - 1 - (uint32_t)draw(need < 300 ? need : 300) : 0;
 	else if (draw(4) == 0)
@@ -181,7 +210,8 @@ static void operation_draw(struct operation *op, const struct kind *kind)
 	fill_pattern(out, sizeof(out), (unsigned)draw(1000));
 	if (draw(3) == 0)
 		memset(out, 0, sizeof(out));
-	if (kind->run == model_verify && draw(2) && op->lba + op->blocks <= BLOCKS)
+	if ((kind->run == model_verify || kind->run == model_compare_and_write) && draw(2) &&
+		op->lba + op->blocks <= BLOCKS)
 		memcpy(out, model + op->lba * BLOCK, op->blocks * BLOCK);
 	if (op->opcode == SCSI_UNMAP) {
 		memset(out, 0, 24);
@@ -206,6 +236,9 @@ static struct command *operation_encode(const struct operation *op)
 	} else if (op->opcode < 0x80) {
 		be32_put(cdb + 2, (uint32_t)op->lba);
 		be16_put(cdb + 7, (uint16_t)op->blocks);
+	} else if (op->opcode == SCSI_COMPARE_AND_WRITE) {
+		be64_put(cdb + 2, op->lba);
+		cdb[13] = (uint8_t)op->blocks;
 	} else if (op->opcode >= 0xa0) {
 		be32_put(cdb + 2, (uint32_t)op->lba);
 		be32_put(cdb + 6, op->blocks);

@@ -26,13 +26,26 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* A READ or WRITE of any of the four lengths. */
+/* In place of operation codes that say it already. */
+#define READ_32  0xf0
+#define WRITE_32 0xf1
+
+/* A READ or WRITE of any of the five lengths. */
 static struct command *transfer(uint8_t opcode, uint64_t lba, uint32_t blocks)
 {
 	struct command *command = COMMAND(&w, opcode);
 	uint8_t *cdb = command->cdb;
 
 	switch (opcode) {
+	case READ_32:
+	case WRITE_32:
+		cdb[0] = SCSI_VARIABLE_LENGTH;
+		cdb[7] = 24;
+		be16_put(cdb + 8, opcode == READ_32 ? SCSI_SA_READ_32 : SCSI_SA_WRITE_32);
+		be64_put(cdb + 12, lba);
+		be32_put(cdb + 20, 0xdeadbeef); /* tags that nobody looks at */
+		be32_put(cdb + 28, blocks);
+		break;
 	case SCSI_READ_6:
 	case SCSI_WRITE_6:
 		cdb[1] = (uint8_t)(lba >> 16);
@@ -76,8 +89,9 @@ static struct command *write_of(uint8_t opcode, uint64_t lba, uint32_t blocks)
 	return command;
 }
 
-static const uint8_t reads[] = {SCSI_READ_6, SCSI_READ_10, SCSI_READ_12, SCSI_READ_16};
-static const uint8_t writes[] = {SCSI_WRITE_6, SCSI_WRITE_10, SCSI_WRITE_12, SCSI_WRITE_16};
+static const uint8_t reads[] = {SCSI_READ_6, SCSI_READ_10, SCSI_READ_12, SCSI_READ_16, READ_32};
+static const uint8_t writes[] = {
+	SCSI_WRITE_6, SCSI_WRITE_10, SCSI_WRITE_12, SCSI_WRITE_16, WRITE_32};
 
 static void every_read_returns_what_is_on_the_disk(void **state)
 {
@@ -105,7 +119,7 @@ static void every_write_reaches_the_disk_and_nothing_else(void **state)
 	}
 	for (unsigned block = 0; block < 4096; block++)
 		assert_int_equal(w.disk.touched[block],
-			block >= 200 && block < 240 && block % 10 < 5 ? 1 : 0);
+			block >= 200 && block < 250 && block % 10 < 5 ? 1 : 0);
 }
 
 static void zero_blocks_are_256_in_six_byte_commands_and_none_in_others(void **state)
@@ -252,6 +266,10 @@ static void fua_reaches_the_disk_and_dpo_is_accepted(void **state)
 	assert_int_equal(w.disk.last_flags[BDEV_IO_WRITE], BDEV_IO_FUA);
 	wants_good(write_of(SCSI_WRITE_10, 1, 1));
 	assert_int_equal(w.disk.last_flags[BDEV_IO_WRITE], 0);
+	command = write_of(WRITE_32, 1, 1);
+	command->cdb[10] = 0x18;
+	wants_good(command);
+	assert_int_equal(w.disk.last_flags[BDEV_IO_WRITE], BDEV_IO_FUA);
 
 	command = read_of(SCSI_READ_16, 1, 1);
 	command->cdb[1] = 0x08;
@@ -271,22 +289,24 @@ static void transfers_beyond_the_limit_are_an_invalid_field(void **state)
 	scsi_world_start(&w, &options);
 	wants_bad_cdb(transfer(SCSI_READ_12, 0, 65537), 6, -1);
 	wants_bad_cdb(transfer(SCSI_WRITE_16, 0, 65537), 10, -1);
+	wants_bad_cdb(transfer(READ_32, 0, 65537), 28, -1);
 	wants_response(transfer(SCSI_READ_16, 0, 65536), SCSI_RESPONSE_OVERRUN); /* within it */
 }
 
 static void protection_and_naca_are_invalid_fields(void **state)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(reads); i++) {
-		static const unsigned control[] = {5, 9, 11, 15};
+		static const unsigned control[] = {5, 9, 11, 15, 1};
+		unsigned flags = reads[i] == READ_32 ? 10 : 1;
 		struct command *command;
 
 		if (i > 0) {
 			command = read_of(reads[i], 0, 1);
-			command->cdb[1] = 0x20;
-			wants_bad_cdb(command, 1, 7);
+			command->cdb[flags] = 0x20;
+			wants_bad_cdb(command, flags, 7);
 			command = write_of(writes[i], 0, 1);
-			command->cdb[1] = 0xa0;
-			wants_bad_cdb(command, 1, 7);
+			command->cdb[flags] = 0xa0;
+			wants_bad_cdb(command, flags, 7);
 		}
 		command = read_of(reads[i], 0, 1);
 		command->cdb[control[i]] = 0x04;
