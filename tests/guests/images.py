@@ -4,7 +4,8 @@
 Gives a part with
   initrd      busybox and the drivers, an uncompressed cpio archive
   vmlinuz     the kernel
-  root.img    a bare ext4 file system (label sluice-root) with busybox, fio and sg3-utils
+  root.img    a bare ext4 file system (label sluice-root) with busybox, fio, sg3-utils and
+              iscsi-test-cu
   disk.img    a GPT disk with the same file system as third partition, its kernel in /boot, and two
               boot loaders: GRUB for SeaBIOS in the first sector and the first partition, GRUB for
               UEFI in an EFI system partition
@@ -25,13 +26,14 @@ from . import debian
 from . import kernel
 
 # Debian packages that the images are made of, or with.
-CONTENT = ["busybox-static", "fio", "sg3-utils", "util-linux", "coreutils", "dash", "libc6",
-           "grub-common", "grub-pc-bin", "grub-efi-amd64-bin", "e2fsprogs", "mtools", "parted"]
+CONTENT = ["busybox-static", "fio", "sg3-utils", "libiscsi-bin", "util-linux", "coreutils", "dash",
+           "libc6", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin", "e2fsprogs", "mtools",
+           "parted"]
 RECIPE = ["images.py", "init-initramfs", "init-root", "grub.cfg", "kernel.py", "debian.py"]
 # Real programs besides busybox. Its shell prefers its own applets, so scripts run in dash.
 PROGRAMS = ["dash", "dd", "blkdiscard", "fstrim", "fio", "sg_inq", "sg_vpd", "sg_luns",
             "sg_readcap", "sg_raw", "sg_turs", "sg_reset", "sg_opcodes", "sg_unmap",
-            "sg_write_same", "sg_sync", "sg_modes", "sg_requests", "sg_start"]
+            "sg_write_same", "sg_sync", "sg_modes", "sg_requests", "sg_start", "iscsi-test-cu"]
 
 CMDLINE = ("console=ttyS0,115200 panic=-1 tsc=reliable no_timer_check mitigations=off "
            "cryptomgr.notests random.trust_cpu=on rcupdate.rcu_expedited=1 nokaslr")
