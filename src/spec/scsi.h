@@ -21,6 +21,8 @@
 #define SCSI_WRITE_6              0x0a
 #define SCSI_INQUIRY              0x12
 #define SCSI_MODE_SELECT_6        0x15
+#define SCSI_RESERVE_6            0x16
+#define SCSI_RELEASE_6            0x17
 #define SCSI_MODE_SENSE_6         0x1a
 #define SCSI_START_STOP_UNIT      0x1b
 #define SCSI_RECEIVE_DIAGNOSTIC   0x1c
@@ -40,7 +42,11 @@
 #define SCSI_UNMAP                0x42
 #define SCSI_SANITIZE             0x48
 #define SCSI_MODE_SELECT_10       0x55
+#define SCSI_RESERVE_10           0x56
+#define SCSI_RELEASE_10           0x57
 #define SCSI_MODE_SENSE_10        0x5a
+#define SCSI_PERSISTENT_IN        0x5e
+#define SCSI_PERSISTENT_OUT       0x5f
 #define SCSI_VARIABLE_LENGTH      0x7f
 #define SCSI_EXTENDED_COPY        0x83
 #define SCSI_RECEIVE_COPY_RESULTS 0x84
@@ -78,6 +84,32 @@
 #define SCSI_SA_ORWRITE_32                 0x000e
 #define SCSI_SA_GET_LBA_STATUS_32          0x0012
 
+#define SCSI_SA_READ_KEYS           0x00 /* of PERSISTENT RESERVE IN */
+#define SCSI_SA_READ_RESERVATION    0x01
+#define SCSI_SA_REPORT_CAPABILITIES 0x02
+#define SCSI_SA_READ_FULL_STATUS    0x03
+
+#define SCSI_SA_REGISTER            0x00 /* of PERSISTENT RESERVE OUT */
+#define SCSI_SA_RESERVE             0x01
+#define SCSI_SA_RELEASE             0x02
+#define SCSI_SA_CLEAR               0x03
+#define SCSI_SA_PREEMPT             0x04
+#define SCSI_SA_PREEMPT_AND_ABORT   0x05
+#define SCSI_SA_REGISTER_AND_IGNORE 0x06
+#define SCSI_SA_REGISTER_AND_MOVE   0x07
+
+/* SPC-4 6.15.3.4: types of persistent reservations; the scope is always the logical unit, 0 */
+#define SCSI_WRITE_EXCLUSIVE                  0x1
+#define SCSI_EXCLUSIVE_ACCESS                 0x3
+#define SCSI_WRITE_EXCLUSIVE_REGISTRANTS      0x5
+#define SCSI_EXCLUSIVE_ACCESS_REGISTRANTS     0x6
+#define SCSI_WRITE_EXCLUSIVE_ALL_REGISTRANTS  0x7
+#define SCSI_EXCLUSIVE_ACCESS_ALL_REGISTRANTS 0x8
+
+/* SPC-4 7.6.4.6: TransportID for initiator ports of SCSI over SAS */
+#define SCSI_TRANSPORT_SAS      0x06
+#define SCSI_TRANSPORT_ID_BYTES 24
+
 /* SPC-4 4.5.6: sense keys */
 #define SCSI_KEY_NO_SENSE        0x0
 #define SCSI_KEY_NOT_READY       0x2
@@ -103,12 +135,16 @@
 #define SCSI_ASC_INVALID_FIELD_IN_CDB        0x2400
 #define SCSI_ASC_LUN_NOT_SUPPORTED           0x2500
 #define SCSI_ASC_INVALID_FIELD_IN_PARAMETERS 0x2600
+#define SCSI_ASC_INVALID_RELEASE             0x2604 /* of a persistent reservation */
 #define SCSI_ASC_WRITE_PROTECTED             0x2700
 #define SCSI_ASC_SPACE_ALLOCATION_FAILED     0x2707
 #define SCSI_ASC_POWER_ON                    0x2900
 #define SCSI_ASC_DEVICE_RESET                0x2903
 #define SCSI_ASC_I_T_NEXUS_LOSS              0x2907
 #define SCSI_ASC_MODE_PARAMETERS_CHANGED     0x2a01
+#define SCSI_ASC_RESERVATIONS_PREEMPTED      0x2a03
+#define SCSI_ASC_RESERVATIONS_RELEASED       0x2a04
+#define SCSI_ASC_REGISTRATIONS_PREEMPTED     0x2a05
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
 #define SCSI_ASC_FORMAT_FAILED               0x3101
@@ -117,6 +153,7 @@
 #define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
 #define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e
 #define SCSI_ASC_INTERNAL_TARGET_FAILURE     0x4400
+#define SCSI_ASC_REGISTRATION_RESOURCES      0x5504 /* insufficient */
 
 /* SPC-4 6.6.2: peripheral qualifier and device type of INQUIRY's first byte */
 #define SCSI_PERIPHERAL_DISK       0x00
