@@ -103,6 +103,7 @@ static int serve_make(struct serve *serve)
 		.data_reactors = serve->data,
 		.data_reactor_count = serve->data_count,
 		.socket_dir = serve->options.vhost_dir,
+		.state_dir = serve->options.state_dir,
 	};
 	int rc = bdev_registry_create(serve->os, serve->control, &serve->registry);
 

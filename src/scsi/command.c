@@ -4,14 +4,14 @@
  *
  * Order of the checks, as initiators expect them: no such logical unit, pending unit attention
  * (SAM-5 5.14: it goes before everything that is wrong with the command itself), unknown operation
- * code, unknown service action, NACA, the length that a CDB of variable length says of itself, not
- * to be repeated, a medium that is being overwritten, not ready, write protected. The rest is the
- * command's own.
+ * code, unknown service action, NACA, the length that a CDB of variable length says of itself,
+ * reservation conflict, not to be repeated, a medium that is being overwritten, not ready, write
+ * protected. The rest is the command's own.
  *
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
  *
  * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): reservations, EXTENDED COPY, LOG SENSE.
+ * that only looks like an answer): EXTENDED COPY, LOG SENSE.
  */
 #include "scsi/command.h"
 
@@ -19,12 +19,15 @@
 #include "scsi/sense.h"
 #include "scsi/wipe.h"
 
-#define ANY  (SCSI_COMMAND_ANY_LUN | SCSI_COMMAND_WELL_KNOWN | SCSI_COMMAND_PAST_ATTENTION)
+#define FREE SCSI_COMMAND_UNRESTRICTED
+#define RD   SCSI_COMMAND_READS
+#define ANY  (SCSI_COMMAND_ANY_LUN | SCSI_COMMAND_WELL_KNOWN | SCSI_COMMAND_PAST_ATTENTION | FREE)
 #define SA   SCSI_COMMAND_SERVICE_ACTION
-#define MED  SCSI_COMMAND_MEDIUM
+#define MED  (SCSI_COMMAND_MEDIUM | RD)
 #define WR   (SCSI_COMMAND_MEDIUM | SCSI_COMMAND_WRITES)
 #define LONG SCSI_COMMAND_LONG
 #define WIPE (WR | SCSI_COMMAND_ENDS_FAILURE | SCSI_COMMAND_SLOW)
+#define ONCE (SCSI_COMMAND_ONCE | FREE) /* conflicts by its own rules */
 #define CTRL 0x04 /* of the control byte: NACA */
 
 #define BE32 0xff, 0xff, 0xff, 0xff
@@ -37,8 +40,19 @@
 			0, 0, 0, 0, 0, 0, 0, BE32                                                  \
 	}
 
+#define PERSISTENT_IN(action)                                                                      \
+	{                                                                                          \
+		SCSI_PERSISTENT_IN, action, 10, SA | FREE,                                         \
+			{0x5e, action, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_persistent_in    \
+	}
+#define PERSISTENT_OUT(action)                                                                     \
+	{                                                                                          \
+		SCSI_PERSISTENT_OUT, action, 10, SA | ONCE,                                        \
+			{0x5f, action, 0xff, 0, 0, BE32, CTRL}, scsi_run_persistent_out            \
+	}
+
 const struct scsi_command scsi_commands[] = {
-	{SCSI_TEST_UNIT_READY, 0, 6, MED | SCSI_COMMAND_WELL_KNOWN, {0x00, 0, 0, 0, 0, CTRL},
+	{SCSI_TEST_UNIT_READY, 0, 6, MED | FREE | SCSI_COMMAND_WELL_KNOWN, {0x00, 0, 0, 0, 0, CTRL},
 		scsi_run_test_unit_ready},
 	{SCSI_REQUEST_SENSE, 0, 6, ANY, {0x03, 0x01, 0, 0, 0xff, CTRL}, scsi_run_request_sense},
 	{SCSI_FORMAT_UNIT, 0, 6, WIPE, {0x04, 0xff, 0, 0, 0, CTRL}, scsi_run_format_unit},
@@ -46,14 +60,17 @@ const struct scsi_command scsi_commands[] = {
 	{SCSI_WRITE_6, 0, 6, WR, {0x0a, 0x1f, 0xff, 0xff, 0xff, CTRL}, scsi_run_read_write},
 	{SCSI_INQUIRY, 0, 6, ANY, {0x12, 0x01, 0xff, 0xff, 0xff, CTRL}, scsi_run_inquiry},
 	{SCSI_MODE_SELECT_6, 0, 6, 0, {0x15, 0x11, 0, 0, 0xff, CTRL}, scsi_run_mode_select},
-	{SCSI_MODE_SENSE_6, 0, 6, 0, {0x1a, 0x08, 0xff, 0xff, 0xff, CTRL}, scsi_run_mode_sense},
-	{SCSI_START_STOP_UNIT, 0, 6, MED, {0x1b, 0, 0, 0, 0xf7, CTRL}, scsi_run_start_stop_unit},
-	{SCSI_RECEIVE_DIAGNOSTIC, 0, 6, 0, {0x1c, 0x01, 0xff, 0xff, 0xff, CTRL},
+	{SCSI_RESERVE_6, 0, 6, ONCE, {0x16, 0x11, 0, 0, 0, CTRL}, scsi_run_reserve},
+	{SCSI_RELEASE_6, 0, 6, ONCE, {0x17, 0x11, 0, 0, 0, CTRL}, scsi_run_reserve},
+	{SCSI_MODE_SENSE_6, 0, 6, RD, {0x1a, 0x08, 0xff, 0xff, 0xff, CTRL}, scsi_run_mode_sense},
+	{SCSI_START_STOP_UNIT, 0, 6, SCSI_COMMAND_MEDIUM, {0x1b, 0, 0, 0, 0xf7, CTRL},
+		scsi_run_start_stop_unit},
+	{SCSI_RECEIVE_DIAGNOSTIC, 0, 6, RD, {0x1c, 0x01, 0xff, 0xff, 0xff, CTRL},
 		scsi_run_receive_diagnostic},
-	{SCSI_SEND_DIAGNOSTIC, 0, 6, MED, {0x1d, 0xf7, 0, 0xff, 0xff, CTRL},
+	{SCSI_SEND_DIAGNOSTIC, 0, 6, SCSI_COMMAND_MEDIUM, {0x1d, 0xf7, 0, 0xff, 0xff, CTRL},
 		scsi_run_send_diagnostic},
 	{SCSI_PREVENT_ALLOW, 0, 6, 0, {0x1e, 0, 0, 0, 0x03, CTRL}, scsi_run_prevent_allow},
-	{SCSI_READ_CAPACITY_10, 0, 10, MED, {0x25, 0, BE32, 0, 0, 0x01, CTRL},
+	{SCSI_READ_CAPACITY_10, 0, 10, MED | FREE, {0x25, 0, BE32, 0, 0, 0x01, CTRL},
 		scsi_run_read_capacity_10},
 	{SCSI_READ_10, 0, 10, MED, {0x28, 0xf8, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_10, 0, 10, WR, {0x2a, 0xf8, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_read_write},
@@ -62,8 +79,8 @@ const struct scsi_command scsi_commands[] = {
 	{SCSI_VERIFY_10, 0, 10, MED, {0x2f, 0xf6, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_verify},
 	{SCSI_PRE_FETCH_10, 0, 10, MED, {0x34, 0x02, BE32, 0, 0xff, 0xff, CTRL},
 		scsi_run_pre_fetch},
-	{SCSI_SYNCHRONIZE_CACHE_10, 0, 10, MED, {0x35, 0, BE32, 0, 0xff, 0xff, CTRL},
-		scsi_run_synchronize_cache},
+	{SCSI_SYNCHRONIZE_CACHE_10, 0, 10, SCSI_COMMAND_MEDIUM,
+		{0x35, 0, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_synchronize_cache},
 	{SCSI_READ_DEFECT_DATA_10, 0, 10, MED, {0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_read_defect_data},
 	{SCSI_WRITE_SAME_10, 0, 10, WR, {0x41, 0xf8, BE32, 0, 0xff, 0xff, CTRL},
@@ -78,8 +95,22 @@ const struct scsi_command scsi_commands[] = {
 		{0x48, 0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
 	{SCSI_MODE_SELECT_10, 0, 10, 0, {0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_mode_select},
-	{SCSI_MODE_SENSE_10, 0, 10, 0, {0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CTRL},
+	{SCSI_RESERVE_10, 0, 10, ONCE, {0x56, 0x13, 0, 0, 0, 0, 0, 0, 0, CTRL}, scsi_run_reserve},
+	{SCSI_RELEASE_10, 0, 10, ONCE, {0x57, 0x13, 0, 0, 0, 0, 0, 0, 0, CTRL}, scsi_run_reserve},
+	{SCSI_MODE_SENSE_10, 0, 10, RD, {0x5a, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_mode_sense},
+	PERSISTENT_IN(SCSI_SA_READ_KEYS),
+	PERSISTENT_IN(SCSI_SA_READ_RESERVATION),
+	PERSISTENT_IN(SCSI_SA_REPORT_CAPABILITIES),
+	PERSISTENT_IN(SCSI_SA_READ_FULL_STATUS),
+	PERSISTENT_OUT(SCSI_SA_REGISTER),
+	PERSISTENT_OUT(SCSI_SA_RESERVE),
+	PERSISTENT_OUT(SCSI_SA_RELEASE),
+	PERSISTENT_OUT(SCSI_SA_CLEAR),
+	PERSISTENT_OUT(SCSI_SA_PREEMPT),
+	PERSISTENT_OUT(SCSI_SA_PREEMPT_AND_ABORT),
+	PERSISTENT_OUT(SCSI_SA_REGISTER_AND_IGNORE),
+	PERSISTENT_OUT(SCSI_SA_REGISTER_AND_MOVE),
 	{SCSI_READ_16, 0, 16, MED, {0x88, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_COMPARE_AND_WRITE, 0, 16, WR | SCSI_COMMAND_ONCE,
 		{0x89, 0xf8, BE64, 0, 0, 0, 0xff, 0, CTRL}, scsi_run_compare_and_write},
@@ -89,21 +120,21 @@ const struct scsi_command scsi_commands[] = {
 		scsi_run_write_and_verify},
 	{SCSI_VERIFY_16, 0, 16, MED, {0x8f, 0xf6, BE64, BE32, 0, CTRL}, scsi_run_verify},
 	{SCSI_PRE_FETCH_16, 0, 16, MED, {0x90, 0x02, BE64, BE32, 0, CTRL}, scsi_run_pre_fetch},
-	{SCSI_SYNCHRONIZE_CACHE_16, 0, 16, MED, {0x91, 0, BE64, BE32, 0, CTRL},
+	{SCSI_SYNCHRONIZE_CACHE_16, 0, 16, SCSI_COMMAND_MEDIUM, {0x91, 0, BE64, BE32, 0, CTRL},
 		scsi_run_synchronize_cache},
 	{SCSI_WRITE_SAME_16, 0, 16, WR, {0x93, 0xf9, BE64, BE32, 0, CTRL}, scsi_run_write_same},
 	{SCSI_WRITE_ATOMIC_16, 0, 16, WR | SCSI_COMMAND_ATOMIC,
 		{0x9c, 0xf8, BE64, 0xff, 0xff, 0xff, 0xff, 0, CTRL}, scsi_run_write_atomic},
-	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MED | SA,
+	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MED | FREE | SA,
 		{0x9e, 0x10, BE64, BE32, 0x01, CTRL}, scsi_run_read_capacity_16},
 	{SCSI_SERVICE_ACTION_IN_16, SCSI_SA_GET_LBA_STATUS_16, 16, MED | SA,
 		{0x9e, 0x12, BE64, BE32, 0xff, CTRL}, scsi_run_get_lba_status},
 	{SCSI_REPORT_LUNS, 0, 12, ANY, {0xa0, 0, 0xff, 0, 0, 0, BE32, 0, CTRL},
 		scsi_run_report_luns},
-	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, SA | SCSI_COMMAND_ON_WIPED,
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, RD | SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, BE32, 0, CTRL},
 		scsi_run_report_supported_opcodes},
-	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, SA | SCSI_COMMAND_ON_WIPED,
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, RD | SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0d, 0x80, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_supported_tmf},
 	{SCSI_READ_12, 0, 12, MED, {0xa8, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_12, 0, 12, WR, {0xaa, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
@@ -147,20 +178,65 @@ static bool command_is(const struct scsi_command *command, const uint8_t *cdb)
 }
 
 /* NULL when there is none; *ret_opcode tells whether at least the operation code is known. */
-static const struct scsi_command *command_find(const struct scsi_task *task, bool *ret_opcode)
+static const struct scsi_command *command_find(
+	const struct scsi_lun_channel *channel, const uint8_t *cdb, bool *ret_opcode)
 {
 	*ret_opcode = false;
 	for (unsigned i = 0; i < scsi_command_count; i++) {
 		const struct scsi_command *command = &scsi_commands[i];
 
-		if (command->opcode != task->cdb[0] || !scsi_command_exists(command, task->channel))
+		if (command->opcode != cdb[0] || !scsi_command_exists(command, channel))
 			continue;
 		*ret_opcode = true;
-		if (command_is(command, task->cdb))
+		if (command_is(command, cdb))
 			return command;
 	}
 	return NULL;
 }
+
+const struct scsi_command *scsi_command_find(
+	const struct scsi_lun_channel *channel, const uint8_t *cdb)
+{
+	bool opcode_known;
+
+	return command_find(channel, cdb, &opcode_known);
+}
+
+/* ---- reservations -------------------------------------------------------------------------- */
+
+/* What depends on more of the CDB than its service action: SBC-3 table 13. */
+static bool command_is_unrestricted(const struct scsi_command *command, const uint8_t *cdb)
+{
+	switch (command->opcode) {
+	case SCSI_START_STOP_UNIT: /* START, and no power condition */
+		return (cdb[4] & 0xf1) == 0x01;
+	case SCSI_PREVENT_ALLOW:
+		return (cdb[4] & 0x03) == 0;
+	default:
+		return command->flags & SCSI_COMMAND_UNRESTRICTED;
+	}
+}
+
+bool scsi_command_conflicts(
+	const struct scsi_command *command, const uint8_t *cdb, enum scsi_restriction restriction)
+{
+	if (restriction == SCSI_UNRESTRICTED)
+		return false;
+	if (restriction == SCSI_RESTRICTED_ALL && command->opcode == SCSI_TEST_UNIT_READY)
+		return true; /* SPC-2 table 9 */
+	if (command_is_unrestricted(command, cdb))
+		return false;
+	return restriction != SCSI_RESTRICTED_WRITES || !(command->flags & SCSI_COMMAND_READS);
+}
+
+bool scsi_task_conflicts(const struct scsi_task *task, enum scsi_restriction restriction)
+{
+	const struct scsi_command *command = scsi_command_find(task->channel, task->cdb);
+
+	return command && scsi_command_conflicts(command, task->cdb, restriction);
+}
+
+/* ---- dispatch ------------------------------------------------------------------------------ */
 
 static enum scsi_run command_unknown(struct scsi_task *task, bool opcode_known)
 {
@@ -220,6 +296,21 @@ static enum scsi_run check_wiped(struct scsi_task *task, const struct scsi_comma
 	return scsi_wipe_check(task);
 }
 
+/* What the initiator has to do with the logical unit. */
+static enum scsi_run check_nexus(struct scsi_task *task, const struct scsi_command *command)
+{
+	enum scsi_restriction restriction =
+		atomic_load_explicit(&task->channel->restriction, memory_order_relaxed);
+
+	if (unlikely(restriction) && scsi_command_conflicts(command, task->cdb, restriction)) {
+		task->status = SCSI_STATUS_RESERVATION_CONFLICT;
+		return SCSI_ENDED;
+	}
+	if (unlikely(task->recovered) && command->flags & SCSI_COMMAND_ONCE)
+		return scsi_task_check(task, SCSI_KEY_UNIT_ATTENTION, SCSI_ASC_POWER_ON);
+	return SCSI_GOES_ON;
+}
+
 enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 {
 	struct scsi_lun_channel *channel = task->channel;
@@ -231,7 +322,7 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 		task->response = SCSI_RESPONSE_FAILURE;
 		return SCSI_ENDED;
 	}
-	command = command_find(task, &opcode_known);
+	command = command_find(channel, task->cdb, &opcode_known);
 	task->command = command;
 	if (!channel)
 		return dispatch_without_lun(task, command);
@@ -245,8 +336,8 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 		return command_unknown(task, opcode_known);
 	if (check_cdb(task, command) == SCSI_ENDED)
 		return SCSI_ENDED;
-	if (unlikely(task->recovered) && command->flags & SCSI_COMMAND_ONCE)
-		return scsi_task_check(task, SCSI_KEY_UNIT_ATTENTION, SCSI_ASC_POWER_ON);
+	if (check_nexus(task, command) == SCSI_ENDED)
+		return SCSI_ENDED;
 	if (attention & SCSI_ATTENTION_WIPED && check_wiped(task, command) == SCSI_ENDED)
 		return SCSI_ENDED;
 	if (command->flags & SCSI_COMMAND_MEDIUM && attention & SCSI_ATTENTION_NOT_READY)

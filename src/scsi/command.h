@@ -20,6 +20,10 @@ enum scsi_command_flags {
 	SCSI_COMMAND_LONG = 1 << 7, /* of variable length (SPC-4 4.2.3): bytes 8 and 9 do */
 	SCSI_COMMAND_ATOMIC = 1 << 8, /* exists where the block device has atomic writes */
 	SCSI_COMMAND_SLOW = 1 << 9, /* nobody can say how long it takes */
+	/* Under somebody else's reservation (reservation.c): it runs, it runs unless access is
+	 * exclusive, or, with neither, it conflicts. */
+	SCSI_COMMAND_UNRESTRICTED = 1 << 10,
+	SCSI_COMMAND_READS = 1 << 11,
 	/* Executed twice it would do something else: not repeated after a restart. */
 	SCSI_COMMAND_ONCE = 1 << 12,
 	SCSI_COMMAND_ON_WIPED = 1 << 13, /* runs while the medium is being overwritten (wipe.h) */
@@ -55,6 +59,16 @@ extern const unsigned scsi_command_count;
 bool scsi_command_exists(
 	const struct scsi_command *command, const struct scsi_lun_channel *channel);
 
+/* NULL when the logical unit has no such command. */
+const struct scsi_command *scsi_command_find(
+	const struct scsi_lun_channel *channel, const uint8_t *cdb);
+
+/* Does it end with RESERVATION CONFLICT for an initiator with that restriction? */
+bool scsi_command_conflicts(
+	const struct scsi_command *command, const uint8_t *cdb, enum scsi_restriction restriction);
+/* The same of a task, on its reactor, before its done. */
+bool scsi_task_conflicts(const struct scsi_task *task, enum scsi_restriction restriction);
+
 /* The general way: finds the command, checks what the table says, runs it. */
 enum scsi_run scsi_command_dispatch(struct scsi_task *task);
 
@@ -72,6 +86,8 @@ enum scsi_run scsi_run_inquiry(struct scsi_task *task);
 enum scsi_run scsi_run_mode_select(struct scsi_task *task);
 enum scsi_run scsi_run_mode_sense(struct scsi_task *task);
 enum scsi_run scsi_run_orwrite(struct scsi_task *task);
+enum scsi_run scsi_run_persistent_in(struct scsi_task *task);
+enum scsi_run scsi_run_persistent_out(struct scsi_task *task);
 enum scsi_run scsi_run_pre_fetch(struct scsi_task *task);
 enum scsi_run scsi_run_prevent_allow(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_10(struct scsi_task *task);
@@ -83,6 +99,7 @@ enum scsi_run scsi_run_report_luns(struct scsi_task *task);
 enum scsi_run scsi_run_report_supported_opcodes(struct scsi_task *task);
 enum scsi_run scsi_run_report_supported_tmf(struct scsi_task *task);
 enum scsi_run scsi_run_request_sense(struct scsi_task *task);
+enum scsi_run scsi_run_reserve(struct scsi_task *task);
 enum scsi_run scsi_run_sanitize(struct scsi_task *task);
 enum scsi_run scsi_run_send_diagnostic(struct scsi_task *task);
 enum scsi_run scsi_run_start_stop_unit(struct scsi_task *task);

@@ -2,6 +2,7 @@
 #include "scsi/identity.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/endian.h"
 
@@ -16,4 +17,15 @@ void scsi_identity_make(const uuid_t uuid, char serial[SCSI_SERIAL_BYTES + 1], u
 	/* The top four bits make room for the type: they are folded in at the bottom. */
 	folded = (folded ^ folded >> 60) & (NAA_LOCALLY_ASSIGNED / 3 - 1);
 	be64_put(naa, NAA_LOCALLY_ASSIGNED | folded);
+}
+
+uint64_t scsi_identity_of_initiator(const char *name)
+{
+	/* A name space of our own, drawn once. */
+	static const uuid_t names = {0x9c, 0x3b, 0x51, 0x0e, 0x7a, 0x44, 0x4d, 0x0f, 0xb1, 0x6e,
+		0x21, 0x8d, 0xf0, 0x35, 0xc9, 0x72};
+	uuid_t hash;
+
+	uuid_generate_sha1(hash, names, name, strlen(name));
+	return NAA_LOCALLY_ASSIGNED | (be64_get(hash) & (NAA_LOCALLY_ASSIGNED / 3 - 1));
 }

@@ -17,4 +17,8 @@
  * bits are the uuid's two halves folded into one. */
 void scsi_identity_make(const uuid_t uuid, char serial[SCSI_SERIAL_BYTES + 1], uint8_t naa[8]);
 
+/* The SAS address of the initiator port that is behind a controller of that name: NAA 3, locally
+ * assigned. The same for ever; of different names, as good as certainly, different. */
+uint64_t scsi_identity_of_initiator(const char *name);
+
 #endif

@@ -17,6 +17,7 @@
 
 #include "core/slab.h"
 #include "scsi/identity.h"
+#include "scsi/lun_reservation.h"
 #include "scsi/wipe.h"
 
 static void attachment_removed(struct bdev_user *user);
@@ -83,8 +84,15 @@ static struct scsi_lun *lun_create(struct bdev *bdev)
 	lun->bdev = bdev;
 	lun->control = bdev_registry_control(bdev->registry);
 	list_init(&lun->attachments);
+	scsi_lun_reservation_init(lun);
 	scsi_identity_make(bdev->uuid, lun->serial, lun->naa);
 	return lun;
+}
+
+void scsi_lun_destroy(struct scsi_lun *lun)
+{
+	scsi_lun_reservation_fini(lun);
+	free(lun);
 }
 
 int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_attachment_ops *ops,
@@ -129,7 +137,7 @@ int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_a
 
 free_lun:
 	if (lun->attachment_count == 0)
-		free(lun);
+		scsi_lun_destroy(lun);
 free_attachment:
 	free(attachment);
 	return rc;
@@ -140,10 +148,11 @@ void scsi_attachment_close(struct scsi_attachment *attachment)
 	struct scsi_lun *lun = attachment->lun;
 
 	invariant(list_is_empty(&attachment->channels));
+	scsi_attachment_lose_nexus(attachment);
 	bdev_close(&attachment->user);
 	list_remove(&attachment->link);
 	if (--lun->attachment_count == 0 && !scsi_wipe_orphan(lun))
-		free(lun);
+		scsi_lun_destroy(lun);
 	free(attachment);
 }
 
@@ -230,8 +239,10 @@ static void channel_opened(void *arg, int rc)
 {
 	struct scsi_lun_channel *channel = arg;
 
-	if (rc == 0)
+	if (rc == 0) {
+		scsi_channel_restrict(channel);
 		list_add_tail(&channel->attachment->channels, &channel->link);
+	}
 	channel->done(channel->arg, rc);
 }
 

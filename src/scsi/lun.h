@@ -26,6 +26,7 @@
 #define SCSI_LUN_H
 
 #include "bdev/bdev.h"
+#include "scsi/reservation.h"
 #include "scsi/visit.h"
 
 #define SCSI_SERIAL_BYTES 32 /* hexadecimal digits of the uuid */
@@ -40,11 +41,21 @@
 struct scsi_attachment;
 struct scsi_wipe;
 
+/* lun_reservation.h's; control reactor. */
+struct scsi_lun_reservation {
+	struct scsi_reservation *now; /* the persistent ones */
+	bool reserved; /* by RESERVE (6) or (10) */
+	struct scsi_nexus reserver;
+	struct bdev_gate gate; /* changes, one at a time */
+	const char *state_dir; /* NULL: nothing is kept on disk, or it has not been loaded yet */
+};
+
 struct scsi_lun {
 	struct bdev *bdev; /* not counted: every attachment has it open */
 	struct reactor *control;
 	unsigned attachment_count;
 	struct list attachments;
+	struct scsi_lun_reservation reservation;
 	_Atomic bool descriptor_sense; /* D_SENSE of the control mode page */
 	char serial[SCSI_SERIAL_BYTES + 1];
 	uint8_t naa[8];
@@ -59,6 +70,9 @@ enum scsi_unit_attention {
 	SCSI_UA_DEVICE_RESET,
 	SCSI_UA_I_T_NEXUS_LOSS,
 	SCSI_UA_COMMANDS_CLEARED,
+	SCSI_UA_RESERVATIONS_PREEMPTED,
+	SCSI_UA_RESERVATIONS_RELEASED,
+	SCSI_UA_REGISTRATIONS_PREEMPTED,
 	SCSI_UA_LUNS_CHANGED,
 	SCSI_UA_CAPACITY_CHANGED,
 	SCSI_UA_MODE_CHANGED,
@@ -86,6 +100,8 @@ struct scsi_attachment {
 	struct scsi_lun *lun;
 	void *owner; /* the caller's */
 	uint16_t number; /* the LUN under which this target has it */
+	struct scsi_nexus nexus;
+	uint8_t restriction; /* enum scsi_restriction of that nexus */
 	struct list link; /* lun->attachments */
 	struct list channels;
 
@@ -104,7 +120,9 @@ struct scsi_lun_channel {
 	struct bdev *bdev;
 	struct reactor *reactor;
 	struct scsi_attachment *attachment;
-	uint64_t transfer_bytes_max;
+	/* For the straight path: transfer_bytes_max, or 0 when somebody else's reservation forbids
+	 * something; the control reactor writes it. */
+	_Atomic uint64_t straight_bytes_max;
 	uint8_t block_shift;
 	bool read_only;
 	uint16_t number;
@@ -115,6 +133,11 @@ struct scsi_lun_channel {
 	struct list tasks; /* in flight, oldest first */
 	struct list visits; /* of aborts that wait for tasks (abort.c) */
 	struct scsi_lun_stats stats;
+
+	/* constant */
+	uint64_t transfer_bytes_max;
+	/* enum scsi_restriction; the control reactor writes it */
+	_Atomic uint8_t restriction;
 
 	/* Takes over what the initiator has sent already; may be NULL. */
 	void (*fetch)(void *arg);
@@ -133,6 +156,8 @@ int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_a
 	void *owner, struct reason *reason, struct scsi_attachment **ret_attachment) MUST_CHECK;
 /* No channel, no claim. Frees the attachment. */
 void scsi_attachment_close(struct scsi_attachment *attachment);
+/* For what goes on without attachments (wipe.h): the unit itself, with the last of both. */
+void scsi_lun_destroy(struct scsi_lun *lun);
 
 /* fetch(fetch_arg), which may be NULL, is called on the reactor when a task management function
  * needs all that was sent before it. -ENOMEM. */

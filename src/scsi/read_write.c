@@ -87,8 +87,9 @@ bool scsi_read_write_submit(struct scsi_task *task)
 	bytes = (uint64_t)rw.blocks << channel->block_shift;
 	capacity = bdev_size(channel->bdev) >> channel->block_shift;
 	if (unlikely(rw.flags & FLAG_PROTECT || rw.control || rw.lba >= capacity ||
-		     rw.blocks > capacity - rw.lba || bytes > channel->transfer_bytes_max ||
-		     rw.blocks == 0))
+		     rw.blocks > capacity - rw.lba || rw.blocks == 0 ||
+		     bytes > atomic_load_explicit(
+				     &channel->straight_bytes_max, memory_order_relaxed)))
 		return false;
 
 	if (rw.write) {

@@ -11,9 +11,11 @@
 #include "scsi/lun.h"
 #include "scsi/task_impl.h"
 
-static bool visit_concerns(const struct scsi_visit *visit, uint64_t tag, uint32_t sequence)
+static bool visit_concerns(const struct scsi_visit *visit, const struct scsi_task *task)
 {
-	return (visit->every_tag || visit->tag == tag) && (int32_t)(sequence - visit->sequence) < 0;
+	return (visit->every_tag || visit->tag == task->tag) &&
+	       (int32_t)(task->sequence - visit->sequence) < 0 &&
+	       (!visit->concerns || visit->concerns(visit, task));
 }
 
 static void visit_back_on_control(struct message *message)
@@ -51,7 +53,7 @@ static void visit_arrive(struct message *message)
 	visit->found = 0;
 	list_init(&visit->link);
 	list_for_each_entry (task, &channel->tasks, link) {
-		if (!visit_concerns(visit, task->tag, task->sequence))
+		if (!visit_concerns(visit, task))
 			continue;
 		visit->found++;
 		if (visit->mark && task->ending == SCSI_RESPONSE_OK)
@@ -73,8 +75,6 @@ void scsi_visit_send(struct scsi_visit *visit)
 void scsi_task_done_visited(struct scsi_task *task)
 {
 	struct scsi_lun_channel *channel = task->channel;
-	uint32_t sequence = task->sequence;
-	uint64_t tag = task->tag;
 	struct scsi_visit *visit, *next;
 
 	if (task->ending != SCSI_RESPONSE_OK) {
@@ -82,9 +82,11 @@ void scsi_task_done_visited(struct scsi_task *task)
 		task->status = SCSI_STATUS_GOOD;
 		task->sense_len = 0;
 	}
+	list_for_each_entry (visit, &channel->visits, link)
+		visit->met = visit_concerns(visit, task);
 	task->done(task); /* from here on it is the submitter's again */
 	list_for_each_entry_safe (visit, next, &channel->visits, link) {
-		if (visit_concerns(visit, tag, sequence) && --visit->left == 0)
+		if (visit->met && --visit->left == 0)
 			visit_leave(visit);
 	}
 }

@@ -13,6 +13,7 @@
 #include "core/reactor.h"
 
 struct scsi_lun_channel;
+struct scsi_task;
 
 struct scsi_visit {
 	/* the sender's */
@@ -23,6 +24,9 @@ struct scsi_visit {
 	bool every_tag;
 	uint8_t response; /* enum scsi_response */
 	uint64_t tag;
+	/* Which of these; NULL: all. Asked on the channel's reactor. */
+	bool (*concerns)(const struct scsi_visit *visit, const struct scsi_task *task);
+	uint8_t restriction; /* for concerns: enum scsi_restriction */
 	void (*returned)(struct scsi_visit *visit); /* control reactor */
 
 	/* at returned */
@@ -34,6 +38,7 @@ struct scsi_visit {
 	struct list link;
 	uint32_t sequence;
 	unsigned left;
+	bool met; /* the task that is ending is one of them */
 };
 
 /* Control reactor. */

@@ -309,7 +309,7 @@ static void wipe_finish(struct scsi_wipe *wipe)
 	if (wipe->task)
 		wipe_answer(wipe->task, wipe->flow.error ? WIPE_FAILED : WIPE_GOOD);
 	if (lun->attachment_count == 0)
-		free(lun);
+		scsi_lun_destroy(lun);
 	free(wipe->pattern);
 	free(wipe);
 }

@@ -315,6 +315,7 @@ int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *opti
 	struct scsi_device_options device_options = {
 		.registry = vhost->options.registry,
 		.waits_for_space = options->waits_for_space,
+		.state_dir = vhost->options.state_dir,
 	};
 	int rc = controller_alloc(
 		vhost, VHOST_SCSI, options->name, options->cpus, reason, &controller);

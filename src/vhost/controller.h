@@ -18,6 +18,8 @@ struct vhost_options {
 	unsigned data_reactor_count;
 	struct bdev_registry *registry;
 	const char *socket_dir; /* "" : current directory */
+	/* Where SCSI reservations are kept; borrowed for the life of vhost. NULL: nowhere. */
+	const char *state_dir;
 	/* A front-end is disconnected when a message takes longer, such as GET_VRING_BASE while the
 	 * storage does not answer. 0: 30 seconds. */
 	uint64_t drain_limit_ns;

@@ -115,12 +115,16 @@ static void control_conclude(struct control_request *request, struct scsi_attach
 	request->response = VIRTIO_SCSI_S_OK;
 	switch (request->tmf.subtype) {
 	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
-		if (attachment)
+		if (attachment) {
+			scsi_lun_reset_reservation(attachment->lun);
 			scsi_lun_raise_others(attachment->lun, NULL, SCSI_UA_DEVICE_RESET);
+		}
 		break;
 	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
-		if (attachment)
+		if (attachment) {
+			scsi_attachment_lose_nexus(attachment);
 			scsi_attention_raise(attachment, SCSI_UA_I_T_NEXUS_LOSS);
+		}
 		break;
 	case VIRTIO_SCSI_T_TMF_QUERY_TASK:
 	case VIRTIO_SCSI_T_TMF_QUERY_TASK_SET:

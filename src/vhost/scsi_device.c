@@ -7,12 +7,14 @@
  * among the protocol features, and what we can do per command is told in VPD page B0h.
  *
  * A session is an I_T nexus: when one begins, or the driver starts anew, every logical unit has a
- * unit attention for it.
+ * unit attention for it. The initiator port is the controller, by its name: the same machine, when
+ * it comes back, is the one that has registered (SPC-4 5.12.5). A target port is a target.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "scsi/identity.h"
 #include "spec/vhost_user.h"
 #include "vhost/scsi_impl.h"
 
@@ -49,10 +51,15 @@ static unsigned scsi_queue_count(const struct vhost_device *device)
 
 /* ---- the nexus ----------------------------------------------------------------------------- */
 
-static void slot_restart(const struct scsi_slot *slot)
+static void for_each_attachment(
+	const struct scsi_device *device, void (*fn)(struct scsi_attachment *attachment))
 {
-	for (unsigned i = 0; i < slot->target->lun_count; i++)
-		scsi_attention_restart(slot->target->luns[i]);
+	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++) {
+		const struct scsi_slot *slot = device->slots[i];
+
+		for (unsigned j = 0; slot && j < slot->target->lun_count; j++)
+			fn(slot->target->luns[j]);
+	}
 }
 
 /* Events are about what a driver has seen: a new one looks for itself. */
@@ -61,10 +68,8 @@ static void scsi_reset(struct vhost_device *device)
 	struct scsi_device *scsi = scsi_device_of(device);
 
 	scsi_events_forget(scsi);
-	for (unsigned i = 0; i < SCSI_DEVICE_TARGETS_MAX; i++) {
-		if (scsi->slots[i])
-			slot_restart(scsi->slots[i]);
-	}
+	for_each_attachment(scsi, scsi_attachment_lose_nexus);
+	for_each_attachment(scsi, scsi_attention_restart);
 }
 
 static void scsi_session_begin(struct vhost_device *device, struct vhost_session *session)
@@ -77,6 +82,7 @@ static void scsi_session_end(struct vhost_device *device)
 {
 	device->session = NULL;
 	scsi_events_forget(scsi_device_of(device));
+	for_each_attachment(scsi_device_of(device), scsi_attachment_lose_nexus);
 }
 
 /* ---- peers --------------------------------------------------------------------------------- */
@@ -191,6 +197,8 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 	device->device.name = device->name;
 	device->control = bdev_registry_control(options->registry);
 	device->waits_for_space = options->waits_for_space;
+	device->state_dir = options->state_dir;
+	device->initiator = scsi_identity_of_initiator(options->name);
 	device->queue_count = queues + VIRTIO_SCSI_RING_REQUEST;
 	bdev_gate_init(&device->gate, device->control);
 	list_init(&device->locals);

@@ -29,6 +29,7 @@
 
 #include "bdev/gate.h"
 #include "scsi/abort.h"
+#include "scsi/lun_reservation.h"
 #include "scsi/task.h"
 #include "spec/virtio_ring.h"
 #include "spec/virtio_scsi.h"
@@ -129,6 +130,8 @@ struct scsi_device {
 	struct reactor *control;
 	unsigned queue_count;
 	bool waits_for_space;
+	const char *state_dir;
+	uint64_t initiator; /* the port of whoever is connected (scsi/identity.h) */
 	struct bdev_gate gate;
 	struct scsi_slot *slots[SCSI_DEVICE_TARGETS_MAX];
 	struct list locals;

@@ -6,8 +6,8 @@
  *	   |                                                                                |
  *	   +--(failed)--> freed                                       freed <--nothing left-+
  *
- * Adding: take the write claim if rings run, open channels on every reactor that has rings, put the
- * unit into the views, tell the guest.
+ * Adding: learn what reservations there are, take the write claim if rings run, open channels on
+ * every reactor that has rings, put the unit into the views, tell the guest.
  *
  * Removing: tell the guest and give it a moment to finish with the disk (Linux flushes the cache of
  * a disk that goes), take the unit out of the views - from then on its LUN is one that does not
@@ -173,6 +173,10 @@ static enum flow_result add_run(struct flow *f)
 	if (f->error)
 		goto finish;
 	AWAIT(f, bdev_gate_enter(&op->device->gate, &op->turn, flow_resume, f));
+	AWAIT(f, scsi_attachment_load_reservation(
+			 op->unit->attachment, op->device->state_dir, op->reason, flow_resume, f));
+	if (flow_failed(f))
+		goto free_unit;
 	if (op->device->claimed && scsi_attachment_wants_claim(op->unit->attachment)) {
 		AWAIT(f, bdev_claim(&op->unit->attachment->user, BDEV_CLAIM_SHARED_WRITE,
 				 op->reason, flow_resume, f));

@@ -92,6 +92,9 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 	rc = scsi_target_add_lun(slot->target, unit->attachment);
 	if (rc)
 		goto close_attachment;
+	scsi_attachment_set_nexus(
+		unit->attachment, &(struct scsi_nexus){.initiator = device->initiator,
+					  .port = (uint16_t)(target + 1)});
 	scsi_attention_raise(unit->attachment, SCSI_UA_POWER_ON);
 	*ret_unit = unit;
 	return 0;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "scsi/lun_reservation.h"
 
 #define GUARD 64
 
@@ -39,8 +40,12 @@ static void attach_run(struct world_call *call)
 {
 	struct attach_call *op = container_of(call, struct attach_call, call);
 
-	world_done(call, scsi_attachment_open(&op->w->disk.bdev, op->number, &attachment_ops, op->w,
-				 NULL, &op->attachment));
+	assert_int_equal(scsi_attachment_open(&op->w->disk.bdev, op->number, &attachment_ops, op->w,
+				 NULL, &op->attachment),
+		0);
+	scsi_attachment_set_nexus(op->attachment,
+		&(struct scsi_nexus){.initiator = WORLD_INITIATOR(op->number), .port = 1});
+	scsi_attachment_load_reservation(op->attachment, op->w->state_dir, NULL, world_done, call);
 }
 
 struct scsi_attachment *scsi_world_attach(struct scsi_world *w, uint16_t number)

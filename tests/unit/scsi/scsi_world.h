@@ -28,12 +28,16 @@ struct scsi_world {
 	struct scsi_attachment *attachment;
 	struct scsi_lun_channel *channel;
 	struct scsi_target_view *view;
+	const char *state_dir; /* that attachments load reservations from, or NULL */
 	atomic_uint resized;
 	atomic_uint removed;
 };
 
 void scsi_world_start(struct scsi_world *w, const struct disk_options *options);
 void scsi_world_end(struct scsi_world *w);
+
+/* The initiator that the attachment of that number belongs to, through target port 1. */
+#define WORLD_INITIATOR(number) (UINT64_C(0x3000000000000100) + (number))
 
 /* Another initiator's attachment and channel to the same disk, on that reactor. */
 struct scsi_attachment *scsi_world_attach(struct scsi_world *w, uint16_t number);

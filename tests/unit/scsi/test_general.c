@@ -145,6 +145,9 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_DEVICE_RESET] = 0x062903,
 		[SCSI_UA_I_T_NEXUS_LOSS] = 0x062907,
 		[SCSI_UA_COMMANDS_CLEARED] = 0x062f00,
+		[SCSI_UA_RESERVATIONS_PREEMPTED] = 0x062a03,
+		[SCSI_UA_RESERVATIONS_RELEASED] = 0x062a04,
+		[SCSI_UA_REGISTRATIONS_PREEMPTED] = 0x062a05,
 		[SCSI_UA_LUNS_CHANGED] = 0x063f0e,
 		[SCSI_UA_CAPACITY_CHANGED] = 0x062a09,
 		[SCSI_UA_MODE_CHANGED] = 0x062a01,
@@ -395,7 +398,7 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 static void what_is_not_supported_is_reported_so(void **state)
 {
 	struct disk_options options = SMALL_DISK;
-	static const uint8_t opcodes[] = {0x5f, 0x8c, 0x16, 0x06, 0xff, 0xa4};
+	static const uint8_t opcodes[] = {0xc1, 0x8c, 0xd3, 0x06, 0xff, 0xa4};
 	struct command *command;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {
