@@ -26,9 +26,9 @@
  *	after the folder	the new state: only now the command is answered
  *
  * The daemon's end is no power loss of the logical unit: guests run on. So everything is kept
- * whatever APTPL says, until the host itself has started anew, which the boot_id tells: then, as
- * the standard has it for a power loss, PRGENERATION starts from 0, and registrations and
- * reservation have gone unless APTPL was 1.
+ * whatever APTPL says, until the host itself has started anew, which the boot_id tells (zeroes: not
+ * known): then, as the standard has it for a power loss, PRGENERATION starts from 0, and
+ * registrations and reservation have gone unless APTPL was 1.
  */
 #include "scsi/reservation_file.h"
 
@@ -262,7 +262,7 @@ static int load_bytes(struct os *os, const struct names *names, const uuid_t uui
 	if (rc)
 		return rc;
 	boot_id_read(os, now);
-	if (memcmp(now, then, sizeof(now)) != 0)
+	if (now[0] && then[0] && memcmp(now, then, sizeof(now)) != 0)
 		state_lose_power(state);
 	*ret_reservation = state;
 	return 0;
