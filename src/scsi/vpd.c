@@ -52,7 +52,7 @@ static unsigned designator_put(
 
 static unsigned fill_device_identification(const struct scsi_lun_channel *channel, uint8_t *data)
 {
-	static const uint8_t relative_port[4] = {0, 0, 0, 1};
+	uint8_t relative_port[4];
 	const struct scsi_lun *lun = channel ? channel->attachment->lun : NULL;
 	char t10[8 + SCSI_SERIAL_BYTES];
 	char name[20] = "naa.";
@@ -67,6 +67,7 @@ static unsigned fill_device_identification(const struct scsi_lun_channel *channe
 		len += designator_put(data + len, CODE_ASCII, TYPE_T10, t10, sizeof(t10));
 		len += designator_put(data + len, CODE_UTF8, TYPE_SCSI_NAME, name, sizeof(name));
 	}
+	be32_put(relative_port, channel ? channel->attachment->nexus.port : 1);
 	len += designator_put(data + len, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
 	return len;
 }
