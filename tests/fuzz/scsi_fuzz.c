@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A hostile initiator: CDBs and parameter lists. A logical unit over a memory disk, on the
+ * Two hostile initiators: CDBs and parameter lists. A logical unit over a memory disk, on the
  * simulated host; each command's buffers are allocated to the byte, so that the sanitizers see any
  * touch beyond them. What must hold: no crash, no undefined behaviour, every command ends, its
  * sense data and byte count are within bounds, and what the target says it moved is initialised.
+ * What they reserve is given up after each input, so that inputs do not depend on each other.
  *
  * Input: commands, each of
- *	u8	bits 0-1 the logical unit (0, 1: the disk, 2: absent, 3: the well-known one),
+ *	u8	bits 0-1 the logical unit (0, 1: the disk, from the first or the second initiator,
+ *		2: absent, 3: the well-known one),
  *		bits 2-4 segments of the buffers, bit 5: an attention is pending, bit 6: the
  *		operation code is an index into the command table
  *	u8	CDB bytes that follow, up to 32
@@ -18,16 +20,20 @@
 #include <string.h>
 
 #include "fuzz/fuzz_host.h"
+#include "base/endian.h"
 #include "scsi/command.h"
+#include "scsi/lun_reservation.h"
 
 #define FUZZ_SEGMENTS 64
 #define FUZZ_FILL     0xa5
+#define FUZZ_NEXUSES  2
 
 struct fuzz {
 	struct fuzz_host host;
-	struct scsi_attachment *attachment;
-	struct scsi_lun_channel *channel;
+	struct scsi_attachment *attachments[FUZZ_NEXUSES];
+	struct scsi_lun_channel *channels[FUZZ_NEXUSES];
 	struct scsi_target_view *view;
+	unsigned opened;
 };
 
 /* ---- the world ---------------------------------------------------------------------------- */
@@ -42,12 +48,15 @@ static const struct scsi_attachment_ops fuzz_ops = {
 static void fuzz_open(void *arg)
 {
 	struct fuzz *fuzz = arg;
+	unsigned i = fuzz->opened++;
+	const struct scsi_nexus nexus = {.initiator = i, .port = 1};
 
-	must(scsi_attachment_open(fuzz->host.bdev, 0, &fuzz_ops, NULL, NULL, &fuzz->attachment) ==
-		0);
-	must(scsi_channel_create(fuzz->attachment, fuzz->host.data, NULL, NULL, &fuzz->channel) ==
-		0);
-	scsi_channel_open(fuzz->channel, fuzz_host_done, &fuzz->host);
+	must(scsi_attachment_open(
+		     fuzz->host.bdev, 0, &fuzz_ops, NULL, NULL, &fuzz->attachments[i]) == 0);
+	scsi_attachment_set_nexus(fuzz->attachments[i], &nexus);
+	must(scsi_channel_create(
+		     fuzz->attachments[i], fuzz->host.data, NULL, NULL, &fuzz->channels[i]) == 0);
+	scsi_channel_open(fuzz->channels[i], fuzz_host_done, &fuzz->host);
 }
 
 static struct fuzz *fuzz_create(void)
@@ -58,10 +67,11 @@ static struct fuzz *fuzz_create(void)
 	if (fuzz.view)
 		return &fuzz;
 	fuzz_host_create(&fuzz.host, &options);
-	fuzz_host_await(&fuzz.host, fuzz_open, &fuzz);
+	for (unsigned i = 0; i < FUZZ_NEXUSES; i++)
+		fuzz_host_await(&fuzz.host, fuzz_open, &fuzz);
 	fuzz.view = malloc(sizeof(*fuzz.view) + sizeof(fuzz.view->luns[0]));
 	fuzz.view->lun_count = 1;
-	fuzz.view->luns[0] = fuzz.channel;
+	fuzz.view->luns[0] = fuzz.channels[0];
 	return &fuzz;
 }
 
@@ -129,7 +139,7 @@ static void command_take(struct fuzz *fuzz, struct fuzz_command *command, struct
 	task->targets = command->targets;
 	task->well_known = (flags & 3) == 3;
 	task->target_count = task->well_known ? 4 : 1;
-	task->channel = (flags & 3) < 2 ? fuzz->channel : NULL;
+	task->channel = (flags & 3) < FUZZ_NEXUSES ? fuzz->channels[flags & 3] : NULL;
 	task->reactor = fuzz->host.data;
 	task->done = command_done;
 	task->out = command->out;
@@ -137,7 +147,7 @@ static void command_take(struct fuzz *fuzz, struct fuzz_command *command, struct
 	task->out_iovs = cut(command->out, command->out_bytes, task->out_bytes, segments);
 	task->in_iovs = cut(command->in, command->in_bytes, task->in_bytes, segments);
 	if (flags & 0x20)
-		scsi_attention_raise(fuzz->attachment, task->cdb[1] % SCSI_UA_COUNT);
+		scsi_attention_raise(fuzz->attachments[0], task->cdb[1] % SCSI_UA_COUNT);
 }
 
 static void command_check(const struct fuzz_command *command)
@@ -161,6 +171,63 @@ static void command_check(const struct fuzz_command *command)
 	__asm__ volatile("" : : "r"(sum));
 }
 
+static void command_run(struct fuzz *fuzz, struct fuzz_command *command)
+{
+	command->message.run = command_submit;
+	reactor_send(fuzz->host.data, &command->message);
+	if (!sim_run(fuzz->host.sim, command_ended, command, 10 * SEC_NS))
+		abort();
+	command_check(command);
+	free(command->out_bytes);
+	free(command->in_bytes);
+}
+
+/* ---- giving up ---------------------------------------------------------------------------- */
+
+static void send(struct fuzz *fuzz, unsigned nexus, uint8_t opcode, uint8_t action, uint64_t key,
+	uint64_t action_key)
+{
+	uint8_t bytes[6 + 32 + 24] = {(uint8_t)nexus, 32, 0x80, 0, 0, 0, opcode, action};
+	struct input in = {bytes, sizeof(bytes)};
+	struct fuzz_command command;
+
+	if (opcode == SCSI_PERSISTENT_OUT) {
+		uint16_t out_len = 0x8000 | 24;
+
+		memcpy(bytes + 2, &out_len, 2);
+		bytes[6 + 8] = 24;
+	}
+	be64_put(bytes + 38, key);
+	be64_put(bytes + 46, action_key);
+	command_take(fuzz, &command, &in);
+	command_run(fuzz, &command);
+}
+
+static void listen(struct fuzz *fuzz)
+{
+	for (unsigned i = 0; i < FUZZ_NEXUSES * SCSI_UA_COUNT; i++)
+		send(fuzz, i % FUZZ_NEXUSES, SCSI_REQUEST_SENSE, 0, 0, 0);
+}
+
+static void give_up(struct fuzz *fuzz)
+{
+	const struct scsi_lun *lun = fuzz->attachments[0]->lun;
+
+	listen(fuzz);
+	for (unsigned i = 0; i < FUZZ_NEXUSES; i++)
+		send(fuzz, i, SCSI_RELEASE_6, 0, 0, 0);
+	if (lun->reservation.now) {
+		send(fuzz, 0, SCSI_PERSISTENT_OUT, SCSI_SA_REGISTER_AND_IGNORE, 0, 1);
+		send(fuzz, 0, SCSI_PERSISTENT_OUT, SCSI_SA_CLEAR, 1, 0);
+		listen(fuzz);
+	}
+	if (lun->reservation.reserved)
+		abort();
+	/* Where there is no room to register there is no way to clear. */
+	if (scsi_lun_has_registrations(lun) && lun->reservation.now->count < SCSI_REGISTRATIONS_MAX)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -171,13 +238,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (unsigned count = 0; in.left && count < 32; count++) {
 		command_take(fuzz, &command, &in);
-		command.message.run = command_submit;
-		reactor_send(fuzz->host.data, &command.message);
-		if (!sim_run(fuzz->host.sim, command_ended, &command, 10 * SEC_NS))
-			abort();
-		command_check(&command);
-		free(command.out_bytes);
-		free(command.in_bytes);
+		command_run(fuzz, &command);
 	}
+	give_up(fuzz);
 	return 0;
 }
