@@ -32,7 +32,7 @@ CONTENT = ["busybox-static", "fio", "sg3-utils", "libiscsi-bin", "util-linux", "
 RECIPE = ["images.py", "init-initramfs", "init-root", "grub.cfg", "kernel.py", "debian.py"]
 # Real programs besides busybox. Its shell prefers its own applets, so scripts run in dash.
 PROGRAMS = ["dash", "dd", "blkdiscard", "fstrim", "fio", "sg_inq", "sg_vpd", "sg_luns",
-            "sg_readcap", "sg_raw", "sg_turs", "sg_reset", "sg_opcodes", "sg_unmap",
+            "sg_persist", "sg_readcap", "sg_raw", "sg_turs", "sg_reset", "sg_opcodes", "sg_unmap",
             "sg_write_same", "sg_sync", "sg_modes", "sg_requests", "sg_start", "iscsi-test-cu"]
 
 CMDLINE = ("console=ttyS0,115200 panic=-1 tsc=reliable no_timer_check mitigations=off "
