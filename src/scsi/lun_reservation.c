@@ -333,6 +333,11 @@ static int load_job_run(struct worker_job *job)
 		lun_os(op->lun), op->state_dir, op->lun->bdev->uuid, op->reason, &op->loaded);
 }
 
+static bool load_is_needless(const struct load_op *op)
+{
+	return op->lun->reservation.state_dir || !op->state_dir;
+}
+
 static void load_adopt(struct load_op *op)
 {
 	op->lun->reservation.state_dir = op->state_dir;
@@ -345,14 +350,17 @@ static enum flow_result load_run(struct flow *f)
 	struct load_op *op = container_of(f, struct load_op, flow);
 
 	FLOW_BEGIN(f);
+	if (load_is_needless(op)) /* without a turn: a change may wait long for commands */
+		goto finish;
 	AWAIT(f, bdev_gate_enter(&op->lun->reservation.gate, &op->turn, flow_resume, f));
-	if (op->lun->reservation.state_dir || !op->state_dir)
+	if (load_is_needless(op))
 		goto leave;
 	AWAIT(f, worker_run(&op->job, f->reactor, load_job_run, flow_resume, f));
 	if (!flow_failed(f))
 		load_adopt(op);
 leave:
 	bdev_gate_leave(&op->lun->reservation.gate);
+finish:
 	op->done(op->arg, f->error);
 	free(op);
 	FLOW_END(f);
