@@ -35,7 +35,11 @@ static int device_call(struct device_world *dw, unsigned ring, void (*fn)(struct
 static void create_run(struct device_call *op)
 {
 	const struct scsi_device_options options = {
-		.name = "c", .registry = op->dw->world.registry, .request_queues = DW_RINGS - 2};
+		.name = "c",
+		.registry = op->dw->world.registry,
+		.state_dir = op->dw->state_dir,
+		.request_queues = DW_RINGS - 2,
+	};
 
 	world_done(&op->call, scsi_device_create(&options, NULL, &op->dw->device));
 }
@@ -126,7 +130,7 @@ static void memory_start(struct device_world *dw)
 		.gpa = spec.gpa, .size = spec.size, .addr = dw->memory.region[slot].ptr};
 }
 
-void dw_start(struct device_world *dw, uint64_t seed)
+static void start(struct device_world *dw, uint64_t seed, const char *state_dir)
 {
 	const struct fe_ring_options options = {.size = RING_SIZE};
 	struct os *os;
@@ -134,6 +138,9 @@ void dw_start(struct device_world *dw, uint64_t seed)
 	memset(dw, 0, sizeof(*dw));
 	world_start(&dw->world, seed);
 	os = dw->world.host.os;
+	dw->state_dir = state_dir;
+	if (state_dir)
+		assert_int_equal(os->ops->directory_create(os, state_dir, 0700), 0);
 	memory_start(dw);
 	for (unsigned i = 0; i < DW_DISKS; i++)
 		dw_disk_start(dw, i);
@@ -144,6 +151,16 @@ void dw_start(struct device_world *dw, uint64_t seed)
 	assert_int_equal(device_call(dw, 0, create_run), 0);
 	dw->features = VIRTIO_BIT(VIRTIO_F_VERSION_1) | VIRTIO_BIT(VIRTIO_SCSI_F_HOTPLUG) |
 		       VIRTIO_BIT(VIRTIO_SCSI_F_CHANGE) | VIRTIO_BIT(VIRTIO_F_INDIRECT_DESC);
+}
+
+void dw_start(struct device_world *dw, uint64_t seed)
+{
+	start(dw, seed, NULL);
+}
+
+void dw_start_with_state(struct device_world *dw, uint64_t seed)
+{
+	start(dw, seed, "/state");
 }
 
 void dw_end(struct device_world *dw)

@@ -31,6 +31,7 @@ struct device_world {
 	struct guest_memory *table;
 	struct disk disks[DW_DISKS];
 	struct vhost_device *device;
+	const char *state_dir; /* or NULL */
 	struct device_ring rings[DW_RINGS];
 	uint64_t features;
 	bool claimed;
@@ -39,6 +40,8 @@ struct device_world {
 };
 
 void dw_start(struct device_world *dw, uint64_t seed);
+/* The same with a folder for what outlives the device. */
+void dw_start_with_state(struct device_world *dw, uint64_t seed);
 void dw_end(struct device_world *dw);
 
 /* What the session does. */
