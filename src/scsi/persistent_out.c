@@ -66,16 +66,28 @@ static bool others_add(struct persistent_out_op *op, const struct scsi_nexus *ne
 	return true;
 }
 
+/* Does that initiator have the logical unit, through that port or, 0, through any? */
+static bool initiator_is_here(const struct persistent_out_op *op, uint64_t initiator, uint16_t port)
+{
+	const struct scsi_attachment *attachment;
+	const struct scsi_lun *lun = op->task->channel->attachment->lun;
+
+	list_for_each_entry (attachment, &lun->attachments, link) {
+		if (attachment->nexus.initiator == initiator &&
+			(!port || attachment->nexus.port == port))
+			return true;
+	}
+	return false;
+}
+
 /* All target ports: those through which that initiator has the logical unit; one that is not here
  * at the moment could come through any. */
 static bool others_add_all_ports(struct persistent_out_op *op, uint64_t initiator)
 {
 	const struct scsi_attachment *attachment;
 	const struct scsi_lun *lun = op->task->channel->attachment->lun;
-	bool here = false;
+	bool here = initiator_is_here(op, initiator, 0);
 
-	list_for_each_entry (attachment, &lun->attachments, link)
-		here |= attachment->nexus.initiator == initiator;
 	list_for_each_entry (attachment, &lun->attachments, link) {
 		const struct scsi_nexus nexus = {initiator, attachment->nexus.port};
 
@@ -87,11 +99,15 @@ static bool others_add_all_ports(struct persistent_out_op *op, uint64_t initiato
 	return true;
 }
 
+/* Through the port of this command; who cannot come through that one, through those that it has. */
 static bool others_add_initiator(struct persistent_out_op *op, uint64_t initiator)
 {
 	const struct scsi_nexus nexus = {initiator, op->task->channel->attachment->nexus.port};
+	bool elsewhere = initiator_is_here(op, initiator, 0) &&
+			 !initiator_is_here(op, initiator, nexus.port);
 
-	return op->out.all_tg_pt ? others_add_all_ports(op, initiator) : others_add(op, &nexus);
+	return op->out.all_tg_pt || elsewhere ? others_add_all_ports(op, initiator)
+					      : others_add(op, &nexus);
 }
 
 static bool others_find(struct persistent_out_op *op)

@@ -204,6 +204,19 @@ static void one_may_register_through_all_ports(void **state)
 	scsi_world_detach(&n.w, path);
 }
 
+static void who_is_named_and_has_another_port_is_registered_through_that(void **state)
+{
+	const uint64_t ids[] = {WORLD_INITIATOR(7)};
+	struct scsi_attachment *path = second_path(7);
+
+	wants_status(register_for(&n, 0, 4, 0, ids, 1), GOOD);
+	read_full_status(&n, 0, &found);
+	assert_int_equal(found.count, 2);
+	assert_int_equal(found.list[1].initiator, WORLD_INITIATOR(7));
+	assert_int_equal(found.list[1].port, 2);
+	scsi_world_detach(&n.w, path);
+}
+
 static void registrations_have_an_end(void **state)
 {
 	static uint64_t ids[SCSI_REGISTRATIONS_MAX];
@@ -580,6 +593,7 @@ int main(int argc, char **argv)
 		TEST(one_may_register_for_others_or_for_none_of_them),
 		TEST(who_is_registered_is_not_registered_by_another),
 		TEST(one_may_register_through_all_ports),
+		TEST(who_is_named_and_has_another_port_is_registered_through_that),
 		TEST(registrations_have_an_end),
 		TEST(a_reservation_moves),
 		TEST(what_all_registrants_hold_does_not_move),
