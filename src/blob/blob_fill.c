@@ -81,7 +81,7 @@ static void copy_touched(struct blob_touch *touch)
 	one->busy = false;
 	op->in_flight--;
 	/* What lay beyond the end when it shrank needs no cluster any more. */
-	if (touch->status && !op->touch_rc && touch->index < op->blob->md.num_clusters)
+	if (touch->status && !op->touch_rc && touch->index < own_end(op->blob))
 		op->touch_rc = touch->status;
 	if (!op->waiting)
 		return;
@@ -105,7 +105,7 @@ static void copy_touch(struct fill_op *op)
 
 static bool copy_is_at_end(const struct fill_op *op)
 {
-	return op->next >= op->blob->md.num_clusters;
+	return op->next >= own_end(op->blob);
 }
 
 static int copy_check_stop(struct fill_op *op, int rc)
@@ -130,15 +130,16 @@ static int copy_check_room(struct fill_op *op)
 static void copy_begin(struct fill_op *op)
 {
 	const struct blob *blob = op->blob;
+	uint64_t end = own_end(blob);
 
 	op->looks = FILL_LOOKS;
 	op->most =
 		(unsigned)u64_min(FILL_TOUCHES, u64_max(FILL_BYTES / blob->store->cluster_size, 1));
 	if (op->decouple)
 		return;
-	op->missing = blob->md.num_clusters -
-		      atomic_load_explicit(&blob->num_allocated, memory_order_relaxed);
-	op->next = blob->md.num_clusters;
+	op->missing = end - u64_min(end, atomic_load_explicit(
+						 &blob->num_allocated, memory_order_relaxed));
+	op->next = end;
 }
 
 static void copy_returned(struct message *message)

@@ -68,11 +68,12 @@ bool own_find_missing(const struct blob *blob, bool decouple, uint64_t *index, u
 {
 	const struct blob *parent = own_parent(blob);
 	const struct blob_map *below = decouple && parent ? blob_map(parent) : NULL;
+	uint64_t end = own_end(blob);
 
 	/* Who has lost his parent meanwhile takes nothing from it. */
 	if (own_has_all(blob) || (decouple && !parent))
-		*index = blob->md.num_clusters;
-	for (; *index<blob->md.num_clusters && * looks> 0; --*looks) {
+		*index = end;
+	for (; *index<end && * looks> 0; --*looks) {
 		if (below && slot_is_empty(below, *index)) {
 			*index =
 				align_down(*index, BLOBSTORE_SLOT_ENTRIES) + BLOBSTORE_SLOT_ENTRIES;

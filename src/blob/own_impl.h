@@ -8,6 +8,13 @@
 
 #include "blob/store_impl.h"
 
+/* Engine: where the blob ends. While it grows or shrinks its map and its metadata differ in length
+ * for a time, and only what both have is there. */
+static inline uint64_t own_end(const struct blob *blob)
+{
+	return u64_min(blob->md.num_clusters, blob_map(blob)->num_clusters);
+}
+
 /* Can it be done at all? -EROFS, -EINVAL, -ENOTSUP. */
 int own_check(const struct blob *blob, bool decouple, struct reason *reason) MUST_CHECK;
 
