@@ -304,8 +304,10 @@ static void do_reload(struct scene *scene)
 /* How many clones it has changes meanwhile. */
 static void do_delete_beside(struct scene *scene, struct model *model)
 {
-	int rc = volume_delete(&scene->volumes, model->blob);
+	int rc;
 
+	writes_finish(scene); /* its channels are closed */
+	rc = volume_delete(&scene->volumes, model->blob);
 	if (rc)
 		assert_int_equal(rc, -EBUSY);
 	else
