@@ -105,7 +105,7 @@ static void delete_ended(struct blob_op *blob_op, int rc)
 	struct delete_op *op = container_of(blob_op, struct delete_op, op);
 
 	if (op->clone && op->clone_takes_esnap)
-		op->clone->esnap = op->esnap;
+		op->clone->esnap = op->blob->esnap;
 	md_fini(&op->md);
 }
 
@@ -115,7 +115,6 @@ void blob_delete(struct blob *blob, struct reason *reason, done_fn done, void *a
 
 	invariant(!blob->bdev);
 	op->blob = blob;
-	op->esnap = blob->esnap;
 	op->op.ended = delete_ended;
 	md_init(&op->md, 0);
 	blob_op_freezes(&op->op, blob);

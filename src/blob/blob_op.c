@@ -4,12 +4,16 @@
  *
  *	control: blob_op_start     a message carries the op over
  *	engine:  op_gate           one operation at a time for each store, first come first served
- *	         run               the flow of the operation; freezes I/O where it must
- *	         blob_op_end       leaves the gate; a message carries the op back
+ *	control: op_collect        the devices to be frozen, where there may be some
+ *	engine:  run               the flow of the operation; freezes I/O where it must
+ *	         blob_op_end       a message carries the op back, then the gate is left
  *	control: views applied, ended, done; the op is freed
  *
  * What control knows of blobs (struct blob_view) it learns only here, from copies that the engine
- * made before it let the next operation in. So control never reads what the engine writes.
+ * made before it let the next operation in. So control never reads what the engine writes. What it
+ * knew when an operation was asked for may be old when that comes in: those before it give blobs
+ * other parents and devices other places. The message back is sent before the gate is left, so what
+ * control collects for the next operation is as the last one left it.
  *
  * Freezing takes the whole of a device as a range lock: what is in flight ends, what comes waits.
  * The device cannot be destroyed meanwhile (bdev_operation_begin), it may be unregistered.
@@ -26,13 +30,60 @@ struct blob_op_frozen {
 	bool locked;
 };
 
-/* ---- control, start ----------------------------------------------------- */
+/* ---- control: what is to stand still ------------------------------------ */
+
+static unsigned freeze_collect(struct blob_op *op, struct blob *blob, bool count_only)
+{
+	struct blob *clone;
+	unsigned count = blob->bdev != NULL;
+
+	if (blob->bdev && !count_only) {
+		op->frozen[op->num_frozen++].bdev = blob->bdev;
+		bdev_operation_begin(blob->bdev);
+	}
+	list_for_each_entry (clone, &blob->store->blobs_seen, control_link)
+		if (clone->view.parent == blob)
+			count += freeze_collect(op, clone, count_only);
+	return count;
+}
+
+static void op_begin(struct message *message)
+{
+	struct blob_op *op = container_of(message, struct blob_op, message);
+
+	flow_start(&op->flow, op->store->engine, op->name, op->run);
+}
+
+static void op_collect(struct message *message)
+{
+	struct blob_op *op = container_of(message, struct blob_op, message);
+	unsigned count = freeze_collect(op, op->freezes, true);
+
+	if (count) {
+		op->frozen = alloc_op(count * sizeof(*op->frozen));
+		freeze_collect(op, op->freezes, false);
+	}
+	op->message.run = op_begin;
+	reactor_send(op->store->engine, &op->message);
+}
+
+void blob_op_freezes(struct blob_op *op, struct blob *blob)
+{
+	op->freezes = blob;
+}
+
+/* ---- start -------------------------------------------------------------- */
 
 static void op_entered(void *arg, int rc)
 {
 	struct blob_op *op = arg;
 
-	flow_start(&op->flow, op->store->engine, op->name, op->run);
+	if (!op->freezes) {
+		op_begin(&op->message);
+		return;
+	}
+	op->message.run = op_collect;
+	reactor_send(op->store->control, &op->message);
 }
 
 static void op_arrived(struct message *message)
@@ -53,32 +104,6 @@ void blob_op_start(struct blob_op *op, struct blob_store *store, const char *nam
 	op->arg = arg;
 	op->message.run = op_arrived;
 	reactor_send(store->engine, &op->message);
-}
-
-static unsigned freeze_collect(struct blob_op *op, struct blob *blob, bool count_only)
-{
-	struct blob *clone;
-	unsigned count = blob->bdev != NULL;
-
-	if (blob->bdev && !count_only) {
-		op->frozen[op->num_frozen++].bdev = blob->bdev;
-		bdev_operation_begin(blob->bdev);
-	}
-	list_for_each_entry (clone, &blob->store->blobs_seen, control_link)
-		if (clone->view.parent == blob)
-			count += freeze_collect(op, clone, count_only);
-	return count;
-}
-
-void blob_op_freezes(struct blob_op *op, struct blob *blob)
-{
-	unsigned count = freeze_collect(op, blob, true);
-
-	invariant(op->num_frozen == 0);
-	if (!count)
-		return;
-	op->frozen = alloc_op(count * sizeof(*op->frozen));
-	freeze_collect(op, blob, false);
 }
 
 /* ---- engine, freezing --------------------------------------------------- */
@@ -168,21 +193,23 @@ static void op_returned(struct message *message)
 		list_add_tail(&op->store->blobs_seen, &op->born->control_link);
 	for (unsigned i = 0; i < op->num_views; i++)
 		blob_view_apply(op->views[i].blob, &op->views[i].view);
-	if (op->gone)
-		op_forget(op);
 	for (unsigned i = 0; i < op->num_frozen; i++)
 		bdev_operation_end(op->frozen[i].bdev);
 	free(op->frozen);
 	if (op->ended)
 		op->ended(op, rc);
+	if (op->gone)
+		op_forget(op);
 	free(op);
 	done(arg, rc);
 }
 
 void blob_op_end(struct blob_op *op, int rc)
 {
+	struct blob_store *store = op->store;
+
 	op->rc = rc;
-	bdev_gate_leave(&op->store->op_gate);
 	op->message.run = op_returned;
-	reactor_send(op->store->control, &op->message);
+	reactor_send(store->control, &op->message);
+	bdev_gate_leave(&store->op_gate);
 }

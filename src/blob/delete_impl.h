@@ -12,7 +12,6 @@ struct delete_op {
 	struct blob *blob;
 	struct blob *clone; /* its only one */
 	bool clone_takes_esnap;
-	struct bdev_user *esnap; /* of the blob, when the operation was asked for */
 	struct bdev_gate_turn turn;
 	struct md md;
 	uint32_t pages; /* promised, not taken */

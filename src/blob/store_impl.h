@@ -443,8 +443,9 @@ void store_cluster_used(struct blob_store *store);
 /*
  * The head of an operation's struct, which alloc_op made on control. blob_op_start puts it in the
  * store's line; the engine enters op_gate and runs the flow; its last line is blob_op_end, which
- * leaves the gate and hands back to control: views are applied, ended is called, then done, and
- * the op is freed.
+ * hands back to control and leaves the gate: views are applied, ended is called, then done, and
+ * the op is freed. When it is asked for others may be before it, which change what control knows:
+ * what an op needs of that it takes in ended.
  */
 struct blob_op {
 	struct flow flow; /* engine */
@@ -466,6 +467,7 @@ struct blob_op {
 	bool keep; /* what is on the disk is not known: nothing is given back */
 	struct blob *born; /* joins control's list with its view */
 	struct blob *gone; /* leaves it, and is freed */
+	struct blob *freezes; /* or NULL */
 	/* devices whose I/O stands still between blob_op_freeze and blob_op_thaw */
 	struct blob_op_frozen *frozen;
 	unsigned num_frozen;
@@ -477,7 +479,8 @@ struct blob_op {
 /* Control: fills the head of a zeroed op. */
 void blob_op_start(struct blob_op *op, struct blob_store *store, const char *name,
 	enum flow_result (*run)(struct flow *flow), struct reason *reason, done_fn done, void *arg);
-/* Control, before start: the device of that blob, if any, and of all blobs below it. */
+/* Before start: the device of that blob, if any, and of all blobs below it, as they are when the
+ * operation's turn has come. */
 void blob_op_freezes(struct blob_op *op, struct blob *blob);
 /* Engine: nothing of them is in flight at done; and goes on. */
 void blob_op_freeze(struct blob_op *op, done_fn done, void *arg);

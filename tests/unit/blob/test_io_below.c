@@ -123,6 +123,68 @@ static void a_snapshot_has_what_was_under_way_below(void **state)
 	}
 }
 
+/* A chain that is being given one more volume, while its end waits in line to be deleted. */
+struct line {
+	struct blob *bottom, *middle, *top; /* the first two hidden */
+	struct blob *joins;
+	struct volume_call parent, end;
+	struct io_request before, during;
+};
+
+static void line_make(struct io_place *place, struct line *line)
+{
+	line->top = written(place, 4);
+	assert_int_equal(volume_snapshot(&place->volumes, line->top, &line->bottom), 0);
+	assert_int_equal(volume_snapshot(&place->volumes, line->top, &line->middle), 0);
+	volume_hide(&place->volumes, line->bottom);
+	volume_hide(&place->volumes, line->middle);
+	assert_int_equal(volume_create(&place->volumes, 4, true, &line->joins), 0);
+	assert_int_equal(volume_write(&place->volumes, line->joins, 0, 0, CLUSTER, 'x'), 0);
+}
+
+/* Neither operation gets on before the volume's read has ended; another read comes and waits. */
+static void line_begin(struct io_place *place, struct line *line)
+{
+	gate_bdev_hold_types(place->gate, 1u << BDEV_IO_READ);
+	gate_bdev_hold(place->gate, true);
+	io_request_begin(place, &line->before, line->joins, 0, BDEV_IO_READ, 0, 0, 512, 0);
+	world_settle(&place->world);
+	assert_int_equal(gate_bdev_held(place->gate), 1);
+	volume_set_parent_begin(&place->volumes, line->joins, line->middle, &line->parent);
+	volume_delete_begin(&place->volumes, line->bottom, &line->end);
+	host_sleep(&place->world.host, MSEC_NS);
+	io_request_begin(place, &line->during, line->joins, 0, BDEV_IO_READ, 0, CLUSTER, 512, 0);
+	world_settle(&place->world);
+	assert_int_equal(gate_bdev_held(place->gate), 1);
+}
+
+static void deleting_waits_for_who_came_to_stand_on_it_before_its_turn(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 20)
+	{
+		struct line line = {0};
+		struct io_place place;
+
+		io_place_open(&place, seed, &usual);
+		line_make(&place, &line);
+		line_begin(&place, &line);
+		gate_bdev_release(place.gate, 0, 0);
+		assert_int_equal(io_request_finish(&place, &line.before), 0);
+		assert_int_equal(world_finish(&place.world, &line.parent.call), 0);
+		/* The other read is in the deleted snapshot's cluster now. */
+		host_sleep(&place.world.host, 5 * MSEC_NS);
+		assert_int_equal(gate_bdev_held(place.gate), 1);
+		assert_false(atomic_load(&line.end.call.ended));
+		gate_bdev_hold(place.gate, false);
+		gate_bdev_release_all(place.gate, 0);
+		assert_int_equal(io_request_finish(&place, &line.during), 0);
+		assert_int_equal(world_finish(&place.world, &line.end.call), 0);
+		assert_true(holds(&place, line.joins, 0, CLUSTER, 'x'));
+		assert_true(holds(&place, line.joins, CLUSTER, 2 * CLUSTER, 'b'));
+		io_place_close(&place);
+	}
+}
+
 static void a_failure_below_is_the_requests_alone(void **state)
 {
 	struct bdev_io_stats above, below;
@@ -182,6 +244,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_wait_for_a_lock_of_the_device_below),
 		cmocka_unit_test(a_snapshot_has_what_was_under_way_below),
+		cmocka_unit_test(deleting_waits_for_who_came_to_stand_on_it_before_its_turn),
 		cmocka_unit_test(a_failure_below_is_the_requests_alone),
 		cmocka_unit_test(a_store_on_a_volume_holds_what_is_written),
 	};

@@ -177,6 +177,28 @@ static void without_its_device_a_clone_fails(void **state)
 	foreign_close(&fp);
 }
 
+/* Asked for at once: what the first one hands down the second one hands on. */
+static void snapshots_deleted_in_a_row_leave_their_clone_the_foreign_device(void **state)
+{
+	struct volume_call calls[2];
+	struct foreign_place fp;
+	struct blob *snapshots[2];
+
+	foreign_open(&fp, true);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(volume_snapshot(&fp.place.volumes, fp.blob, &snapshots[i]), 0);
+		volume_hide(&fp.place.volumes, snapshots[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		volume_delete_begin(&fp.place.volumes, snapshots[i], &calls[i]);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(world_finish(&fp.place.world, &calls[i].call), 0);
+	assert_true(holds(&fp, fp.blob, 0, FOREIGN * CLUSTER, 'f'));
+	assert_int_equal(volume_write(&fp.place.volumes, fp.blob, 1, 4096, 512, 'y'), 0);
+	assert_true(holds(&fp, fp.blob, 0, 4096, 'f'));
+	foreign_close(&fp);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +206,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_first_write_copies_from_the_foreign_device),
 		cmocka_unit_test(zeroes_hide_the_foreign_device_and_unmap_does_not),
 		cmocka_unit_test(inflating_needs_the_foreign_device_no_more),
+		cmocka_unit_test(snapshots_deleted_in_a_row_leave_their_clone_the_foreign_device),
 		cmocka_unit_test(without_its_device_a_clone_fails),
 	};
 

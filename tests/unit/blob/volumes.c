@@ -397,6 +397,13 @@ int volume_delete(struct volumes *volumes, struct blob *blob)
 	return rc;
 }
 
+void volume_delete_begin(struct volumes *volumes, struct blob *blob, struct volume_call *call)
+{
+	*call = (struct volume_call){.blob = blob, .volumes = volumes};
+	call->call.run = run_delete;
+	world_begin(volumes->world, volumes->world->control, &call->call);
+}
+
 static void run_resize(struct world_call *call)
 {
 	struct volume_call *own = call_of(call);
@@ -488,6 +495,14 @@ int volume_set_parent(struct volumes *volumes, struct blob *blob, struct blob *p
 	struct volume_call call = {.blob = blob, .other = parent};
 
 	return volumes_run(volumes, &call, run_set_parent);
+}
+
+void volume_set_parent_begin(
+	struct volumes *volumes, struct blob *blob, struct blob *parent, struct volume_call *call)
+{
+	*call = (struct volume_call){.blob = blob, .other = parent, .volumes = volumes};
+	call->call.run = run_set_parent;
+	world_begin(volumes->world, volumes->world->control, &call->call);
 }
 
 static void run_set_xattr(struct world_call *call)

@@ -95,6 +95,10 @@ struct volume_call {
 };
 
 void volume_snapshot_begin(struct volumes *volumes, struct blob *blob, struct volume_call *call);
+/* It is hidden. */
+void volume_delete_begin(struct volumes *volumes, struct blob *blob, struct volume_call *call);
+void volume_set_parent_begin(
+	struct volumes *volumes, struct blob *blob, struct blob *parent, struct volume_call *call);
 /* Inflates or decouples it. */
 void volume_own_begin(
 	struct volumes *volumes, struct blob *blob, bool decouple, struct volume_call *call);
