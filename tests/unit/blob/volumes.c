@@ -443,7 +443,7 @@ static void own_decided(void *arg, int rc)
 	struct volume_call *own = arg;
 
 	if (rc == -EAGAIN)
-		blob_fill(own->blob, own->flag, &own->volumes->reason, own_filled, own);
+		blob_fill(own->blob, own->flag, &own->reason, own_filled, own);
 	else
 		world_done(&own->call, rc);
 }
@@ -455,9 +455,9 @@ static void own_filled(void *arg, int rc)
 	if (rc)
 		world_done(&own->call, rc);
 	else if (own->flag)
-		blob_decouple(own->blob, &own->volumes->reason, own_decided, own);
+		blob_decouple(own->blob, &own->reason, own_decided, own);
 	else
-		blob_inflate(own->blob, &own->volumes->reason, own_decided, own);
+		blob_inflate(own->blob, &own->reason, own_decided, own);
 }
 
 static void run_own(struct world_call *call)

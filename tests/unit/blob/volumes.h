@@ -92,6 +92,7 @@ struct volume_call {
 	size_t size;
 	size_t length;
 	struct blob *result;
+	struct reason reason; /* of what goes on beside other calls */
 };
 
 void volume_snapshot_begin(struct volumes *volumes, struct blob *blob, struct volume_call *call);
