@@ -33,6 +33,7 @@ static const char help[] =
 	"                         some, or error (default: blk wait, scsi error, which has a "
 	"status\n"
 	"                         for it)\n"
+	"      --removable        the machine can eject DISK (bus scsi)\n"
 	"      --shared           DISK may be on other controllers: for machines that share it\n"
 	"      --raw              DISK is the machine's disk byte by byte, whatever it looks like\n"
 	"      --size SIZE        make DISK, a sparse file, unless it exists: 512M, 10G\n"
@@ -48,6 +49,7 @@ struct attach {
 	int target; /* -1: the lowest free */
 	int lun; /* -1: not said, so the target must be free */
 	bool readonly;
+	bool removable;
 	bool shared;
 	bool raw;
 	bool json;
@@ -202,11 +204,8 @@ static bool attach_choose_bus(struct attach *attach, const json_t *controller)
 		cli_error("a LUN is behind a target: say which with --target");
 		return false;
 	}
-	if (scsi && attach->readonly && !attach->bdev_readonly) {
-		cli_error(
-			"%s is open for writing, and a SCSI target is read-only only if its block "
-			"device is: use --bus blk, or detach the disk first",
-			attach->bdev);
+	if (!scsi && attach->removable) {
+		cli_error("a blk controller's disk cannot be ejected: leave out --removable");
 		return false;
 	}
 	attach->scsi = scsi;
@@ -269,6 +268,10 @@ static bool attach_add_target(struct attach *attach)
 		attach->target, "bdev_name", attach->bdev);
 	if (attach->lun >= 0)
 		json_object_set_new(params, "lun", json_integer(attach->lun));
+	if (attach->readonly)
+		json_object_set_new(params, "readonly", json_true());
+	if (attach->removable)
+		json_object_set_new(params, "removable", json_true());
 	if (!attach_call(attach, "vhost_scsi_controller_add_target", params, &target))
 		return false;
 	attach->target = (int)json_integer_value(target);
@@ -413,6 +416,7 @@ enum {
 	OPTION_TARGET,
 	OPTION_LUN,
 	OPTION_READONLY,
+	OPTION_REMOVABLE,
 	OPTION_SHARED,
 	OPTION_RAW,
 	OPTION_SIZE,
@@ -427,6 +431,7 @@ static const struct option long_options[] = {
 	{"target", required_argument, NULL, OPTION_TARGET},
 	{"lun", required_argument, NULL, OPTION_LUN},
 	{"readonly", no_argument, NULL, OPTION_READONLY},
+	{"removable", no_argument, NULL, OPTION_REMOVABLE},
 	{"shared", no_argument, NULL, OPTION_SHARED},
 	{"raw", no_argument, NULL, OPTION_RAW},
 	{"size", required_argument, NULL, OPTION_SIZE},
@@ -472,6 +477,9 @@ static bool option_take(struct attach *attach, int option)
 		return cli_number_read("--lun", optarg, CLI_LUN_MAX, &attach->lun);
 	case OPTION_READONLY:
 		attach->readonly = true;
+		return true;
+	case OPTION_REMOVABLE:
+		attach->removable = true;
 		return true;
 	case OPTION_SHARED:
 		attach->shared = true;

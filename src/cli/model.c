@@ -259,7 +259,8 @@ static void places_append(json_t *places, const json_t *bdev, const json_t *cont
 	json_t *place = place_of_controller(controller, target, lun);
 
 	json_object_set_new(place, "readonly",
-		json_boolean(bdev_is_read_only(bdev) || controller_is_read_only(controller)));
+		json_boolean(bdev_is_read_only(bdev) || controller_is_read_only(controller) ||
+			     json_is_true(json_object_get(lun, "readonly"))));
 	json_array_append_new(places, place);
 }
 

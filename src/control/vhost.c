@@ -215,7 +215,8 @@ static struct target_call *target_call_create(struct rpc_request *request)
 	return call;
 }
 
-/* lun is ours: clients that do not know it get what they know, one LUN for each target. */
+/* lun, readonly and removable are ours: clients that do not know them get what they know, one LUN
+ * for each target, a disk. */
 #define LUN_UNSAID INT32_MIN
 
 struct add_target_params {
@@ -223,6 +224,8 @@ struct add_target_params {
 	const char *bdev_name;
 	int32_t scsi_target_num;
 	int32_t lun;
+	bool readonly;
+	bool removable;
 };
 
 static const struct rpc_param add_target_table[] = {
@@ -230,6 +233,8 @@ static const struct rpc_param add_target_table[] = {
 	{PARAM(RPC_I32, add_target_params, scsi_target_num), .flags = RPC_REQUIRED},
 	{PARAM(RPC_STRING, add_target_params, bdev_name), .flags = RPC_REQUIRED},
 	{PARAM(RPC_I32, add_target_params, lun), .value = LUN_UNSAID},
+	{PARAM(RPC_BOOL, add_target_params, readonly)},
+	{PARAM(RPC_BOOL, add_target_params, removable)},
 	{0},
 };
 
@@ -264,10 +269,18 @@ static void vhost_scsi_controller_add_target(
 	const struct add_target_params *wanted = params;
 	struct vhost_controller *controller =
 		vhost_controller_find_or_fail(context, request, wanted->ctrlr);
+	struct vhost_scsi_lun_options options;
 	struct target_call *call;
-	int lun;
 
-	if (!controller || !lun_read(request, wanted->lun, &lun))
+	if (!controller) /* the request has gone with its answer */
+		return;
+	options = (struct vhost_scsi_lun_options){
+		.target = wanted->scsi_target_num,
+		.bdev_name = wanted->bdev_name,
+		.read_only = wanted->readonly,
+		.removable = wanted->removable,
+	};
+	if (!lun_read(request, wanted->lun, &options.lun))
 		return;
 	if (wanted->scsi_target_num < -1) {
 		vhost_answer(request, -EINVAL, NULL);
@@ -275,8 +288,7 @@ static void vhost_scsi_controller_add_target(
 	}
 	call = target_call_create(request);
 	if (call)
-		vhost_scsi_add_target(controller, wanted->scsi_target_num, lun, wanted->bdev_name,
-			&call->reason, target_added, call);
+		vhost_scsi_add_lun(controller, &options, &call->reason, target_added, call);
 }
 
 struct remove_target_params {

@@ -45,6 +45,7 @@ struct target_list {
 static void target_list_add_lun(const struct vhost_lun_info *info, void *arg)
 {
 	struct target_list *list = arg;
+	json_t *lun;
 
 	if (!list->luns || list->number != info->target) {
 		json_t *target = json_pack("{s:i, s:i, s:o, s:[]}", "scsi_dev_num",
@@ -55,8 +56,12 @@ static void target_list_add_lun(const struct vhost_lun_info *info, void *arg)
 		list->luns = json_object_get(target, "luns");
 		list->number = info->target;
 	}
-	json_array_append_new(list->luns,
-		json_pack("{s:i, s:s}", "id", (int)info->lun, "bdev_name", info->bdev_name));
+	lun = json_pack("{s:i, s:s}", "id", (int)info->lun, "bdev_name", info->bdev_name);
+	if (info->read_only)
+		json_object_set_new(lun, "readonly", json_true());
+	if (info->removable)
+		json_object_set_new(lun, "removable", json_true());
+	json_array_append_new(list->luns, lun);
 }
 
 static json_t *targets_describe(const struct vhost_controller *controller)

@@ -16,6 +16,7 @@
 #include "scsi/command.h"
 
 #include "base/endian.h"
+#include "scsi/lun_state.h"
 #include "scsi/sense.h"
 #include "scsi/wipe.h"
 
@@ -63,7 +64,7 @@ const struct scsi_command scsi_commands[] = {
 	{SCSI_RESERVE_6, 0, 6, ONCE, {0x16, 0x11, 0, 0, 0, CTRL}, scsi_run_reserve},
 	{SCSI_RELEASE_6, 0, 6, ONCE, {0x17, 0x11, 0, 0, 0, CTRL}, scsi_run_reserve},
 	{SCSI_MODE_SENSE_6, 0, 6, RD, {0x1a, 0x08, 0xff, 0xff, 0xff, CTRL}, scsi_run_mode_sense},
-	{SCSI_START_STOP_UNIT, 0, 6, SCSI_COMMAND_MEDIUM, {0x1b, 0, 0, 0, 0xf7, CTRL},
+	{SCSI_START_STOP_UNIT, 0, 6, 0, {0x1b, 0x01, 0, 0x0f, 0xf7, CTRL},
 		scsi_run_start_stop_unit},
 	{SCSI_RECEIVE_DIAGNOSTIC, 0, 6, RD, {0x1c, 0x01, 0xff, 0xff, 0xff, CTRL},
 		scsi_run_receive_diagnostic},
@@ -340,9 +341,7 @@ enum scsi_run scsi_command_dispatch(struct scsi_task *task)
 		return SCSI_ENDED;
 	if (attention & SCSI_ATTENTION_WIPED && check_wiped(task, command) == SCSI_ENDED)
 		return SCSI_ENDED;
-	if (command->flags & SCSI_COMMAND_MEDIUM && attention & SCSI_ATTENTION_NOT_READY)
-		return scsi_task_check(task, SCSI_KEY_NOT_READY, SCSI_ASC_BECOMING_READY);
-	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)
-		return scsi_task_check(task, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
+	if (scsi_lun_state_check(task, command, attention) == SCSI_ENDED)
+		return SCSI_ENDED;
 	return command->run(task);
 }

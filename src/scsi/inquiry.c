@@ -32,6 +32,8 @@ static enum scsi_run inquiry_standard(struct scsi_task *task, size_t allocation_
 	uint8_t data[INQUIRY_BYTES] = {0};
 
 	data[0] = peripheral(task);
+	if (task->channel && task->channel->attachment->lun->removable)
+		data[1] = 0x80; /* RMB */
 	data[2] = 0x06; /* SPC-4 */
 	data[3] = 0x10 | 0x02; /* HISUP, response data format */
 	data[4] = INQUIRY_BYTES - 5;

@@ -18,6 +18,7 @@
 #include "core/slab.h"
 #include "scsi/identity.h"
 #include "scsi/lun_reservation.h"
+#include "scsi/lun_state.h"
 #include "scsi/wipe.h"
 
 static void attachment_removed(struct bdev_user *user);
@@ -75,7 +76,7 @@ static struct scsi_lun *lun_find(struct bdev *bdev)
 	return NULL;
 }
 
-static struct scsi_lun *lun_create(struct bdev *bdev)
+static struct scsi_lun *lun_create(struct bdev *bdev, const struct scsi_attachment_options *options)
 {
 	struct scsi_lun *lun = calloc(1, sizeof(*lun));
 
@@ -83,6 +84,7 @@ static struct scsi_lun *lun_create(struct bdev *bdev)
 		return NULL;
 	lun->bdev = bdev;
 	lun->control = bdev_registry_control(bdev->registry);
+	lun->removable = options->removable;
 	list_init(&lun->attachments);
 	scsi_lun_reservation_init(lun);
 	scsi_identity_make(bdev->uuid, lun->serial, lun->naa);
@@ -95,19 +97,33 @@ void scsi_lun_destroy(struct scsi_lun *lun)
 	free(lun);
 }
 
-int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_attachment_ops *ops,
-	void *owner, struct reason *reason, struct scsi_attachment **ret_attachment)
+static int open_check(const struct bdev *bdev, const struct scsi_lun *lun,
+	const struct scsi_attachment_options *options, struct reason *reason)
 {
-	struct scsi_attachment *attachment;
-	struct scsi_lun *lun = lun_find(bdev);
-	int rc;
-
 	if (!is_power_of_two(bdev->block_size) || bdev->block_size < 512 ||
 		bdev->block_size > slab_object_size(SLAB_128K))
 		return reason_set(reason, -EINVAL,
 			"blocks of %u bytes cannot be served over SCSI: use a power of two from "
 			"512",
 			bdev->block_size);
+	if (lun && lun->removable != options->removable)
+		return reason_set(reason, -EINVAL,
+			"%s is on another controller %s removable medium: attach it in the same "
+			"way here",
+			bdev->name, lun->removable ? "as a" : "without a");
+	return 0;
+}
+
+int scsi_attachment_open(struct bdev *bdev, const struct scsi_attachment_options *options,
+	const struct scsi_attachment_ops *ops, void *owner, struct reason *reason,
+	struct scsi_attachment **ret_attachment)
+{
+	struct scsi_attachment *attachment;
+	struct scsi_lun *lun = lun_find(bdev);
+	int rc = open_check(bdev, lun, options, reason);
+
+	if (rc)
+		return rc;
 	attachment = aligned_alloc(CACHE_LINE, align_up(sizeof(*attachment), CACHE_LINE));
 	if (!attachment)
 		return reason_set(reason, -ENOMEM, "out of memory");
@@ -115,11 +131,12 @@ int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_a
 	attachment->user.ops = &attachment_user_ops;
 	attachment->ops = ops;
 	attachment->owner = owner;
-	attachment->number = number;
+	attachment->number = options->number;
+	attachment->read_only = options->read_only;
 	list_init(&attachment->channels);
 
 	if (!lun)
-		lun = lun_create(bdev);
+		lun = lun_create(bdev, options);
 	if (!lun) {
 		rc = reason_set(reason, -ENOMEM, "out of memory");
 		goto free_attachment;
@@ -128,10 +145,12 @@ int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_a
 	if (rc)
 		goto free_lun;
 	attachment->lun = lun;
+	atomic_fetch_or_explicit(&attachment->attention, lun->conditions, memory_order_relaxed);
 	lun->attachment_count++;
 	list_add_tail(&lun->attachments, &attachment->link);
 	if (lun->wipe_state != SCSI_WIPE_NONE)
-		atomic_init(&attachment->attention, SCSI_ATTENTION_WIPED);
+		atomic_fetch_or_explicit(
+			&attachment->attention, SCSI_ATTENTION_WIPED, memory_order_relaxed);
 	*ret_attachment = attachment;
 	return 0;
 
@@ -174,6 +193,7 @@ void scsi_attention_restart(struct scsi_attachment *attachment)
 	atomic_fetch_and_explicit(
 		&attachment->attention, ~SCSI_ATTENTION_CONDITIONS, memory_order_relaxed);
 	scsi_attention_raise(attachment, SCSI_UA_POWER_ON);
+	scsi_lun_state_restart(attachment);
 }
 
 bool scsi_attention_take(
@@ -218,7 +238,7 @@ int scsi_channel_create(struct scsi_attachment *attachment, struct reactor *reac
 	channel->attachment = attachment;
 	channel->block_shift = (uint8_t)__builtin_ctz(bdev->block_size);
 	channel->transfer_bytes_max = SCSI_TRANSFER_BYTES_MAX;
-	channel->read_only = bdev->read_only;
+	channel->read_only = bdev->read_only || attachment->read_only;
 	channel->number = attachment->number;
 	channel->iovs_max = bdev->max_iovcnt ? bdev->max_iovcnt : UINT16_MAX;
 	channel->fetch = fetch;

@@ -39,6 +39,7 @@
 #define SCSI_UNMAP_DESCRIPTORS_MAX 255
 
 struct scsi_attachment;
+struct scsi_store;
 struct scsi_wipe;
 
 /* lun_reservation.h's; control reactor. */
@@ -57,6 +58,11 @@ struct scsi_lun {
 	struct list attachments;
 	struct scsi_lun_reservation reservation;
 	_Atomic bool descriptor_sense; /* D_SENSE of the control mode page */
+	bool removable; /* its medium may be ejected; constant */
+	/* What is unusual about it, told to all attachments (lun_state.h): bits of
+	 * scsi_attachment.attention. */
+	uint32_t conditions;
+	_Atomic uint16_t low_power; /* additional sense code of the condition; 0: active */
 	char serial[SCSI_SERIAL_BYTES + 1];
 	uint8_t naa[8];
 	struct scsi_wipe *wipe; /* under way */
@@ -77,14 +83,19 @@ enum scsi_unit_attention {
 	SCSI_UA_CAPACITY_CHANGED,
 	SCSI_UA_MODE_CHANGED,
 	SCSI_UA_SOFT_THRESHOLD, /* little space is left in the pool */
+	SCSI_UA_MEDIUM_CHANGED,
 	SCSI_UA_COUNT,
 };
 
 /* Not an attention but tested together with them: the write claim was refused, so commands that
  * need the medium end with NOT READY. */
 #define SCSI_ATTENTION_NOT_READY (UINT32_C(1) << 31)
-/* Tested together with them: a SANITIZE or FORMAT UNIT runs or has failed (wipe.h). */
-#define SCSI_ATTENTION_WIPED      (UINT32_C(1) << 30)
+/* Nor is this: a SANITIZE or FORMAT UNIT runs or has failed (wipe.h). */
+#define SCSI_ATTENTION_WIPED (UINT32_C(1) << 30)
+/* Nor are these, which are about the logical unit (lun_state.h). */
+#define SCSI_ATTENTION_NO_MEDIUM  (UINT32_C(1) << 24) /* it has been ejected */
+#define SCSI_ATTENTION_STOPPED    (UINT32_C(1) << 23) /* by START STOP UNIT */
+#define SCSI_ATTENTION_LOW_POWER  (UINT32_C(1) << 22) /* the next access ends that */
 #define SCSI_ATTENTION_CONDITIONS ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
 
 struct scsi_attachment_ops {
@@ -102,6 +113,8 @@ struct scsi_attachment {
 	uint16_t number; /* the LUN under which this target has it */
 	struct scsi_nexus nexus;
 	uint8_t restriction; /* enum scsi_restriction of that nexus */
+	bool read_only; /* this initiator may not write */
+	_Atomic bool prevents; /* this initiator has prevented the removal of the medium */
 	struct list link; /* lun->attachments */
 	struct list channels;
 
@@ -150,10 +163,18 @@ struct scsi_lun_channel {
 	void *arg;
 };
 
-/* Opens the device and makes or joins its logical unit. The attachment starts with no attention.
- * -EINVAL for a block size that is no power of two of at least 512, and what bdev_open returns. */
-int scsi_attachment_open(struct bdev *bdev, uint16_t number, const struct scsi_attachment_ops *ops,
-	void *owner, struct reason *reason, struct scsi_attachment **ret_attachment) MUST_CHECK;
+struct scsi_attachment_options {
+	uint16_t number;
+	bool read_only;
+	bool removable; /* all attachments of a logical unit agree about it */
+};
+
+/* Opens the device and makes or joins its logical unit. The attachment starts with no unit
+ * attention. -EINVAL for a block size that is no power of two of at least 512 and for a unit that
+ * is removable elsewhere and not here, or the reverse, and what bdev_open returns. */
+int scsi_attachment_open(struct bdev *bdev, const struct scsi_attachment_options *options,
+	const struct scsi_attachment_ops *ops, void *owner, struct reason *reason,
+	struct scsi_attachment **ret_attachment) MUST_CHECK;
 /* No channel, no claim. Frees the attachment. */
 void scsi_attachment_close(struct scsi_attachment *attachment);
 /* For what goes on without attachments (wipe.h): the unit itself, with the last of both. */
@@ -179,8 +200,8 @@ static inline void scsi_attention_raise(
 		&attachment->attention, UINT32_C(1) << attention, memory_order_release);
 }
 
-/* A new initiator: forgets what was raised for the one before it, and raises power on. No command
- * runs. */
+/* A new initiator: forgets what was raised for the one before it, and what that one had asked for,
+ * and raises power on. No command runs. */
 void scsi_attention_restart(struct scsi_attachment *attachment);
 
 /* All attachments of the unit but that one (NULL: all). */

@@ -228,6 +228,7 @@ struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
 		[SCSI_UA_CAPACITY_CHANGED] = SCSI_ASC_CAPACITY_CHANGED,
 		[SCSI_UA_MODE_CHANGED] = SCSI_ASC_MODE_PARAMETERS_CHANGED,
 		[SCSI_UA_SOFT_THRESHOLD] = SCSI_ASC_SOFT_THRESHOLD,
+		[SCSI_UA_MEDIUM_CHANGED] = SCSI_ASC_MEDIUM_CHANGED,
 	};
 
 	return (struct scsi_sense){

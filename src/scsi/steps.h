@@ -24,6 +24,12 @@ enum scsi_run scsi_task_get_buffer(
 enum scsi_run scsi_task_on_control(
 	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next);
 
+/* The same, but the task stays on the control reactor until scsi_task_leave_control is called
+ * there. */
+enum scsi_run scsi_task_keep_on_control(
+	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next);
+void scsi_task_leave_control(struct scsi_task *task);
+
 /* The task, which has a buffer, is alone on that range of the device until it ends, against all
  * other requests of all initiators; its own go on through scsi_task_io. */
 enum scsi_run scsi_task_lock(
@@ -33,11 +39,8 @@ enum scsi_run scsi_task_lock(
  * of the first byte that differs. */
 enum scsi_run scsi_task_compare(struct scsi_task *task, uint64_t skip, uint32_t bytes);
 
-/* The same, but the task stays on the control reactor until scsi_task_leave_control is called
- * there. */
-enum scsi_run scsi_task_keep_on_control(
-	struct scsi_task *task, void (*fn)(struct scsi_task *task), scsi_step_fn next);
-void scsi_task_leave_control(struct scsi_task *task);
+/* What was written is stable, where that can be said, then next. Sets moved to 0. */
+enum scsi_run scsi_task_flush(struct scsi_task *task, scsi_step_fn next);
 
 /* A last step: status GOOD, moved bytes were transferred. */
 enum scsi_run scsi_task_good(struct scsi_task *task);

@@ -6,10 +6,10 @@
  * place of the old one. One write at a time: changes that come meanwhile are all in the next, and
  * done when that one is.
  *
- *	on disk when the power goes		the next start reads
- *	before the rename is stable		the file before, and removes nothing: a new file
- *						that was not renamed is overwritten by the next write
- *	after it				the new file, which was stable before it was renamed
+ *	the power goes			the next start reads
+ *	before the rename is stable	the file before; a new file that was not renamed is
+ *					overwritten by the next write
+ *	after it			the new file, which was stable before it was renamed
  */
 #include "scsi/store.h"
 

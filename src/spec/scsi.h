@@ -124,6 +124,7 @@
 /* SPC-4 annex F.2: additional sense code and qualifier, 0xAAQQ */
 #define SCSI_ASC_NONE                        0x0000
 #define SCSI_ASC_BECOMING_READY              0x0401
+#define SCSI_ASC_START_REQUIRED              0x0402 /* initializing command required */
 #define SCSI_ASC_FORMAT_IN_PROGRESS          0x0404
 #define SCSI_ASC_SANITIZE_IN_PROGRESS        0x041b
 #define SCSI_ASC_WRITE_ERROR                 0x0c00
@@ -138,6 +139,7 @@
 #define SCSI_ASC_INVALID_RELEASE             0x2604 /* of a persistent reservation */
 #define SCSI_ASC_WRITE_PROTECTED             0x2700
 #define SCSI_ASC_SPACE_ALLOCATION_FAILED     0x2707
+#define SCSI_ASC_MEDIUM_CHANGED              0x2800 /* not ready to ready change */
 #define SCSI_ASC_POWER_ON                    0x2900
 #define SCSI_ASC_DEVICE_RESET                0x2903
 #define SCSI_ASC_I_T_NEXUS_LOSS              0x2907
@@ -151,9 +153,16 @@
 #define SCSI_ASC_SANITIZE_FAILED             0x3103
 #define SCSI_ASC_SOFT_THRESHOLD              0x3807 /* thin provisioning, reached */
 #define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
+#define SCSI_ASC_MEDIUM_NOT_PRESENT          0x3a00
 #define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e
 #define SCSI_ASC_INTERNAL_TARGET_FAILURE     0x4400
+#define SCSI_ASC_REMOVAL_PREVENTED           0x5302
 #define SCSI_ASC_REGISTRATION_RESOURCES      0x5504 /* insufficient */
+#define SCSI_ASC_IDLE_BY_COMMAND             0x5e03
+#define SCSI_ASC_STANDBY_BY_COMMAND          0x5e04
+#define SCSI_ASC_IDLE_B_BY_COMMAND           0x5e06
+#define SCSI_ASC_IDLE_C_BY_COMMAND           0x5e08
+#define SCSI_ASC_STANDBY_Y_BY_COMMAND        0x5e0a
 
 /* SPC-4 6.6.2: peripheral qualifier and device type of INQUIRY's first byte */
 #define SCSI_PERIPHERAL_DISK       0x00

@@ -68,6 +68,18 @@ int vhost_scsi_start(struct vhost_controller *controller, struct reason *reason)
  * or device. Guests are told by an event. done gets the target number or -errno. */
 void vhost_scsi_add_target(struct vhost_controller *controller, int target, int lun,
 	const char *bdev_name, struct reason *reason, done_fn done, void *arg);
+/* The same with more to say; options are borrowed until the call returns. */
+struct vhost_scsi_lun_options {
+	int target;
+	int lun;
+	const char *bdev_name;
+	bool read_only; /* also when the block device is not */
+	bool removable; /* a medium that the guest can eject; -EINVAL if it is not so elsewhere */
+};
+
+void vhost_scsi_add_lun(struct vhost_controller *controller,
+	const struct vhost_scsi_lun_options *options, struct reason *reason, done_fn done,
+	void *arg);
 /* lun UNSAID: the whole target, which otherwise goes with its last LUN. Done when the guest's
  * commands have ended and the device is closed. -EBUSY: nothing there, or being added or removed
  * already. */
@@ -148,6 +160,8 @@ struct vhost_lun_info {
 	unsigned device_id; /* of the target: process-wide scsi device number */
 	unsigned lun;
 	const char *bdev_name;
+	bool read_only; /* beyond what the block device is */
+	bool removable;
 };
 
 /* Of a scsi controller, by target and LUN; of a blk controller there are none. */

@@ -91,22 +91,37 @@ static int target_choose(struct vhost_controller *controller, int target, struct
 	return 0;
 }
 
-void vhost_scsi_add_target(struct vhost_controller *controller, int target, int lun,
-	const char *bdev_name, struct reason *reason, done_fn done, void *arg)
+void vhost_scsi_add_lun(struct vhost_controller *controller,
+	const struct vhost_scsi_lun_options *options, struct reason *reason, done_fn done,
+	void *arg)
 {
+	const struct scsi_device_lun_options lun_options = {
+		.read_only = options->read_only,
+		.removable = options->removable,
+	};
 	struct target_op *op = target_op_create(controller, done, arg);
-	struct bdev *bdev = bdev_find(controller->vhost->options.registry, bdev_name);
+	struct bdev *bdev = bdev_find(controller->vhost->options.registry, options->bdev_name);
 	unsigned number = 0;
-	int rc = target_choose(controller, target, reason, &number);
+	int rc = target_choose(controller, options->target, reason, &number);
 
 	if (rc == 0 && !bdev)
-		rc = reason_set(reason, -EINVAL, "there is no block device %s", bdev_name);
+		rc = reason_set(reason, -EINVAL, "there is no block device %s", options->bdev_name);
 	if (rc) {
 		target_op_refuse(op, rc);
 		return;
 	}
 	op->result = (int)number;
-	scsi_device_add_lun(controller->device, number, lun, bdev, reason, target_op_done, op);
+	scsi_device_add_lun(controller->device, number, options->lun, bdev, &lun_options, reason,
+		target_op_done, op);
+}
+
+void vhost_scsi_add_target(struct vhost_controller *controller, int target, int lun,
+	const char *bdev_name, struct reason *reason, done_fn done, void *arg)
+{
+	const struct vhost_scsi_lun_options options = {
+		.target = target, .lun = lun, .bdev_name = bdev_name};
+
+	vhost_scsi_add_lun(controller, &options, reason, done, arg);
 }
 
 void vhost_scsi_remove_target(struct vhost_controller *controller, unsigned target, int lun,
@@ -137,6 +152,8 @@ static void lun_walk_step(const struct scsi_device_lun_info *lun, void *arg)
 		.device_id = lun->device_id,
 		.lun = lun->lun,
 		.bdev_name = lun->bdev_name,
+		.read_only = lun->read_only,
+		.removable = lun->removable,
 	};
 
 	walk->fn(&info, walk->arg);

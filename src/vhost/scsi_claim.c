@@ -28,7 +28,8 @@ struct claim_op {
 
 bool scsi_attachment_wants_claim(const struct scsi_attachment *attachment)
 {
-	return attachment->user.claim == BDEV_CLAIM_NONE && !attachment->user.bdev->read_only;
+	return attachment->user.claim == BDEV_CLAIM_NONE && !attachment->read_only &&
+	       !attachment->user.bdev->read_only;
 }
 
 static struct bdev_user *claim_op_user(const struct claim_op *op)

@@ -17,6 +17,7 @@
  */
 #include <string.h>
 
+#include "scsi/lun_state.h"
 #include "vhost/scsi_impl.h"
 
 struct control_request {
@@ -117,12 +118,14 @@ static void control_conclude(struct control_request *request, struct scsi_attach
 	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
 		if (attachment) {
 			scsi_lun_reset_reservation(attachment->lun);
+			scsi_lun_state_reset(attachment->lun);
 			scsi_lun_raise_others(attachment->lun, NULL, SCSI_UA_DEVICE_RESET);
 		}
 		break;
 	case VIRTIO_SCSI_T_TMF_I_T_NEXUS_RESET:
 		if (attachment) {
 			scsi_attachment_lose_nexus(attachment);
+			scsi_lun_state_lose_nexus(attachment);
 			scsi_attention_raise(attachment, SCSI_UA_I_T_NEXUS_LOSS);
 		}
 		break;

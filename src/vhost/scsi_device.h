@@ -29,15 +29,22 @@ struct scsi_device_options {
 int scsi_device_create(const struct scsi_device_options *options, struct reason *reason,
 	struct vhost_device **ret_device) MUST_CHECK;
 
+struct scsi_device_lun_options {
+	bool read_only; /* also when the block device is not */
+	bool removable; /* the medium can be ejected; the same wherever the device is attached */
+};
+
 /*
  * Puts the block device behind that target as that LUN; the first makes the target. UNSAID: as LUN
  * 0 of a target that has none yet. While rings run its write claim is taken first. The guest is
  * told by an event if it wants to hear of it. -EINVAL number, -EEXIST used (also by what is still
  * being removed, the LUN or all of the target), -EBUSY another process has the claim, and what
- * bdev_open and bdev_claim return. reason is borrowed until done; bdev only until the call returns.
+ * bdev_open and bdev_claim return. reason is borrowed until done; bdev and options (NULL: a usual
+ * disk) only until the call returns.
  */
 void scsi_device_add_lun(struct vhost_device *device, unsigned target, int lun, struct bdev *bdev,
-	struct reason *reason, done_fn done, void *arg);
+	const struct scsi_device_lun_options *options, struct reason *reason, done_fn done,
+	void *arg);
 
 /* Tells the guest, lets the commands in flight end, answers from then on as if it had never been;
  * done when the block device is closed. UNSAID: all LUNs of the target; otherwise the target goes
@@ -50,6 +57,8 @@ struct scsi_device_lun_info {
 	unsigned device_id; /* of the target: process-wide scsi device number */
 	unsigned lun;
 	const char *bdev_name;
+	bool read_only;
+	bool removable;
 };
 
 bool scsi_device_waits_for_space(const struct vhost_device *device);

@@ -190,7 +190,8 @@ void scsi_local_clear_views(struct scsi_local *local);
 /* scsi_slot.c */
 /* A unit in state ADDING, in a slot that is made for it unless it is there. */
 int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, struct bdev *bdev,
-	struct reason *reason, struct scsi_unit **ret_unit) MUST_CHECK;
+	const struct scsi_device_lun_options *options, struct reason *reason,
+	struct scsi_unit **ret_unit) MUST_CHECK;
 /* No channel, no claim. The slot goes with its last unit. */
 void scsi_unit_free(struct scsi_unit *unit);
 /* NULL when the number is free. */

@@ -139,8 +139,10 @@ static int add_check(
 }
 
 void scsi_device_add_lun(struct vhost_device *device, unsigned target, int lun, struct bdev *bdev,
-	struct reason *reason, done_fn done, void *arg)
+	const struct scsi_device_lun_options *options, struct reason *reason, done_fn done,
+	void *arg)
 {
+	static const struct scsi_device_lun_options usual;
 	struct scsi_device *scsi = scsi_device_of(device);
 	struct plug_op *op = plug_op_create(scsi, done, arg);
 	int rc;
@@ -151,7 +153,8 @@ void scsi_device_add_lun(struct vhost_device *device, unsigned target, int lun, 
 	if (lun == SCSI_DEVICE_LUN_UNSAID)
 		lun = 0;
 	if (rc == 0)
-		rc = scsi_unit_create(scsi, target, (unsigned)lun, bdev, reason, &op->unit);
+		rc = scsi_unit_create(scsi, target, (unsigned)lun, bdev, options ? options : &usual,
+			reason, &op->unit);
 	if (rc)
 		flow_fail(&op->flow, rc);
 }

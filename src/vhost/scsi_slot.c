@@ -71,8 +71,14 @@ static void slot_put(struct scsi_slot *slot)
 }
 
 int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, struct bdev *bdev,
-	struct reason *reason, struct scsi_unit **ret_unit)
+	const struct scsi_device_lun_options *options, struct reason *reason,
+	struct scsi_unit **ret_unit)
 {
+	const struct scsi_attachment_options attachment_options = {
+		.number = (uint16_t)lun,
+		.read_only = options->read_only,
+		.removable = options->removable,
+	};
 	struct scsi_unit *unit = calloc(1, sizeof(*unit));
 	struct scsi_slot *slot;
 	int rc;
@@ -86,7 +92,7 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 	unit->slot = slot;
 	unit->state = SCSI_UNIT_ADDING;
 	rc = scsi_attachment_open(
-		bdev, (uint16_t)lun, &unit_attachment_ops, unit, reason, &unit->attachment);
+		bdev, &attachment_options, &unit_attachment_ops, unit, reason, &unit->attachment);
 	if (rc)
 		goto put_slot;
 	rc = scsi_target_add_lun(slot->target, unit->attachment);
@@ -177,6 +183,8 @@ static void slot_for_each_lun(const struct scsi_slot *slot,
 			.device_id = target->device_id,
 			.lun = target->luns[i]->number,
 			.bdev_name = target->luns[i]->user.bdev->name,
+			.read_only = target->luns[i]->read_only,
+			.removable = target->luns[i]->lun->removable,
 		};
 
 		if (scsi_unit_of(target->luns[i])->state == SCSI_UNIT_PRESENT)

@@ -47,12 +47,13 @@ static const struct scsi_attachment_ops fuzz_ops = {
 
 static void fuzz_open(void *arg)
 {
+	static const struct scsi_attachment_options options;
 	struct fuzz *fuzz = arg;
 	unsigned i = fuzz->opened++;
 	const struct scsi_nexus nexus = {.initiator = i, .port = 1};
 
 	must(scsi_attachment_open(
-		     fuzz->host.bdev, 0, &fuzz_ops, NULL, NULL, &fuzz->attachments[i]) == 0);
+		     fuzz->host.bdev, &options, &fuzz_ops, NULL, NULL, &fuzz->attachments[i]) == 0);
 	scsi_attachment_set_nexus(fuzz->attachments[i], &nexus);
 	must(scsi_channel_create(
 		     fuzz->attachments[i], fuzz->host.data, NULL, NULL, &fuzz->channels[i]) == 0);

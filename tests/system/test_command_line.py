@@ -417,6 +417,17 @@ def test_what_becomes_of_a_write_without_space_can_be_chosen(shell):
                                        "w.scsi", "--size", "1M", "y.img")
 
 
+def test_a_lun_that_is_removable_or_read_only_is_told_so(shell):
+    shell.good("disk", "attach", "--removable", "--size", "1M", "r.img")
+    shell.good("disk", "attach", "--removable", "--readonly", "--controller", "b", "r.img")
+    luns = [controller["backend_specific"]["scsi"][0]["luns"][0]
+            for controller in shell.daemon.call("vhost_get_controllers")]
+    assert luns == [{"id": 0, "bdev_name": "r", "readonly": True, "removable": True},
+                    {"id": 0, "bdev_name": "r", "removable": True}]
+    disk, = json.loads(shell.good("disk", "list", "--json"))
+    assert [place["readonly"] for place in disk["attached"]] == [True, False]
+
+
 
 @pytest.mark.parametrize("arguments, text", [
     (["none.img"], "--size"),
@@ -428,9 +439,10 @@ def test_what_becomes_of_a_write_without_space_can_be_chosen(shell):
     (["--size", "1M", "--controller", "full", "--target", "0", "x.img"], "in use"),
     (["--size", "1M", "--bus", "blk", "--target", "0", "x.img"], "--target"),
     (["--size", "1M", "--lun", "1", "x.img"], "--target"),
+    (["--size", "1M", "--bus", "blk", "--removable", "x.img"], "--removable"),
+    (["--readonly", "--removable", "there"], "in the same way"),
     (["--size", "1M", "--controller", "full", "--target", "0", "--lun", "0", "x.img"], "in use"),
     (["--size", "1M", "--controller", "y" * 150, "x.img"], "y" * 20),
-    (["--readonly", "there"], "read-only"),
     (["--size", "1M", "there"], "leave out --size"),
     (["/"], "directory"),
 ])

@@ -27,6 +27,9 @@ struct disk_options {
 	bool no_flush;
 	bool no_extents;
 	uint32_t atomic_write_bytes;
+	/* of the logical unit over it */
+	bool removable;
+	bool attach_read_only;
 };
 
 struct disk {

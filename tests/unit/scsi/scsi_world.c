@@ -40,7 +40,13 @@ static void attach_run(struct world_call *call)
 {
 	struct attach_call *op = container_of(call, struct attach_call, call);
 
-	assert_int_equal(scsi_attachment_open(&op->w->disk.bdev, op->number, &attachment_ops, op->w,
+	const struct scsi_attachment_options options = {
+		.number = op->number,
+		.read_only = op->w->disk.options.attach_read_only,
+		.removable = op->w->disk.options.removable,
+	};
+
+	assert_int_equal(scsi_attachment_open(&op->w->disk.bdev, &options, &attachment_ops, op->w,
 				 NULL, &op->attachment),
 		0);
 	scsi_attachment_set_nexus(op->attachment,

@@ -386,20 +386,6 @@ static void synchronize_cache_flushes(void **state)
 	assert_int_equal(w.disk.counts[BDEV_IO_FLUSH], 0);
 }
 
-static void stopping_the_unit_flushes_and_leaves_it_ready(void **state)
-{
-	wants_good(COMMAND(&w, SCSI_START_STOP_UNIT, 0, 0, 0, 0x00));
-	assert_int_equal(w.disk.counts[BDEV_IO_FLUSH], 1);
-	wants_good(COMMAND(&w, SCSI_START_STOP_UNIT, 1, 0, 0, 0x01));
-	wants_good(COMMAND(&w, SCSI_START_STOP_UNIT, 0, 0, 0, 0x04)); /* NO_FLUSH */
-	assert_int_equal(w.disk.counts[BDEV_IO_FLUSH], 1);
-	wants_good(COMMAND(&w, SCSI_TEST_UNIT_READY));
-	wants_bad_cdb(COMMAND(&w, SCSI_START_STOP_UNIT, 0, 0, 0, 0x02), 4, 1);
-	wants_bad_cdb(COMMAND(&w, SCSI_START_STOP_UNIT, 0, 0, 0, 0x10), 4, 7);
-	disk_fail(&w.disk, BDEV_IO_FLUSH, EIO, 1);
-	wants_sense(COMMAND(&w, SCSI_START_STOP_UNIT), 0x030c00);
-}
-
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -418,7 +404,6 @@ int main(int argc, char **argv)
 		TEST(unmap_with_nothing_to_do_is_good),
 		TEST(unmap_checks_all_before_it_unmaps_any),
 		TEST(synchronize_cache_flushes),
-		TEST(stopping_the_unit_flushes_and_leaves_it_ready),
 	};
 
 	host_select(argc, argv);

@@ -152,6 +152,7 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_CAPACITY_CHANGED] = 0x062a09,
 		[SCSI_UA_MODE_CHANGED] = 0x062a01,
 		[SCSI_UA_SOFT_THRESHOLD] = 0x063807,
+		[SCSI_UA_MEDIUM_CHANGED] = 0x062800,
 	};
 
 	for (unsigned i = 0; i < SCSI_UA_COUNT; i++) {
@@ -229,13 +230,6 @@ static void a_unit_without_its_claim_is_not_ready(void **state)
 	wants_good(with_in(COMMAND(&w, SCSI_MODE_SENSE_6, 0, 0x3f, 0, 4), 4));
 	atomic_fetch_and(&w.attachment->attention, ~SCSI_ATTENTION_NOT_READY);
 	wants_good(COMMAND(&w, SCSI_TEST_UNIT_READY));
-}
-
-static void preventing_removal_is_accepted(void **state)
-{
-	wants_good(COMMAND(&w, SCSI_PREVENT_ALLOW, 0, 0, 0, 1));
-	wants_good(COMMAND(&w, SCSI_PREVENT_ALLOW, 0, 0, 0, 0));
-	wants_bad_cdb(COMMAND(&w, SCSI_PREVENT_ALLOW, 0, 0, 0, 2), 4, 1);
 }
 
 /* ---- REPORT LUNS ------------------------------------------------------------------------- */
@@ -458,7 +452,6 @@ int main(int argc, char **argv)
 		TEST(inquiry_and_report_luns_pass_a_unit_attention),
 		TEST(request_sense_takes_the_unit_attention),
 		TEST(a_unit_without_its_claim_is_not_ready),
-		TEST(preventing_removal_is_accepted),
 		TEST(report_luns_lists_the_target),
 		TEST(luns_are_encoded_in_the_shortest_method_and_cut_lists_keep_their_length),
 		TEST(the_well_known_unit_lists_every_target),

@@ -279,7 +279,7 @@ static void add_run(struct world_call *call)
 	struct target_call *op = container_of(call, struct target_call, call);
 
 	scsi_device_add_lun(op->dw->device, op->target, op->lun, &op->dw->disks[op->disk].bdev,
-		&op->reason, world_done, call);
+		NULL, &op->reason, world_done, call);
 }
 
 static void remove_run(struct world_call *call)
