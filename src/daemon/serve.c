@@ -2,7 +2,7 @@
 /*
  * Start and stop, in this order and the reverse of it:
  *
- *	main thread       os, reactors and their threads, directories
+ *	main thread       os, reactors and their threads, directories, what SCSI disks have saved
  *	control reactor   device registry, vhost, RPC methods, RPC socket; then clients are served
  *
  * The main thread does nothing but wait for signals: SIGTERM, SIGINT, SIGHUP and SIGQUIT stop the
@@ -34,6 +34,7 @@
 
 #include "control/control.h"
 #include "daemon/options.h"
+#include "scsi/store.h"
 
 struct serve {
 	struct serve_options options;
@@ -45,6 +46,7 @@ struct serve {
 	/* control reactor */
 	struct bdev_registry *registry;
 	struct lvols *lvols;
+	struct scsi_store *scsi_store;
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct control *methods;
@@ -104,6 +106,7 @@ static int serve_make(struct serve *serve)
 		.data_reactor_count = serve->data_count,
 		.socket_dir = serve->options.vhost_dir,
 		.state_dir = serve->options.state_dir,
+		.scsi_store = serve->scsi_store,
 	};
 	int rc = bdev_registry_create(serve->os, serve->control, &serve->registry);
 
@@ -336,6 +339,9 @@ static int serve_start(struct serve *serve)
 		rc = serve_write_pid(serve);
 	if (!rc)
 		rc = serve_make_reactors(serve);
+	if (!rc)
+		rc = scsi_store_open(serve->os, serve->control, serve->options.state_dir,
+			&serve->reason, &serve->scsi_store);
 	if (rc)
 		return rc;
 	serve->begin.run = serve_begin;
@@ -358,6 +364,8 @@ static void serve_stop(struct serve *serve)
 		rpc_server_destroy(serve->rpc);
 	if (serve->lvols)
 		lvols_destroy(serve->lvols);
+	if (serve->scsi_store)
+		scsi_store_close(serve->scsi_store);
 	if (serve->registry)
 		bdev_registry_destroy(serve->registry);
 	for (unsigned i = 0; i < serve->data_count; i++)

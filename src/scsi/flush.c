@@ -15,7 +15,6 @@
 
 enum scsi_run scsi_task_flush(struct scsi_task *task, scsi_step_fn next)
 {
-	task->moved = 0;
 	if (task->channel->read_only || !bdev_supports(task->channel->bdev, BDEV_IO_FLUSH))
 		return next(task);
 	return scsi_task_io(task, BDEV_IO_FLUSH, 0, 0, 0, next);
@@ -27,6 +26,7 @@ enum scsi_run scsi_run_synchronize_cache(struct scsi_task *task)
 
 	if (scsi_range_check(task, &range) == SCSI_ENDED)
 		return SCSI_ENDED;
+	task->moved = 0;
 	return scsi_task_flush(task, scsi_task_good);
 }
 

@@ -17,6 +17,7 @@
 
 #include "core/slab.h"
 #include "scsi/identity.h"
+#include "scsi/lun_mode.h"
 #include "scsi/lun_reservation.h"
 #include "scsi/lun_state.h"
 #include "scsi/wipe.h"
@@ -88,6 +89,8 @@ static struct scsi_lun *lun_create(struct bdev *bdev, const struct scsi_attachme
 	list_init(&lun->attachments);
 	scsi_lun_reservation_init(lun);
 	scsi_identity_make(bdev->uuid, lun->serial, lun->naa);
+	lun->store = options->store;
+	scsi_lun_mode_init(lun);
 	return lun;
 }
 

@@ -57,11 +57,13 @@ struct scsi_lun {
 	unsigned attachment_count;
 	struct list attachments;
 	struct scsi_lun_reservation reservation;
-	_Atomic bool descriptor_sense; /* D_SENSE of the control mode page */
 	bool removable; /* its medium may be ejected; constant */
 	/* What is unusual about it, told to all attachments (lun_state.h): bits of
 	 * scsi_attachment.attention. */
 	uint32_t conditions;
+	_Atomic uint32_t mode; /* current values of mode parameters (lun_mode.h) */
+	_Atomic uint32_t mode_saved;
+	struct scsi_store *store; /* for what outlives the daemon; NULL: nothing does */
 	_Atomic uint16_t low_power; /* additional sense code of the condition; 0: active */
 	char serial[SCSI_SERIAL_BYTES + 1];
 	uint8_t naa[8];
@@ -93,10 +95,12 @@ enum scsi_unit_attention {
 /* Nor is this: a SANITIZE or FORMAT UNIT runs or has failed (wipe.h). */
 #define SCSI_ATTENTION_WIPED (UINT32_C(1) << 30)
 /* Nor are these, which are about the logical unit (lun_state.h). */
-#define SCSI_ATTENTION_NO_MEDIUM  (UINT32_C(1) << 24) /* it has been ejected */
-#define SCSI_ATTENTION_STOPPED    (UINT32_C(1) << 23) /* by START STOP UNIT */
-#define SCSI_ATTENTION_LOW_POWER  (UINT32_C(1) << 22) /* the next access ends that */
-#define SCSI_ATTENTION_CONDITIONS ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
+#define SCSI_ATTENTION_NO_MEDIUM     (UINT32_C(1) << 24) /* it has been ejected */
+#define SCSI_ATTENTION_STOPPED       (UINT32_C(1) << 23) /* by START STOP UNIT */
+#define SCSI_ATTENTION_LOW_POWER     (UINT32_C(1) << 22) /* the next access ends that */
+#define SCSI_ATTENTION_WRITE_PROTECT (UINT32_C(1) << 21) /* SWP of the control mode page */
+#define SCSI_ATTENTION_WRITE_THROUGH (UINT32_C(1) << 20) /* WCE of the caching page is 0 */
+#define SCSI_ATTENTION_CONDITIONS    ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
 
 struct scsi_attachment_ops {
 	/* The block device goes: stop, close the channels, close the attachment. */
@@ -167,6 +171,7 @@ struct scsi_attachment_options {
 	uint16_t number;
 	bool read_only;
 	bool removable; /* all attachments of a logical unit agree about it */
+	struct scsi_store *store; /* borrowed for the life of the logical unit; may be NULL */
 };
 
 /* Opens the device and makes or joins its logical unit. The attachment starts with no unit

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "scsi/lun_state.h"
 
+#include "scsi/lun_mode.h"
+
 #define POWER_CONDITIONS (SCSI_ATTENTION_STOPPED | SCSI_ATTENTION_LOW_POWER)
 
 /* 0: it can. */
@@ -33,6 +35,9 @@ enum scsi_run scsi_lun_state_check(
 		return scsi_task_check(task, SCSI_KEY_NOT_READY, code);
 	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)
 		return scsi_task_check(task, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
+	if (command->flags & SCSI_COMMAND_WRITES && attention & SCSI_ATTENTION_WRITE_PROTECT)
+		return scsi_task_check(
+			task, SCSI_KEY_DATA_PROTECT, SCSI_ASC_SOFTWARE_WRITE_PROTECTED);
 	if (attention & SCSI_ATTENTION_LOW_POWER && command->flags & SCSI_COMMAND_MEDIUM &&
 		command->opcode != SCSI_TEST_UNIT_READY)
 		end_low_power(channel->attachment);
@@ -68,6 +73,7 @@ void scsi_lun_state_reset(struct scsi_lun *lun)
 {
 	struct scsi_attachment *attachment;
 
+	scsi_lun_mode_set(lun, scsi_lun_mode_saved(lun));
 	scsi_lun_set_conditions(lun, 0, POWER_CONDITIONS);
 	atomic_store_explicit(&lun->low_power, 0, memory_order_relaxed);
 	list_for_each_entry (attachment, &lun->attachments, link)

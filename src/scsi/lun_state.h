@@ -11,6 +11,8 @@
  *	NO_MEDIUM		NOT READY, medium not present		the same
  *	STOPPED			NOT READY, initializing command		the same
  *				required
+ *	WRITE_PROTECT (SWP)	DATA PROTECT if they write		nothing
+ *	WRITE_THROUGH (no WCE)	write with FUA				nothing
  *	LOW_POWER		end the condition and run; not		NO SENSE, the condition
  *				TEST UNIT READY
  *
@@ -32,8 +34,9 @@ void scsi_lun_state_sense(const struct scsi_attachment *attachment, struct scsi_
 /* Control reactor: sets and clears bits of all attachments, also of those to come. */
 void scsi_lun_set_conditions(struct scsi_lun *lun, uint32_t set, uint32_t clear);
 
-/* Control reactor. A reset, or a new initiator where there is no other: nothing prevents the
- * removal of the medium, and the unit is active. A medium that was ejected stays so. */
+/* Control reactor. A reset, or a new initiator where there is no other: mode parameters are as
+ * saved, nothing prevents the removal of the medium, and the unit is active. A medium that was
+ * ejected stays so. */
 void scsi_lun_state_reset(struct scsi_lun *lun);
 /* Control reactor: what the initiator has prevented is so no longer. */
 void scsi_lun_state_lose_nexus(struct scsi_attachment *attachment);

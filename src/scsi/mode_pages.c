@@ -10,39 +10,39 @@
 #include "base/endian.h"
 #include "spec/scsi.h"
 
-#define CACHING_WCE       0x04
 #define CONTROL_GLTSD     0x02 /* log parameters are not saved */
 #define CONTROL_REORDER   0x10 /* byte 3: unrestricted reordering */
 #define RECOVERY_LBPERE   0x80 /* byte 7: thresholds of the provisioning page are told */
+#define EXTENSION_SCSIP   0x02 /* SET TIMESTAMP goes before other clocks */
 #define EXCEPTIONS_DEXCPT 0x08 /* nothing is reported by exceptions */
+#define PAGE_SAVABLE      0x80
+
+/* Where the flags stand. */
+static const struct {
+	uint8_t code;
+	uint8_t byte;
+	uint8_t mask;
+	uint32_t flag;
+} bits[] = {
+	{SCSI_MODE_CACHING, 2, 0x04, SCSI_MODE_WCE},
+	{SCSI_MODE_CONTROL, 2, 0x04, SCSI_MODE_D_SENSE},
+	{SCSI_MODE_CONTROL, 4, 0x08, SCSI_MODE_SWP},
+};
 
 static void fill_nothing(const struct scsi_lun_channel *channel, uint8_t *page)
 {
 }
 
-static void fill_caching(const struct scsi_lun_channel *channel, uint8_t *page)
-{
-	if (!channel->read_only && bdev_supports(channel->bdev, BDEV_IO_FLUSH))
-		page[2] = CACHING_WCE;
-}
-
-static void fill_control_defaults(const struct scsi_lun_channel *channel, uint8_t *page)
+static void fill_control(const struct scsi_lun_channel *channel, uint8_t *page)
 {
 	page[2] = CONTROL_GLTSD;
 	page[3] = CONTROL_REORDER;
 	be16_put(page + 8, UINT16_MAX); /* busy for as long as it takes */
 }
 
-static void fill_control(const struct scsi_lun_channel *channel, uint8_t *page)
+static void fill_control_extension(const struct scsi_lun_channel *channel, uint8_t *page)
 {
-	fill_control_defaults(channel, page);
-	if (atomic_load_explicit(&channel->attachment->lun->descriptor_sense, memory_order_relaxed))
-		page[MODE_CONTROL_D_SENSE_BYTE] |= MODE_CONTROL_D_SENSE;
-}
-
-static void fill_control_changeable(uint8_t *page)
-{
-	page[MODE_CONTROL_D_SENSE_BYTE] = MODE_CONTROL_D_SENSE;
+	page[4] = EXTENSION_SCSIP;
 }
 
 static void fill_exceptions(const struct scsi_lun_channel *channel, uint8_t *page)
@@ -75,30 +75,77 @@ static void fill_provisioning(const struct scsi_lun_channel *channel, uint8_t *p
 }
 
 const struct mode_page mode_pages[] = {
-	{SCSI_MODE_ERROR_RECOVERY, 0, 12, fill_error_recovery, fill_error_recovery, NULL},
-	{SCSI_MODE_DISCONNECT_RECONNECT, 0, 16, fill_nothing, fill_nothing, NULL},
-	{SCSI_MODE_CACHING, 0, 20, fill_caching, fill_caching, NULL},
-	{SCSI_MODE_CONTROL, 0, 12, fill_control, fill_control_defaults, fill_control_changeable},
-	{SCSI_MODE_CONTROL, 1, 32, fill_nothing, fill_nothing, NULL},
-	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, 0, 12, fill_exceptions, fill_exceptions, NULL},
-	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, SCSI_MODE_SUB_PROVISIONING, 24, fill_provisioning,
-		fill_provisioning, NULL},
+	{SCSI_MODE_ERROR_RECOVERY, 0, 12, fill_error_recovery},
+	{SCSI_MODE_DISCONNECT_RECONNECT, 0, 16, fill_nothing},
+	{SCSI_MODE_CACHING, 0, 20, fill_nothing},
+	{SCSI_MODE_CONTROL, 0, 12, fill_control},
+	{SCSI_MODE_CONTROL, 1, 32, fill_control_extension},
+	{SCSI_MODE_POWER_CONDITION, 0, 40, fill_nothing},
+	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, 0, 12, fill_exceptions},
+	{SCSI_MODE_INFORMATIONAL_EXCEPTIONS, SCSI_MODE_SUB_PROVISIONING, 24, fill_provisioning},
 };
 
 const unsigned mode_page_count = ARRAY_SIZE(mode_pages);
 
+/* A cache that cannot be flushed is none; who may not write has no need of it. */
+static bool bit_exists(
+	unsigned i, const struct mode_page *page, const struct scsi_lun_channel *channel)
+{
+	if (bits[i].code != page->code || page->subpage)
+		return false;
+	return bits[i].flag != SCSI_MODE_WCE ||
+	       (!channel->read_only && bdev_supports(channel->bdev, BDEV_IO_FLUSH));
+}
+
+uint32_t mode_page_flags(const struct mode_page *page, const struct scsi_lun_channel *channel,
+	const uint8_t *bytes, uint32_t *ret_flags)
+{
+	uint32_t there = 0;
+
+	*ret_flags = 0;
+	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+		if (!bit_exists(i, page, channel))
+			continue;
+		there |= bits[i].flag;
+		if (bytes[bits[i].byte] & bits[i].mask)
+			*ret_flags |= bits[i].flag;
+	}
+	return there;
+}
+
+static uint32_t values_flags(enum mode_values values, const struct scsi_lun *lun)
+{
+	switch (values) {
+	case MODE_CURRENT:
+		return scsi_lun_mode(lun);
+	case MODE_SAVED:
+		return scsi_lun_mode_saved(lun);
+	case MODE_DEFAULT:
+		return SCSI_MODE_DEFAULTS;
+	default:
+		return SCSI_MODE_ALL_FLAGS; /* MODE_CHANGEABLE: of nothing but the flags */
+	}
+}
+
 void mode_page_build(const struct mode_page *page, const struct scsi_lun_channel *channel,
 	enum mode_values values, uint8_t *buf)
 {
-	memset(buf, 0, MODE_PAGE_BYTES_MAX);
-	if (values == MODE_CURRENT)
-		page->current(channel, buf);
-	else if (values == MODE_DEFAULT)
-		page->defaults(channel, buf);
-	else if (page->changeable)
-		page->changeable(buf);
+	const struct scsi_lun *lun = channel->attachment->lun;
+	uint32_t flags = values_flags(values, lun);
+	bool savable = false;
 
-	buf[0] = page->code;
+	memset(buf, 0, MODE_PAGE_BYTES_MAX);
+	if (values != MODE_CHANGEABLE)
+		page->fill(channel, buf);
+	for (unsigned i = 0; i < ARRAY_SIZE(bits); i++) {
+		if (!bit_exists(i, page, channel))
+			continue;
+		savable = lun->store;
+		if (flags & bits[i].flag)
+			buf[bits[i].byte] |= bits[i].mask;
+	}
+
+	buf[0] = page->code | (savable ? PAGE_SAVABLE : 0);
 	if (page->subpage) {
 		buf[0] |= 0x40; /* SPF */
 		buf[1] = page->subpage;
@@ -110,5 +157,8 @@ void mode_page_build(const struct mode_page *page, const struct scsi_lun_channel
 
 uint8_t mode_device_specific(const struct scsi_lun_channel *channel)
 {
-	return (channel->read_only ? 0x80 : 0x00) | 0x10;
+	bool protected =
+		channel->read_only || scsi_lun_mode(channel->attachment->lun) & SCSI_MODE_SWP;
+
+	return (protected ? 0x80 : 0x00) | 0x10;
 }

@@ -6,6 +6,10 @@
  * nothing. A page must be one that MODE SENSE tells, of the same length, and differ from it only
  * where MODE SENSE says that it may. Applying runs on the control reactor, since all other
  * initiators of the logical unit must hear of it by a unit attention.
+ *
+ * Where the cache is switched off, what it holds is made stable before the status (SBC-3 6.4.5).
+ * With SP the values are in the store before that; when they cannot be stored, they are current
+ * and the status says that saving has failed.
  */
 #include "base/endian.h"
 #include "scsi/buffer.h"
@@ -22,8 +26,8 @@ struct mode_list {
 	unsigned len;
 	unsigned at;
 	bool ten;
-	bool has_d_sense;
-	bool d_sense;
+	uint32_t there; /* flags (lun_mode.h) that the list says something about */
+	uint32_t flags; /* and those of them that it sets */
 };
 
 static enum scsi_run list_too_short(struct scsi_task *task)
@@ -87,6 +91,7 @@ static enum scsi_run check_page(struct scsi_task *task, struct mode_list *list)
 	bool has_subpage = bytes[0] & 0x40;
 	unsigned header = has_subpage ? 4 : 2;
 	const struct mode_page *page;
+	uint32_t there, flags;
 
 	if (rest < header)
 		return list_too_short(task);
@@ -104,23 +109,70 @@ static enum scsi_run check_page(struct scsi_task *task, struct mode_list *list)
 		if ((bytes[i] ^ current[i]) & ~changeable[i])
 			return scsi_task_check_parameters(task, list->at + i, -1);
 	}
-	if (page->code == SCSI_MODE_CONTROL && !has_subpage) {
-		list->has_d_sense = true;
-		list->d_sense = bytes[MODE_CONTROL_D_SENSE_BYTE] & MODE_CONTROL_D_SENSE;
-	}
+	there = mode_page_flags(page, task->channel, bytes, &flags);
+	list->there |= there;
+	list->flags = (list->flags & ~there) | flags;
 	list->at += page->len;
 	return SCSI_GOES_ON;
 }
 
-/* On the control reactor. */
+/* ---- applying: there in task->offset, flags in task->left, SP in task->index --------------- */
+
+static uint32_t changed(const struct scsi_task *task, uint32_t flags)
+{
+	return (flags & ~(uint32_t)task->offset) | (uint32_t)task->left;
+}
+
+static void saved(void *arg, int rc)
+{
+	struct scsi_task *task = arg;
+
+	task->index = rc != 0;
+	scsi_task_leave_control(task);
+}
+
+/* On the control reactor. Leaves in task->index: saving has failed; count: the cache is off now. */
 static void apply(struct scsi_task *task)
 {
 	struct scsi_attachment *attachment = task->channel->attachment;
-	bool d_sense = task->index;
+	struct scsi_lun *lun = attachment->lun;
+	uint32_t before = scsi_lun_mode(lun), now = changed(task, before);
+	bool save = task->index;
 
-	if (atomic_exchange_explicit(
-		    &attachment->lun->descriptor_sense, d_sense, memory_order_relaxed) != d_sense)
-		scsi_lun_raise_others(attachment->lun, attachment, SCSI_UA_MODE_CHANGED);
+	if (scsi_lun_mode_set(lun, now))
+		scsi_lun_raise_others(lun, attachment, SCSI_UA_MODE_CHANGED);
+	task->count = before & ~now & SCSI_MODE_WCE;
+	task->index = 0;
+	if (save)
+		scsi_lun_mode_save(lun, changed(task, scsi_lun_mode_saved(lun)), saved, task);
+	else
+		scsi_task_leave_control(task);
+}
+
+static enum scsi_run stable(struct scsi_task *task)
+{
+	if (task->index)
+		return scsi_task_check(
+			task, SCSI_KEY_HARDWARE_ERROR, SCSI_ASC_INTERNAL_TARGET_FAILURE);
+	return scsi_task_good(task);
+}
+
+static enum scsi_run applied(struct scsi_task *task)
+{
+	return task->count ? scsi_task_flush(task, stable) : stable(task);
+}
+
+static enum scsi_run mode_apply(struct scsi_task *task, const struct mode_list *list)
+{
+	bool save = task->cdb[1] & 0x01;
+
+	task->moved = list->len;
+	if (!list->there)
+		return scsi_task_good(task);
+	task->offset = list->there;
+	task->left = list->flags;
+	task->index = save;
+	return scsi_task_keep_on_control(task, apply, applied);
 }
 
 enum scsi_run scsi_run_mode_select(struct scsi_task *task)
@@ -131,7 +183,7 @@ enum scsi_run scsi_run_mode_select(struct scsi_task *task)
 	list.len = list.ten ? be16_get(task->cdb + 7) : task->cdb[4];
 	if (!(task->cdb[1] & 0x10)) /* PF: pages are the standard's */
 		return scsi_task_check_cdb(task, 1, 4);
-	if (task->cdb[1] & 0x01) /* SP: nothing is saved */
+	if (task->cdb[1] & 0x01 && !task->channel->attachment->lun->store) /* SP */
 		return scsi_task_check_cdb(task, 1, 0);
 	if (list.len == 0)
 		return SCSI_ENDED;
@@ -147,9 +199,5 @@ enum scsi_run scsi_run_mode_select(struct scsi_task *task)
 		if (check_page(task, &list) == SCSI_ENDED)
 			return SCSI_ENDED;
 	}
-	task->moved = list.len;
-	if (!list.has_d_sense)
-		return scsi_task_good(task);
-	task->index = list.d_sense;
-	return scsi_task_on_control(task, apply, scsi_task_good);
+	return mode_apply(task, &list);
 }

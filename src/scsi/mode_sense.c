@@ -10,7 +10,6 @@
 #include "scsi/sense.h"
 
 #define ALL_SUBPAGES 0xff
-#define VALUES_SAVED 3
 
 struct mode_data {
 	unsigned len;
@@ -70,7 +69,7 @@ enum scsi_run scsi_run_mode_sense(struct scsi_task *task)
 	struct mode_data data = {.len = ten ? 8 : 4};
 	unsigned descriptors;
 
-	if (values == VALUES_SAVED)
+	if (values == MODE_SAVED && !task->channel->attachment->lun->store)
 		return scsi_task_check(
 			task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_SAVING_NOT_SUPPORTED);
 	if (code == SCSI_MODE_ALL && subpage != 0 && subpage != ALL_SUBPAGES)

@@ -17,6 +17,7 @@
 #include <errno.h>
 
 #include "base/endian.h"
+#include "scsi/lun_mode.h"
 
 #define SENSE_FIXED      0x70
 #define SENSE_DESCRIPTOR 0x72
@@ -85,10 +86,8 @@ enum scsi_run scsi_task_check_sense(struct scsi_task *task, const struct scsi_se
 	bool descriptor_format = false;
 
 	if (task->channel) {
-		struct scsi_lun *lun = task->channel->attachment->lun;
-
 		descriptor_format =
-			atomic_load_explicit(&lun->descriptor_sense, memory_order_relaxed);
+			scsi_lun_mode(task->channel->attachment->lun) & SCSI_MODE_D_SENSE;
 		task->channel->stats.check_conditions++;
 	}
 	task->status = SCSI_STATUS_CHECK_CONDITION;

@@ -39,7 +39,7 @@ enum scsi_run scsi_task_lock(
  * of the first byte that differs. */
 enum scsi_run scsi_task_compare(struct scsi_task *task, uint64_t skip, uint32_t bytes);
 
-/* What was written is stable, where that can be said, then next. Sets moved to 0. */
+/* What was written is stable, where that can be said, then next. */
 enum scsi_run scsi_task_flush(struct scsi_task *task, scsi_step_fn next);
 
 /* A last step: status GOOD, moved bytes were transferred. */

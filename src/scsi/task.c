@@ -81,6 +81,15 @@ static void task_io_done(struct bdev_io *io)
 	scsi_task_finish(task);
 }
 
+static bool task_writes_through(const struct scsi_task *task, enum bdev_io_type type)
+{
+	uint32_t attention =
+		atomic_load_explicit(&task->channel->attachment->attention, memory_order_relaxed);
+
+	return attention & SCSI_ATTENTION_WRITE_THROUGH && type != BDEV_IO_READ &&
+	       type != BDEV_IO_FLUSH && type != BDEV_IO_EXTENT;
+}
+
 enum scsi_run scsi_task_io(struct scsi_task *task, enum bdev_io_type type, uint64_t offset,
 	uint64_t length, uint8_t flags, scsi_step_fn next)
 {
@@ -90,6 +99,8 @@ enum scsi_run scsi_task_io(struct scsi_task *task, enum bdev_io_type type, uint6
 		io->iov = NULL;
 		io->iovcnt = 0;
 	}
+	if (task_writes_through(task, type))
+		flags |= BDEV_IO_FUA;
 	io->type = (uint8_t)type;
 	io->flags = flags;
 	io->offset = offset;

@@ -138,6 +138,7 @@
 #define SCSI_ASC_INVALID_FIELD_IN_PARAMETERS 0x2600
 #define SCSI_ASC_INVALID_RELEASE             0x2604 /* of a persistent reservation */
 #define SCSI_ASC_WRITE_PROTECTED             0x2700
+#define SCSI_ASC_SOFTWARE_WRITE_PROTECTED    0x2702
 #define SCSI_ASC_SPACE_ALLOCATION_FAILED     0x2707
 #define SCSI_ASC_MEDIUM_CHANGED              0x2800 /* not ready to ready change */
 #define SCSI_ASC_POWER_ON                    0x2900
@@ -184,6 +185,7 @@
 #define SCSI_MODE_DISCONNECT_RECONNECT     0x02
 #define SCSI_MODE_CACHING                  0x08
 #define SCSI_MODE_CONTROL                  0x0a
+#define SCSI_MODE_POWER_CONDITION          0x1a
 #define SCSI_MODE_INFORMATIONAL_EXCEPTIONS 0x1c
 #define SCSI_MODE_ALL                      0x3f
 

@@ -316,6 +316,7 @@ int vhost_scsi_create(struct vhost *vhost, const struct vhost_scsi_options *opti
 		.registry = vhost->options.registry,
 		.waits_for_space = options->waits_for_space,
 		.state_dir = vhost->options.state_dir,
+		.store = vhost->options.scsi_store,
 	};
 	int rc = controller_alloc(
 		vhost, VHOST_SCSI, options->name, options->cpus, reason, &controller);

@@ -8,6 +8,7 @@
 
 #include "bdev/bdev.h"
 
+struct scsi_store;
 struct vhost; /* all controllers of the daemon */
 struct vhost_controller;
 
@@ -20,6 +21,7 @@ struct vhost_options {
 	const char *socket_dir; /* "" : current directory */
 	/* Where SCSI reservations are kept; borrowed for the life of vhost. NULL: nowhere. */
 	const char *state_dir;
+	struct scsi_store *scsi_store; /* what SCSI disks save; NULL: nothing; borrowed */
 	/* A front-end is disconnected when a message takes longer, such as GET_VRING_BASE while the
 	 * storage does not answer. 0: 30 seconds. */
 	uint64_t drain_limit_ns;

@@ -199,6 +199,7 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 	device->waits_for_space = options->waits_for_space;
 	device->state_dir = options->state_dir;
 	device->initiator = scsi_identity_of_initiator(options->name);
+	device->store = options->store;
 	device->queue_count = queues + VIRTIO_SCSI_RING_REQUEST;
 	bdev_gate_init(&device->gate, device->control);
 	list_init(&device->locals);

@@ -17,11 +17,14 @@
 #define SCSI_DEVICE_LUN_UNSAID         (-1)
 #define SCSI_DEVICE_REQUEST_QUEUES_MAX 64
 
+struct scsi_store;
+
 struct scsi_device_options {
 	const char *name; /* of the controller; copied */
 	struct bdev_registry *registry;
 	bool waits_for_space; /* else commands that find none end with the status for it */
 	const char *state_dir; /* for reservations; NULL: they end with the LUN; borrowed */
+	struct scsi_store *store; /* borrowed; may be NULL */
 	unsigned request_queues; /* offered; 0: SCSI_DEVICE_REQUEST_QUEUES_MAX */
 };
 

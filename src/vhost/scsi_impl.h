@@ -132,6 +132,7 @@ struct scsi_device {
 	bool waits_for_space;
 	const char *state_dir;
 	uint64_t initiator; /* the port of whoever is connected (scsi/identity.h) */
+	struct scsi_store *store;
 	struct bdev_gate gate;
 	struct scsi_slot *slots[SCSI_DEVICE_TARGETS_MAX];
 	struct list locals;

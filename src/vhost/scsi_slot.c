@@ -78,6 +78,7 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 		.number = (uint16_t)lun,
 		.read_only = options->read_only,
 		.removable = options->removable,
+		.store = device->store,
 	};
 	struct scsi_unit *unit = calloc(1, sizeof(*unit));
 	struct scsi_slot *slot;

@@ -30,6 +30,7 @@ struct disk_options {
 	/* of the logical unit over it */
 	bool removable;
 	bool attach_read_only;
+	struct scsi_store *store;
 };
 
 struct disk {

@@ -44,6 +44,7 @@ static void attach_run(struct world_call *call)
 		.number = op->number,
 		.read_only = op->w->disk.options.attach_read_only,
 		.removable = op->w->disk.options.removable,
+		.store = op->w->disk.options.store,
 	};
 
 	assert_int_equal(scsi_attachment_open(&op->w->disk.bdev, &options, &attachment_ops, op->w,

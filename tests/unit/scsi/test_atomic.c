@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "scsi/lun_mode.h"
 #include "scsi_world.h"
 
 #define BLOCK 512
@@ -130,7 +131,7 @@ static void the_place_is_told_in_descriptors_too(void **state)
 	struct command *command = compare_and_write(50, 9);
 	uint64_t information;
 
-	atomic_store(&w.attachment->lun->descriptor_sense, true);
+	atomic_fetch_or(&w.attachment->lun->mode, SCSI_MODE_D_SENSE);
 	data[4000] ^= 1;
 	command_run(command);
 	assert_int_equal(command->task.sense[0], 0x72);

@@ -84,7 +84,7 @@ static void the_caching_page_tells_of_the_cache(void **state)
 
 static void all_pages_are_each_page_in_order(void **state)
 {
-	static const uint8_t codes[] = {0x01, 0x02, 0x08, 0x0a, 0x1c};
+	static const uint8_t codes[] = {0x01, 0x02, 0x08, 0x0a, 0x1a, 0x1c};
 	struct command *all = page_get(0x3f, 0);
 	unsigned at = 4;
 
@@ -115,7 +115,7 @@ static void subpages_are_told_when_asked_for(void **state)
 	assert_int_equal(command->task.transferred, 4 + 12 + 32);
 	command_free(command);
 	command = page_get(0x3f, 0xff);
-	assert_int_equal(command->task.transferred, 4 + 12 + 16 + 20 + 12 + 32 + 12 + 24);
+	assert_int_equal(command->task.transferred, 4 + 12 + 16 + 20 + 12 + 32 + 40 + 12 + 24);
 	command_free(command);
 }
 
@@ -208,7 +208,16 @@ static void wrong_mode_senses_are_refused(void **state)
 	wants_sense(sense_10(0, 0xff, 0), 0x053900);
 }
 
-static void only_d_sense_is_changeable(void **state)
+static uint8_t changeable_byte(uint8_t code, unsigned byte)
+{
+	if (code == 0x08)
+		return byte == 2 ? 0x04 : 0; /* WCE */
+	if (code == 0x0a)
+		return byte == 2 ? 0x04 : byte == 4 ? 0x08 : 0; /* D_SENSE, SWP */
+	return 0;
+}
+
+static void cache_sense_format_and_write_protection_are_changeable(void **state)
 {
 	struct command *command = page_get(0x7f, 0xff); /* changeable values of all */
 	unsigned at = 4, len = command->task.transferred;
@@ -220,10 +229,21 @@ static void only_d_sense_is_changeable(void **state)
 			header + (subpage ? be16_get(command->in + at + 2) : command->in[at + 1]);
 
 		for (unsigned i = header; i < page_len; i++)
-			assert_int_equal(
-				command->in[at + i], command->in[at] == 0x0a && i == 2 ? 0x04 : 0);
+			assert_int_equal(command->in[at + i], changeable_byte(command->in[at], i));
 		at += page_len;
 	}
+	command_free(command);
+}
+
+static void without_a_cache_that_can_be_flushed_there_is_none_to_switch(void **state)
+{
+	struct disk_options options = SMALL_DISK;
+	struct command *command;
+
+	options.no_flush = true;
+	restart(&options);
+	command = page_get(0x48, 0);
+	assert_int_equal(command->in[6], 0);
 	command_free(command);
 }
 
@@ -405,7 +425,8 @@ int main(int argc, char **argv)
 		TEST(block_descriptors_tell_size_and_number),
 		TEST(mode_data_is_cut_at_the_allocation_length),
 		TEST(wrong_mode_senses_are_refused),
-		TEST(only_d_sense_is_changeable),
+		TEST(cache_sense_format_and_write_protection_are_changeable),
+		TEST(without_a_cache_that_can_be_flushed_there_is_none_to_switch),
 		TEST(d_sense_changes_the_format_of_sense_data),
 		TEST(information_beyond_32_bits_needs_descriptor_format),
 		TEST(a_change_is_told_to_the_others_and_not_to_who_made_it),
