@@ -11,7 +11,7 @@
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
  *
  * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): EXTENDED COPY, LOG SENSE.
+ * that only looks like an answer): EXTENDED COPY.
  */
 #include "scsi/command.h"
 
@@ -94,6 +94,10 @@ const struct scsi_command scsi_commands[] = {
 		{0x48, 0xa2, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
 	{SCSI_SANITIZE, SCSI_SA_SANITIZE_EXIT_FAILURE_MODE, 10, WIPE | SA,
 		{0x48, 0x1f, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL}, scsi_run_sanitize},
+	{SCSI_LOG_SELECT, 0, 10, 0, {0x4c, 0x03, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, CTRL},
+		scsi_run_log_select},
+	{SCSI_LOG_SENSE, 0, 10, FREE, {0x4d, 0, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff, CTRL},
+		scsi_run_log_sense},
 	{SCSI_MODE_SELECT_10, 0, 10, 0, {0x55, 0x11, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_mode_select},
 	{SCSI_RESERVE_10, 0, 10, ONCE, {0x56, 0x13, 0, 0, 0, 0, 0, 0, 0, CTRL}, scsi_run_reserve},
@@ -132,11 +136,19 @@ const struct scsi_command scsi_commands[] = {
 		{0x9e, 0x12, BE64, BE32, 0xff, CTRL}, scsi_run_get_lba_status},
 	{SCSI_REPORT_LUNS, 0, 12, ANY, {0xa0, 0, 0xff, 0, 0, 0, BE32, 0, CTRL},
 		scsi_run_report_luns},
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_TARGET_PORT_GROUPS, 12, SA | FREE,
+		{0xa3, 0xea, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_target_port_groups},
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_TIMESTAMP, 12, SA | FREE,
+		{0xa3, 0x0f, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_timestamp},
 	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_OPCODES, 12, RD | SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0c, 0x87, 0xff, 0xff, 0xff, BE32, 0, CTRL},
 		scsi_run_report_supported_opcodes},
 	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, RD | SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0d, 0x80, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_supported_tmf},
+	{SCSI_MAINTENANCE_OUT, SCSI_SA_SET_TARGET_PORT_GROUPS, 12, SA,
+		{0xa4, 0x0a, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_set_target_port_groups},
+	{SCSI_MAINTENANCE_OUT, SCSI_SA_SET_TIMESTAMP, 12, SA,
+		{0xa4, 0x0f, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_set_timestamp},
 	{SCSI_READ_12, 0, 12, MED, {0xa8, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_12, 0, 12, WR, {0xaa, 0xf8, BE32, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_WRITE_AND_VERIFY_12, 0, 12, WR, {0xae, 0xf6, BE32, BE32, 0, CTRL},

@@ -29,3 +29,18 @@ uint64_t scsi_identity_of_initiator(const char *name)
 	uuid_generate_sha1(hash, names, name, strlen(name));
 	return NAA_LOCALLY_ASSIGNED | (be64_get(hash) & (NAA_LOCALLY_ASSIGNED / 3 - 1));
 }
+
+uint64_t scsi_identity_of_port(const char *controller, unsigned target, uint8_t naa[8])
+{
+	/* A name space of our own, drawn once. */
+	static const uuid_t names = {0x3f, 0x0a, 0xc7, 0x52, 0x19, 0xe6, 0x43, 0x8b, 0xa5, 0x7d,
+		0x60, 0x2c, 0x94, 0xfb, 0x08, 0xd1};
+	uuid_t of_controller, hash;
+	uint8_t number[2];
+
+	be16_put(number, (uint16_t)target);
+	uuid_generate_sha1(of_controller, names, controller, strlen(controller));
+	uuid_generate_sha1(hash, of_controller, (const char *)number, sizeof(number));
+	be64_put(naa, NAA_LOCALLY_ASSIGNED | (be64_get(hash) & (NAA_LOCALLY_ASSIGNED / 3 - 1)));
+	return be64_get(hash + 8);
+}

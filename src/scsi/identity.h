@@ -21,4 +21,8 @@ void scsi_identity_make(const uuid_t uuid, char serial[SCSI_SERIAL_BYTES + 1], u
  * assigned. The same for ever; of different names, as good as certainly, different. */
 uint64_t scsi_identity_of_initiator(const char *name);
 
+/* The name of a target port, into naa, and a number for it that is as good as random: both from the
+ * controller's name and the target's number on it alone. */
+uint64_t scsi_identity_of_port(const char *controller, unsigned target, uint8_t naa[8]);
+
 #endif

@@ -20,6 +20,7 @@
 #include "scsi/lun_mode.h"
 #include "scsi/lun_reservation.h"
 #include "scsi/lun_state.h"
+#include "scsi/port.h"
 #include "scsi/wipe.h"
 
 static void attachment_removed(struct bdev_user *user);
@@ -91,6 +92,7 @@ static struct scsi_lun *lun_create(struct bdev *bdev, const struct scsi_attachme
 	scsi_identity_make(bdev->uuid, lun->serial, lun->naa);
 	lun->store = options->store;
 	scsi_lun_mode_init(lun);
+	lun->timestamp_zero_ns = (int64_t)reactor_now(lun->control);
 	return lun;
 }
 
@@ -148,6 +150,7 @@ int scsi_attachment_open(struct bdev *bdev, const struct scsi_attachment_options
 	if (rc)
 		goto free_lun;
 	attachment->lun = lun;
+	scsi_port_init(attachment, options->controller ? options->controller : "", options->target);
 	atomic_fetch_or_explicit(&attachment->attention, lun->conditions, memory_order_relaxed);
 	lun->attachment_count++;
 	list_add_tail(&lun->attachments, &attachment->link);

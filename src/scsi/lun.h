@@ -63,6 +63,9 @@ struct scsi_lun {
 	uint32_t conditions;
 	_Atomic uint32_t mode; /* current values of mode parameters (lun_mode.h) */
 	_Atomic uint32_t mode_saved;
+	/* timestamp.c: the clock's reading, in ns, at which its time stamp would be 0. */
+	_Atomic int64_t timestamp_zero_ns;
+	_Atomic uint8_t timestamp_origin;
 	struct scsi_store *store; /* for what outlives the daemon; NULL: nothing does */
 	_Atomic uint16_t low_power; /* additional sense code of the condition; 0: active */
 	char serial[SCSI_SERIAL_BYTES + 1];
@@ -86,6 +89,8 @@ enum scsi_unit_attention {
 	SCSI_UA_MODE_CHANGED,
 	SCSI_UA_SOFT_THRESHOLD, /* little space is left in the pool */
 	SCSI_UA_MEDIUM_CHANGED,
+	SCSI_UA_ACCESS_CHANGED,
+	SCSI_UA_TIMESTAMP_CHANGED,
 	SCSI_UA_COUNT,
 };
 
@@ -100,7 +105,10 @@ enum scsi_unit_attention {
 #define SCSI_ATTENTION_LOW_POWER     (UINT32_C(1) << 22) /* the next access ends that */
 #define SCSI_ATTENTION_WRITE_PROTECT (UINT32_C(1) << 21) /* SWP of the control mode page */
 #define SCSI_ATTENTION_WRITE_THROUGH (UINT32_C(1) << 20) /* WCE of the caching page is 0 */
-#define SCSI_ATTENTION_CONDITIONS    ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
+/* Of one attachment (port.h). */
+#define SCSI_ATTENTION_PORT_STANDBY     (UINT32_C(1) << 19)
+#define SCSI_ATTENTION_PORT_UNAVAILABLE (UINT32_C(1) << 18)
+#define SCSI_ATTENTION_CONDITIONS       ((UINT32_C(1) << SCSI_UA_COUNT) - 1)
 
 struct scsi_attachment_ops {
 	/* The block device goes: stop, close the channels, close the attachment. */
@@ -118,6 +126,10 @@ struct scsi_attachment {
 	struct scsi_nexus nexus;
 	uint8_t restriction; /* enum scsi_restriction of that nexus */
 	bool read_only; /* this initiator may not write */
+	uint16_t relative_port; /* of the target port among the unit's (port.h); constant */
+	uint8_t port_naa[8]; /* the target port's name; constant */
+	_Atomic uint8_t access; /* enum scsi_access_state */
+	bool access_was_set;
 	_Atomic bool prevents; /* this initiator has prevented the removal of the medium */
 	struct list link; /* lun->attachments */
 	struct list channels;
@@ -171,6 +183,8 @@ struct scsi_attachment_options {
 	uint16_t number;
 	bool read_only;
 	bool removable; /* all attachments of a logical unit agree about it */
+	const char *controller; /* by whose name the target port is known; NULL: "" */
+	unsigned target; /* the port's number on it */
 	struct scsi_store *store; /* borrowed for the life of the logical unit; may be NULL */
 };
 

@@ -2,6 +2,7 @@
 #include "scsi/lun_state.h"
 
 #include "scsi/lun_mode.h"
+#include "scsi/port.h"
 
 #define POWER_CONDITIONS (SCSI_ATTENTION_STOPPED | SCSI_ATTENTION_LOW_POWER)
 
@@ -29,8 +30,10 @@ enum scsi_run scsi_lun_state_check(
 	struct scsi_task *task, const struct scsi_command *command, uint32_t attention)
 {
 	struct scsi_lun_channel *channel = task->channel;
-	uint16_t code = command->flags & SCSI_COMMAND_MEDIUM ? not_ready_code(attention) : 0;
+	uint16_t code = scsi_port_refuses(attention, command);
 
+	if (!code && command->flags & SCSI_COMMAND_MEDIUM)
+		code = not_ready_code(attention);
 	if (code)
 		return scsi_task_check(task, SCSI_KEY_NOT_READY, code);
 	if (command->flags & SCSI_COMMAND_WRITES && channel->read_only)

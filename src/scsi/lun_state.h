@@ -16,6 +16,8 @@
  *	LOW_POWER		end the condition and run; not		NO SENSE, the condition
  *				TEST UNIT READY
  *
+ *	PORT_...		(port.h)
+ *
  * LOW_POWER of an attachment may be stale: what counts is lun->low_power.
  */
 #ifndef SCSI_LUN_STATE_H

@@ -45,31 +45,62 @@ static unsigned designator_put(
 #define CODE_ASCII  2
 #define CODE_UTF8   3
 
-#define TYPE_T10           0x01
-#define TYPE_NAA           0x03
-#define TYPE_SCSI_NAME     0x08
-#define TYPE_RELATIVE_PORT 0x14 /* association: target port */
+#define TYPE_T10       0x01
+#define TYPE_NAA       0x03
+#define TYPE_SCSI_NAME 0x08
+#define TYPE_EUI_64    0x02
+/* association: target port */
+#define TYPE_PORT_NAA      0x13
+#define TYPE_RELATIVE_PORT 0x14
+#define TYPE_PORT_GROUP    0x15
 
+/* SPC-4 7.8.6.5: from the same bits as the NAA name; locally administered, of one unit. */
+static void eui_64_make(const uint8_t naa[8], uint8_t eui[8])
+{
+	memcpy(eui, naa, 8);
+	eui[0] = (uint8_t)((eui[0] & 0x0f) << 4 | 0x02);
+}
+
+static unsigned port_designators_put(const struct scsi_attachment *attachment, uint8_t *data)
+{
+	uint8_t relative_port[4] = {0};
+	unsigned len;
+
+	be16_put(relative_port + 2, attachment->relative_port);
+	len = designator_put(data, CODE_BINARY, TYPE_PORT_NAA, attachment->port_naa, 8);
+	len += designator_put(data + len, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
+	len += designator_put(data + len, CODE_BINARY, TYPE_PORT_GROUP, relative_port, 4);
+	return len;
+}
+
+/* The well-known unit is of no port in particular. */
 static unsigned fill_device_identification(const struct scsi_lun_channel *channel, uint8_t *data)
 {
-	uint8_t relative_port[4];
+	static const uint8_t relative_port[4] = {0, 0, 0, 1};
 	const struct scsi_lun *lun = channel ? channel->attachment->lun : NULL;
 	char t10[8 + SCSI_SERIAL_BYTES];
 	char name[20] = "naa.";
+	uint8_t eui[8];
 	unsigned len = 0;
 
-	if (lun) {
-		memcpy(t10, SCSI_VENDOR, 8);
-		memcpy(t10 + 8, lun->serial, SCSI_SERIAL_BYTES);
-		for (unsigned i = 0; i < 16; i++)
-			name[4 + i] = "0123456789abcdef"[lun->naa[i / 2] >> (i % 2 ? 0 : 4) & 15];
-		len += designator_put(data + len, CODE_BINARY, TYPE_NAA, lun->naa, 8);
-		len += designator_put(data + len, CODE_ASCII, TYPE_T10, t10, sizeof(t10));
-		len += designator_put(data + len, CODE_UTF8, TYPE_SCSI_NAME, name, sizeof(name));
-	}
-	be32_put(relative_port, channel ? channel->attachment->nexus.port : 1);
-	len += designator_put(data + len, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
-	return len;
+	if (!lun)
+		return designator_put(data, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
+	memcpy(t10, SCSI_VENDOR, 8);
+	memcpy(t10 + 8, lun->serial, SCSI_SERIAL_BYTES);
+	for (unsigned i = 0; i < 16; i++)
+		name[4 + i] = "0123456789abcdef"[lun->naa[i / 2] >> (i % 2 ? 0 : 4) & 15];
+	eui_64_make(lun->naa, eui);
+	len += designator_put(data + len, CODE_BINARY, TYPE_NAA, lun->naa, 8);
+	len += designator_put(data + len, CODE_ASCII, TYPE_T10, t10, sizeof(t10));
+	len += designator_put(data + len, CODE_UTF8, TYPE_SCSI_NAME, name, sizeof(name));
+	len += designator_put(data + len, CODE_BINARY, TYPE_EUI_64, eui, 8);
+	return len + port_designators_put(channel->attachment, data + len);
+}
+
+/* SPC-4 7.8.8: none, it is managed through the daemon. */
+static unsigned fill_management_addresses(const struct scsi_lun_channel *channel, uint8_t *data)
+{
+	return 0;
 }
 
 static unsigned fill_extended_inquiry(const struct scsi_lun_channel *channel, uint8_t *data)
@@ -143,6 +174,7 @@ static const struct vpd_page pages[] = {
 	{SCSI_VPD_SUPPORTED_PAGES, true, fill_supported_pages},
 	{SCSI_VPD_UNIT_SERIAL_NUMBER, false, fill_serial_number},
 	{SCSI_VPD_DEVICE_IDENTIFICATION, true, fill_device_identification},
+	{SCSI_VPD_MANAGEMENT_ADDRESSES, false, fill_management_addresses},
 	{SCSI_VPD_EXTENDED_INQUIRY, false, fill_extended_inquiry},
 	{SCSI_VPD_MODE_PAGE_POLICY, false, fill_mode_page_policy},
 	{SCSI_VPD_BLOCK_LIMITS, false, fill_block_limits},

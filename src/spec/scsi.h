@@ -41,6 +41,8 @@
 #define SCSI_WRITE_SAME_10        0x41
 #define SCSI_UNMAP                0x42
 #define SCSI_SANITIZE             0x48
+#define SCSI_LOG_SELECT           0x4c
+#define SCSI_LOG_SENSE            0x4d
 #define SCSI_MODE_SELECT_10       0x55
 #define SCSI_RESERVE_10           0x56
 #define SCSI_RELEASE_10           0x57
@@ -63,6 +65,7 @@
 #define SCSI_SERVICE_ACTION_IN_16 0x9e
 #define SCSI_REPORT_LUNS          0xa0
 #define SCSI_MAINTENANCE_IN       0xa3
+#define SCSI_MAINTENANCE_OUT      0xa4
 #define SCSI_READ_12              0xa8
 #define SCSI_WRITE_12             0xaa
 #define SCSI_WRITE_AND_VERIFY_12  0xae
@@ -73,6 +76,10 @@
 #define SCSI_SA_GET_LBA_STATUS_16          0x12
 #define SCSI_SA_REPORT_SUPPORTED_OPCODES   0x0c /* of MAINTENANCE IN */
 #define SCSI_SA_REPORT_SUPPORTED_TMF       0x0d
+#define SCSI_SA_REPORT_TARGET_PORT_GROUPS  0x0a
+#define SCSI_SA_REPORT_TIMESTAMP           0x0f
+#define SCSI_SA_SET_TARGET_PORT_GROUPS     0x0a /* of MAINTENANCE OUT */
+#define SCSI_SA_SET_TIMESTAMP              0x0f
 #define SCSI_SA_SANITIZE_OVERWRITE         0x01 /* of SANITIZE */
 #define SCSI_SA_SANITIZE_BLOCK_ERASE       0x02
 #define SCSI_SA_SANITIZE_EXIT_FAILURE_MODE 0x1f
@@ -126,6 +133,8 @@
 #define SCSI_ASC_BECOMING_READY              0x0401
 #define SCSI_ASC_START_REQUIRED              0x0402 /* initializing command required */
 #define SCSI_ASC_FORMAT_IN_PROGRESS          0x0404
+#define SCSI_ASC_PORT_STANDBY                0x040b
+#define SCSI_ASC_PORT_UNAVAILABLE            0x040c
 #define SCSI_ASC_SANITIZE_IN_PROGRESS        0x041b
 #define SCSI_ASC_WRITE_ERROR                 0x0c00
 #define SCSI_ASC_UNRECOVERED_READ_ERROR      0x1100
@@ -148,7 +157,9 @@
 #define SCSI_ASC_RESERVATIONS_PREEMPTED      0x2a03
 #define SCSI_ASC_RESERVATIONS_RELEASED       0x2a04
 #define SCSI_ASC_REGISTRATIONS_PREEMPTED     0x2a05
+#define SCSI_ASC_ACCESS_STATE_CHANGED        0x2a06 /* asymmetric */
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
+#define SCSI_ASC_TIMESTAMP_CHANGED           0x2a10
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
 #define SCSI_ASC_FORMAT_FAILED               0x3101
 #define SCSI_ASC_SANITIZE_FAILED             0x3103
@@ -174,6 +185,7 @@
 #define SCSI_VPD_SUPPORTED_PAGES            0x00
 #define SCSI_VPD_UNIT_SERIAL_NUMBER         0x80
 #define SCSI_VPD_DEVICE_IDENTIFICATION      0x83
+#define SCSI_VPD_MANAGEMENT_ADDRESSES       0x85
 #define SCSI_VPD_EXTENDED_INQUIRY           0x86
 #define SCSI_VPD_MODE_PAGE_POLICY           0x87
 #define SCSI_VPD_BLOCK_LIMITS               0xb0
@@ -195,6 +207,11 @@
 #define SCSI_THRESHOLD_ENABLED         0x80
 #define SCSI_THRESHOLD_PERCENT         0x08 /* its count is one; armed decreasing is 0 */
 #define SCSI_THRESHOLD_OF_PROVISIONING 0x03 /* available provisioning resource percentage */
+
+/* SPC-4 7.3, SBC-3 6.3: log pages */
+#define SCSI_LOG_SUPPORTED_PAGES          0x00
+#define SCSI_LOG_TEMPERATURE              0x0d
+#define SCSI_LOG_INFORMATIONAL_EXCEPTIONS 0x2f
 
 /* SAM-5 4.7: LUNs. A controller's targets have up to 16,384 of them (flat space). */
 #define SCSI_LUNS_MAX               16384

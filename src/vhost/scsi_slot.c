@@ -78,6 +78,8 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 		.number = (uint16_t)lun,
 		.read_only = options->read_only,
 		.removable = options->removable,
+		.controller = device->name,
+		.target = target,
 		.store = device->store,
 	};
 	struct scsi_unit *unit = calloc(1, sizeof(*unit));
@@ -101,7 +103,7 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 		goto close_attachment;
 	scsi_attachment_set_nexus(
 		unit->attachment, &(struct scsi_nexus){.initiator = device->initiator,
-					  .port = (uint16_t)(target + 1)});
+					  .port = unit->attachment->relative_port});
 	scsi_attention_raise(unit->attachment, SCSI_UA_POWER_ON);
 	*ret_unit = unit;
 	return 0;

@@ -153,6 +153,8 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_MODE_CHANGED] = 0x062a01,
 		[SCSI_UA_SOFT_THRESHOLD] = 0x063807,
 		[SCSI_UA_MEDIUM_CHANGED] = 0x062800,
+		[SCSI_UA_ACCESS_CHANGED] = 0x062a06,
+		[SCSI_UA_TIMESTAMP_CHANGED] = 0x062a10,
 	};
 
 	for (unsigned i = 0; i < SCSI_UA_COUNT; i++) {
@@ -392,7 +394,7 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 static void what_is_not_supported_is_reported_so(void **state)
 {
 	struct disk_options options = SMALL_DISK;
-	static const uint8_t opcodes[] = {0xc1, 0x8c, 0xd3, 0x06, 0xff, 0xa4};
+	static const uint8_t opcodes[] = {0xc1, 0x8c, 0xd3, 0x06, 0xff, 0xa5};
 	struct command *command;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {

@@ -108,7 +108,7 @@ static void wrong_inquiries_are_invalid_fields(void **state)
 
 static void every_page_that_is_listed_exists_and_no_other(void **state)
 {
-	static const uint8_t expected[] = {0x00, 0x80, 0x83, 0x86, 0x87, 0xb0, 0xb1, 0xb2};
+	static const uint8_t expected[] = {0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0xb0, 0xb1, 0xb2};
 	unsigned len, each;
 	struct command *list = page_get(0, &len);
 
@@ -174,7 +174,7 @@ static void the_identity_is_the_same_on_every_target_and_after_every_start(void 
 
 static void designators_fill_the_page_exactly(void **state)
 {
-	bool naa = false, name = false;
+	bool naa = false, name = false, eui = false;
 	unsigned len, at = 4;
 	struct command *command = page_get(0x83, &len);
 
@@ -185,6 +185,12 @@ static void designators_fill_the_page_exactly(void **state)
 			naa = true;
 			assert_int_equal(designator[3], 8);
 			assert_int_equal(designator[4] >> 4, 3); /* locally assigned */
+		}
+		if (designator[1] == 0x02) {
+			eui = true;
+			assert_int_equal(designator[3], 8);
+			assert_int_equal(designator[4] & 0x03, 0x02); /* local, of one */
+			assert_memory_equal(designator + 5, command->in + 9, 7);
 		}
 		if ((designator[1] & 0x0f) == 0x08) {
 			char text[21];
@@ -198,7 +204,7 @@ static void designators_fill_the_page_exactly(void **state)
 		at += 4 + designator[3];
 	}
 	assert_int_equal(at, len + 4);
-	assert_true(naa && name);
+	assert_true(naa && name && eui);
 	command_free(command);
 }
 

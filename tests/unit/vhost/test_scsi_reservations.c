@@ -96,6 +96,21 @@ static unsigned full_status(uint8_t target, uint8_t in[512])
 	return be32_get(in + 4) / 48;
 }
 
+/* By which the disk tells a machine through which port it sees it. */
+static uint16_t relative_port(uint8_t target)
+{
+	const uint8_t cdb[10] = {SCSI_INQUIRY, 1, SCSI_VPD_DEVICE_IDENTIFICATION, 1, 0};
+	uint8_t in[256];
+	unsigned at = 4;
+
+	assert_int_equal(status_of(target, cdb, NULL, 0, in, sizeof(in)), 0);
+	while (in[at + 1] != 0x14) {
+		at += 4U + in[at + 3];
+		assert_true(at < 4U + be16_get(in + 2));
+	}
+	return be16_get(in + at + 6);
+}
+
 static void reserve_persistently(void)
 {
 	assert_int_equal(persistent(0, SCSI_SA_REGISTER, 0, 0, 7), 0);
@@ -106,17 +121,18 @@ static void reserve_persistently(void)
 
 /* ---- tests ----------------------------------------------------------------------------------- */
 
-static void a_nexus_is_the_controller_by_its_name_and_the_target_by_its_number(void **state)
+static void a_nexus_is_the_controller_by_its_name_and_the_target_by_its_port(void **state)
 {
 	uint8_t in[512];
 
+	assert_int_not_equal(relative_port(0), relative_port(1));
 	for (uint8_t target = 0; target < 2; target++)
 		assert_int_equal(persistent(target, SCSI_SA_REGISTER, 0, 0, 5), 0);
 	assert_int_equal(full_status(0, in), 2);
 	for (unsigned i = 0; i < 2; i++) {
 		const uint8_t *at = in + 8 + i * 48;
 
-		assert_int_equal(be16_get(at + 18), i + 1);
+		assert_int_equal(be16_get(at + 18), relative_port((uint8_t)i));
 		assert_int_equal(at[24], SCSI_TRANSPORT_SAS);
 		assert_true(be64_get(at + 28) == scsi_identity_of_initiator("c"));
 	}
@@ -210,7 +226,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(a_nexus_is_the_controller_by_its_name_and_the_target_by_its_number),
+		TEST(a_nexus_is_the_controller_by_its_name_and_the_target_by_its_port),
 		TEST(a_reserve_ends_with_any_reset_of_who_has_it),
 		TEST(a_persistent_reservation_outlives_resets_and_sessions),
 		TEST(a_reserve_ends_with_the_session),
