@@ -26,14 +26,17 @@ from . import debian
 from . import kernel
 
 # Debian packages that the images are made of, or with.
-CONTENT = ["busybox-static", "fio", "sg3-utils", "libiscsi-bin", "util-linux", "coreutils", "dash",
-           "libc6", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin", "e2fsprogs", "mtools",
-           "parted"]
+CONTENT = ["bash", "findutils", "grep", "sed", "busybox-static", "fio", "sg3-utils",
+           "libiscsi-bin", "util-linux", "coreutils", "dash", "libc6", "grub-common",
+           "grub-pc-bin", "grub-efi-amd64-bin", "e2fsprogs", "mtools", "parted"]
 RECIPE = ["images.py", "init-initramfs", "init-root", "grub.cfg", "kernel.py", "debian.py"]
 # Real programs besides busybox. Its shell prefers its own applets, so scripts run in dash.
 PROGRAMS = ["dash", "dd", "blkdiscard", "fstrim", "fio", "sg_inq", "sg_vpd", "sg_luns",
             "sg_persist", "sg_readcap", "sg_raw", "sg_turs", "sg_reset", "sg_opcodes", "sg_unmap",
             "sg_write_same", "sg_sync", "sg_modes", "sg_requests", "sg_start", "iscsi-test-cu"]
+PROGRAMS += ["bash", "find", "grep", "pr", "sed", "sg_dd", "sg_logs", "sg_rtpg", "sg_stpg",
+             "sg_timestamp", "sg_wr_mode"]
+SCRIPTS = ["rescan-scsi-bus.sh"]
 
 CMDLINE = ("console=ttyS0,115200 panic=-1 tsc=reliable no_timer_check mitigations=off "
            "cryptomgr.notests random.trust_cpu=on rcupdate.rcu_expedited=1 nokaslr")
@@ -113,6 +116,10 @@ def make_tree(root):
     copied = set()
     for program in PROGRAMS:
         copy_program(program, root, copied)
+    for script in SCRIPTS:
+        place = root / usr_path(which(script)).lstrip("/")
+        shutil.copyfile(which(script), place)
+        place.chmod(0o755)
     busybox = root / "usr/bin/busybox"
     shutil.copyfile(which("busybox"), busybox)
     busybox.chmod(0o755)

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""sg3-utils in one guest, against each part of a SCSI disk that they know: what the tools make of
+the answers, and what the guest's kernel makes of what they change."""
+
+import re
+
+from .checks import MIB
+from .patience import wait_until
+
+
+def check_identity(guest, device):
+    told = guest.run(f"sg_inq {device}")
+    for text in ("SLUICE", "SPC-4", "TPGS=2", "CmdQue=1"):
+        assert text in told, told
+    pages = guest.run(f"sg_vpd {device}")
+    for page in ("sn", "di", "mna", "ei", "mpp", "bl", "bdc", "lbpv"):
+        assert f"[{page}]" in pages, pages
+        guest.run(f"sg_vpd -p {page} {device}")
+    names = guest.run(f"sg_vpd -p di {device}")
+    for text in ("NAA", "EUI-64 based", "SCSI name string", "T10 vendor identification",
+                 "Relative target port", "Target port group"):
+        assert f"designator type: {text}" in names, names
+    assert "(LBPU): 1" in guest.run(f"sg_vpd -p lbpv {device}")
+
+
+def check_commands(guest, device):
+    told = guest.run(f"sg_opcodes -R {device}")
+    for name in ("Log sense", "Start stop unit", "Report target port groups", "Set timestamp",
+                 "Mode select(10)", "Write same(16)"):
+        assert name in told, told
+    assert "Command is supported" in guest.run(f"sg_opcodes -o 0x4d {device}")
+    told = guest.run(f"sg_opcodes -t {device}")
+    for name in ("Abort task", "Logical unit reset", "Query task set", "I_T nexus reset"):
+        assert name in told, told
+    assert "imples 1 lun entry" in guest.run(f"sg_luns {device}")
+
+
+def check_pages(guest, device):
+    told = guest.run(f"sg_logs -A {device}")
+    for text in ("Temperature page  [0xd]", "Informational Exceptions page  [0x2f]",
+                 "Supported log pages and subpages"):
+        assert text in told, told
+    told = guest.run(f"sg_modes -a {device}")
+    for text in ("Read-Write error recovery", "Disconnect-Reconnect", "Caching", "Control",
+                 "Power condition", "Informational exceptions"):
+        assert f">> {text}" in told, told
+
+
+def mode_page(guest, device, page, values=0):
+    """The bytes of a mode page: current 0, changeable 1, default 2, saved 3."""
+    told = guest.run(f"sg_modes -d -p {page} -c {values} {device}").split(">>")[1]
+    lines = re.findall(r"^ [0-9a-f]0     ([0-9a-f ]+)$", told, re.M)
+    return [int(byte, 16) for line in lines for byte in line.split()]
+
+
+def check_cache(guest, device):
+    """Off, and saved so: the guest's kernel sees it."""
+    page = mode_page(guest, device, 8)
+    page[0], page[2] = 8, 0
+    contents = ",".join(f"{byte:02x}" for byte in page)
+    guest.run(f"sg_wr_mode -s -p 8 -c {contents} {device}")
+    assert [mode_page(guest, device, 8, values)[2] for values in range(4)] == [0, 4, 4, 0]
+    guest.run(f"echo 1 > /sys/block/{device[5:]}/device/rescan")
+    assert guest.run(f"cat /sys/block/{device[5:]}/queue/write_cache") == "write through"
+
+
+def check_ports(guest, device):
+    told = guest.run(f"sg_rtpg -d {device}")
+    assert "(active/optimized)" in told, told
+    group = re.search(r"target port group id : (0x[0-9a-f]+)", told).group(1)
+    assert f"Target port group: {group}" in guest.run(f"sg_vpd -p di {device}")
+    guest.run(f"sg_stpg --active --tp {group} {device}")
+    assert "(active/non optimized)" in guest.run(f"sg_rtpg -d {device}")
+    guest.run(f"sg_stpg --optimized --tp {group} {device}")
+    guest.run(f"sg_timestamp -m 1770000000000 {device}")
+    assert guest.run(f"sg_timestamp {device}").startswith("177000000")
+
+
+def check_power(guest, device):
+    guest.run(f"sg_start --stop {device}")
+    told = guest.run(f"sg_turs -v {device}", check=False)
+    assert told.status == 2 and "initializing command required" in told.output, told
+    guest.run(f"sg_start --start {device} && sg_turs {device}")
+    guest.run(f"sg_start --pc=2 {device}")
+    assert "Idle condition activated by command" in guest.run(f"sg_requests {device}")
+    guest.run(f"sg_dd if={device} of=/dev/null bs=512 count=1 blk_sgio=1")
+    assert "Idle condition" not in guest.run(f"sg_requests {device}")
+
+
+def check_data(guest, device):
+    """Odd sizes and places, through the pass-through and back."""
+    guest.run("dd if=/dev/urandom of=/run/data bs=512 count=2047 2>/dev/null")
+    for bpt, seek in ((1, 1), (7, 3), (127, 1111), (1023, 4095)):
+        guest.run(f"sg_dd if=/run/data of={device} bs=512 bpt={bpt} seek={seek} oflag=sgio,dsync "
+                  f"&& sg_dd if={device} of=/run/back bs=512 bpt={bpt} skip={seek} count=2047 "
+                  "iflag=sgio && cmp /run/data /run/back")
+
+
+def check_reset(guest, device):
+    guest.run(f"sg_reset -d {device}")
+    assert "reset function occurred" in guest.run(f"sg_turs -n 4 -v {device}")
+    guest.run(f"sg_dd if={device} of=/dev/null bs=512 count=8 blk_sgio=1")
+    assert mode_page(guest, device, 8)[2] == 0, "what was saved is so after a reset"
+
+
+def check_ejection(guest, device):
+    """Through sg: who has the block device open prevents it, Linux sees to that."""
+    generic = "/dev/" + guest.run(f"ls /sys/block/{device[5:]}/device/scsi_generic")
+    assert guest.run(f"sg_start --eject {device}", check=False).status == 5     # illegal request
+    guest.run(f"sg_start --eject {generic}")
+    told = guest.run(f"sg_turs -v {generic}", check=False)
+    assert told.status == 2 and "Medium not present" in told.output, told
+    guest.run(f"sg_start --load {generic} && sg_turs {generic}")
+
+
+def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
+    daemon = lab.daemon()
+    root = daemon.put_file("blk", "root", lab.image())
+    disk = daemon.put_file("scsi", "data", lab.empty("data", 16), controller="vm", target=0)
+    bdev = daemon.file("medium", lab.empty("medium", 8))
+    daemon.call("vhost_scsi_controller_add_target", ctrlr="vm", scsi_target_num=1,
+                bdev_name=bdev, removable=True)
+    bdev = daemon.file("sealed", lab.empty("sealed", 8))
+    daemon.call("vhost_scsi_controller_add_target", ctrlr="vm", scsi_target_num=1,
+                bdev_name=bdev, lun=1, readonly=True)
+    guest = lab.boot("10.0", root, disk)
+    device = guest.device(disk)
+    check_identity(guest, device)
+    check_commands(guest, device)
+    check_pages(guest, device)
+    check_data(guest, device)
+    check_ports(guest, device)
+    check_power(guest, device)
+    check_ejection(guest, "/dev/" + guest.run("ls /sys/bus/scsi/devices/0:0:1:0/block"))
+    sealed = guest.run("ls /sys/bus/scsi/devices/0:0:1:1/block")
+    assert guest.run(f"cat /sys/block/{sealed}/ro") == "1"
+    check_cache(guest, device)
+    check_reset(guest, device)
+    assert "Last LBA=32767 " in guest.run(f"sg_readcap -l {device}")
+
+    # A LUN of a target that is there comes by itself; the script finds nothing to do.
+    late = daemon.put_file("scsi", "late", lab.empty("late", 8), controller="vm", target=0, lun=3)
+    wait_until(lambda: bool(guest.block_device(late)), 15, "the guest finds the new LUN")
+    assert guest.size(late) == 8 * MIB
+    # Debian's version does not know how its own sg_inq writes the peripheral device type.
+    guest.run("sed -e 's/)  Device[.]/)  PDT./; s/ Device_type=/ PDT=/' "
+              "$(which rescan-scsi-bus.sh) > /run/rescan")
+    told = guest.run("bash /run/rescan --ids=0 -r 2>&1", timeout=120)
+    for text in ("0 new or changed device(s) found", "0 remapped or resized",
+                 "0 device(s) removed"):
+        assert text in told, told
+    guest.poweroff()
