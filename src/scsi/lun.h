@@ -40,6 +40,7 @@
 
 struct scsi_attachment;
 struct scsi_store;
+struct scsi_task;
 struct scsi_wipe;
 
 /* lun_reservation.h's; control reactor. */
@@ -143,6 +144,17 @@ struct scsi_lun_stats {
 	uint64_t check_conditions;
 };
 
+/* Tasks that may not begin yet (order.h). */
+struct scsi_order {
+	struct list waiting;
+	const struct scsi_task *running; /* the ORDERED one that has begun, or NULL */
+	unsigned active;
+};
+
+/* What the end of a task has to look at: bits of scsi_lun_channel.watched. */
+#define SCSI_WATCHED_VISITS 0x01 /* there are visits that wait */
+#define SCSI_WATCHED_ORDER  0x02 /* order is kept */
+
 struct scsi_lun_channel {
 	/* constant while published to the reactor */
 	struct bdev_channel *bdev_channel;
@@ -158,10 +170,12 @@ struct scsi_lun_channel {
 	unsigned iovs_max;
 
 	/* the reactor's */
+	uint8_t watched;
 	uint32_t sequence;
 	struct list tasks; /* in flight, oldest first */
 	struct list visits; /* of aborts that wait for tasks (abort.c) */
 	struct scsi_lun_stats stats;
+	struct scsi_order order;
 
 	/* constant */
 	uint64_t transfer_bytes_max;

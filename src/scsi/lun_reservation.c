@@ -17,7 +17,8 @@
  *	   commands of whom it has removed, whatever they are, and waits for them in the same way
  *
  * Commands that take their own turn at the gate (PERSISTENT RESERVE OUT, RESERVE, RELEASE) are
- * never waited for nor aborted here: they wait for us, and then find the new state.
+ * never waited for nor aborted here: they wait for us, and then find the new state. What waits for
+ * an ORDERED one of them (order.h) has not begun, and is not waited for either.
  */
 #include "scsi/lun_reservation.h"
 
@@ -26,6 +27,7 @@
 
 #include "base/alloc.h"
 #include "scsi/command.h"
+#include "scsi/order.h"
 #include "scsi/reservation_file.h"
 
 struct scsi_reservation_visit {
@@ -117,7 +119,8 @@ static void change_returned(struct scsi_visit *visit)
 
 static bool task_is_forbidden(const struct scsi_visit *visit, const struct scsi_task *task)
 {
-	return scsi_task_conflicts(task, visit->restriction);
+	return scsi_order_had_begun(task, visit->sequence) &&
+	       scsi_task_conflicts(task, visit->restriction);
 }
 
 static bool task_is_aborted(const struct scsi_visit *visit, const struct scsi_task *task)

@@ -11,6 +11,7 @@
 #include "scsi/task_impl.h"
 
 #include "scsi/command.h"
+#include "scsi/order.h"
 #include "scsi/sense.h"
 #include "scsi/steps.h"
 
@@ -33,20 +34,30 @@ void scsi_submit(struct scsi_task *task)
 	task->sense_len = 0;
 	task->transferred = 0;
 	task->ending = SCSI_RESPONSE_OK;
+	task->order = SCSI_ORDER_FREE;
 	task->buffer = NULL;
 	if (likely(channel != NULL)) {
 		task->sequence = channel->sequence++;
 		list_add_tail(&channel->tasks, &task->link);
 		channel->stats.commands++;
-		if (likely(atomic_load_explicit(
-				   &channel->attachment->attention, memory_order_relaxed) == 0 &&
+		if (likely((atomic_load_explicit(
+				    &channel->attachment->attention, memory_order_relaxed) |
+				   task->attribute | channel->watched) == 0 &&
 			    scsi_read_write_submit(task)))
 			return;
 	}
 	task->lock = NULL;
 	task->deferred.queued = false;
 	task->deferred.run = task_deferred;
+	if (channel && task->attribute | channel->watched && scsi_order_holds(task))
+		return;
 	if (scsi_command_dispatch(task) == SCSI_ENDED)
+		task_end_later(task);
+}
+
+void scsi_task_begin(struct scsi_task *task)
+{
+	if (task->ending != SCSI_RESPONSE_OK || scsi_command_dispatch(task) == SCSI_ENDED)
 		task_end_later(task);
 }
 

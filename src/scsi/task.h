@@ -43,6 +43,9 @@ enum scsi_run {
 	SCSI_GOES_ON, /* the next step has been arranged */
 };
 
+/* Has it had to wait for others before it began (order.h)? */
+enum scsi_task_order { SCSI_ORDER_FREE, SCSI_ORDER_WAITS, SCSI_ORDER_WAITED };
+
 struct scsi_task {
 	/* The submitter's, borrowed until done. Every field is set before scsi_submit. */
 	struct scsi_lun_channel *channel; /* NULL: the target has no such LUN */
@@ -73,7 +76,9 @@ struct scsi_task {
 
 	/* Ours from here. */
 	uint8_t ending; /* the response a task management function has given it, or OK */
+	uint8_t order; /* enum scsi_task_order */
 	uint32_t sequence;
+	uint32_t begun; /* when its order is SCSI_ORDER_WAITED: the channel's sequence then */
 	struct list link;
 	struct deferred deferred;
 	const struct scsi_command *command;
@@ -98,6 +103,7 @@ struct scsi_task {
 	union {
 		struct slab_waiter waiter;
 		struct message message;
+		struct list held; /* before it has begun (order.h) */
 	};
 
 	uint8_t sense[SCSI_SENSE_BYTES];

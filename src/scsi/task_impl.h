@@ -15,7 +15,7 @@ void scsi_task_next_step(struct scsi_task *task);
 const struct bdev_range_lock *scsi_task_range_lock(const struct scsi_task *task);
 /* lock.c: gives task->lock back, then scsi_task_finish. */
 void scsi_task_unlock(struct scsi_task *task);
-/* abort.c: calls done, then tells those that wait for this task. */
+/* visit.c: calls done, then tells those that wait for this task. */
 void scsi_task_done_visited(struct scsi_task *task);
 
 /* Own reactor, not from inside scsi_submit. */
@@ -25,7 +25,7 @@ static inline void scsi_task_finish(struct scsi_task *task)
 		if (unlikely(task->buffer != NULL) && scsi_task_release(task))
 			return;
 		list_remove(&task->link);
-		if (unlikely(!list_is_empty(&task->channel->visits))) {
+		if (unlikely(task->channel->watched)) {
 			scsi_task_done_visited(task);
 			return;
 		}

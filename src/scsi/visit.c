@@ -9,6 +9,7 @@
 #include "scsi/visit.h"
 
 #include "scsi/lun.h"
+#include "scsi/order.h"
 #include "scsi/task_impl.h"
 
 static bool visit_concerns(const struct scsi_visit *visit, const struct scsi_task *task)
@@ -36,6 +37,8 @@ static void visit_published(struct deferred *deferred)
 static void visit_leave(struct scsi_visit *visit)
 {
 	list_remove(&visit->link);
+	if (list_is_empty(&visit->channel->visits))
+		visit->channel->watched &= ~SCSI_WATCHED_VISITS;
 	visit->publish.queued = false;
 	visit->publish.run = visit_published;
 	reactor_defer(visit->channel->reactor, DEFER_PUBLISH, &visit->publish);
@@ -60,10 +63,14 @@ static void visit_arrive(struct message *message)
 			task->ending = visit->response;
 	}
 	visit->left = visit->wait ? visit->found : 0;
-	if (visit->left)
+	if (visit->left) {
 		list_add_tail(&channel->visits, &visit->link);
-	else
+		channel->watched |= SCSI_WATCHED_VISITS;
+	} else {
 		visit_leave(visit);
+	}
+	if (visit->mark && channel->watched & SCSI_WATCHED_ORDER)
+		scsi_order_end_marked(channel);
 }
 
 void scsi_visit_send(struct scsi_visit *visit)
@@ -84,9 +91,13 @@ void scsi_task_done_visited(struct scsi_task *task)
 	}
 	list_for_each_entry (visit, &channel->visits, link)
 		visit->met = visit_concerns(visit, task);
+	if (channel->watched & SCSI_WATCHED_ORDER)
+		scsi_order_task_ends(channel, task);
 	task->done(task); /* from here on it is the submitter's again */
 	list_for_each_entry_safe (visit, next, &channel->visits, link) {
 		if (visit->met && --visit->left == 0)
 			visit_leave(visit);
 	}
+	if (channel->watched & SCSI_WATCHED_ORDER)
+		scsi_order_go_on(channel);
 }

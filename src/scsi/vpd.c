@@ -105,7 +105,7 @@ static unsigned fill_management_addresses(const struct scsi_lun_channel *channel
 
 static unsigned fill_extended_inquiry(const struct scsi_lun_channel *channel, uint8_t *data)
 {
-	data[1] = 0x01; /* SIMPSUP: ordered and head of queue tags are not honoured */
+	data[1] = 0x07; /* HEADSUP, ORDSUP, SIMPSUP */
 	data[2] = 0x01; /* V_SUP: there is a cache */
 	return 60;
 }

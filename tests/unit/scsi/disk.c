@@ -235,6 +235,23 @@ void disk_fail(struct disk *disk, enum bdev_io_type type, int error, int count)
 	atomic_store(&disk->fail_count, count);
 }
 
+static void disk_release_one_run(void *arg)
+{
+	struct disk *disk = arg;
+	struct bdev_io *io = disk->held[0];
+
+	assert_true(atomic_load(&disk->held_count) > 0);
+	assert_ptr_equal(io->channel->reactor, reactor_self());
+	atomic_fetch_sub(&disk->held_count, 1);
+	memmove(disk->held, disk->held + 1, atomic_load(&disk->held_count) * sizeof(disk->held[0]));
+	disk_end_io(disk, io);
+}
+
+void disk_release_one(struct world *world, struct disk *disk, struct reactor *reactor)
+{
+	host_call(&world->host, reactor, disk_release_one_run, disk);
+}
+
 static void disk_release_run(void *arg)
 {
 	struct disk *disk = arg;

@@ -60,6 +60,8 @@ void disk_end(struct world *world, struct disk *disk);
 void disk_fail(struct disk *disk, enum bdev_io_type type, int error, int count);
 /* Ends what is held of that reactor's, and holds nothing more. */
 void disk_release(struct world *world, struct disk *disk, struct reactor *reactor);
+/* Ends the oldest that is held, of that reactor, and goes on holding. */
+void disk_release_one(struct world *world, struct disk *disk, struct reactor *reactor);
 /* Waits until that many are held. */
 void disk_wait_held(struct world *world, struct disk *disk, unsigned count);
 

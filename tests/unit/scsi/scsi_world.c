@@ -219,6 +219,7 @@ void command_begin(struct command *command)
 	task->out_bytes = command->out_len;
 	task->in_bytes = command->in_len;
 	task->tag = command->tag;
+	task->attribute = command->attribute;
 	memcpy(task->cdb, command->cdb, sizeof(task->cdb));
 	atomic_store(&command->ended, false);
 	command->message.run = command_submit;

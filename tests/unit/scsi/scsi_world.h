@@ -54,6 +54,7 @@ struct command {
 	uint32_t in_len;
 	unsigned segment; /* 0: one; else bytes of each segment of the buffers */
 	uint64_t tag;
+	uint8_t attribute;
 	struct scsi_lun_channel *channel; /* NULL: the world's */
 	bool absent; /* to a LUN that does not exist */
 	bool well_known; /* to the REPORT LUNS well-known LUN */

@@ -422,6 +422,26 @@ static void whoever_unregisters_does_not_wait_for_himself(void **state)
 	wants_good(write_one(&n, 1));
 }
 
+/* What is behind the ORDERED command that forbids it has not begun. */
+static void what_waits_for_a_change_is_not_waited_for_by_it(void **state)
+{
+	struct command *unregister, *reads = read_one(&n, 1);
+
+	registers(&n, 0, 1);
+	registers(&n, 1, 2);
+	reserves(&n, 0, 1, SCSI_EXCLUSIVE_ACCESS_REGISTRANTS);
+	unregister = persistent_out(&n, 1, SCSI_SA_REGISTER, 0, 2, 0, 0);
+	unregister->attribute = SCSI_TASK_ORDERED;
+	command_begin(unregister);
+	command_begin(reads);
+	command_finish(unregister);
+	command_finish(reads);
+	assert_int_equal(unregister->task.status, GOOD);
+	assert_int_equal(reads->task.status, SCSI_STATUS_RESERVATION_CONFLICT);
+	command_free(unregister);
+	command_free(reads);
+}
+
 static void a_channel_that_opens_later_is_bound_as_well(void **state)
 {
 	struct scsi_lun_channel *later;
@@ -605,6 +625,7 @@ int main(int argc, char **argv)
 		TEST(a_preempt_and_abort_ends_what_the_other_has_sent),
 		TEST(those_who_preempt_each_other_both_end),
 		TEST(whoever_unregisters_does_not_wait_for_himself),
+		TEST(what_waits_for_a_change_is_not_waited_for_by_it),
 		TEST(a_channel_that_opens_later_is_bound_as_well),
 		TEST(capabilities_are_told),
 		DURABLE(with_a_state_directory_power_loss_may_be_survived),
