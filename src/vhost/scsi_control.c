@@ -13,7 +13,8 @@
  * A request queue that moves to another reactor is for a moment in none of those places, so no move
  * goes on beside a function.
  *
- * Asynchronous notification: no event can be subscribed to, and nobody asks.
+ * Asynchronous notification: there is no event that could be subscribed to, and nobody asks. What
+ * is said of it is said of an address that can be.
  */
 #include <string.h>
 
@@ -256,11 +257,22 @@ static void control_tmf(struct control_request *request, const struct scsi_ring 
 static void control_notification(struct control_request *request)
 {
 	struct virtio_scsi_ctrl_an_resp response = {.response = VIRTIO_SCSI_S_OK};
+	struct virtio_scsi_ctrl_an an;
 
-	if (request->vq.out_bytes < sizeof(struct virtio_scsi_ctrl_an) ||
+	if (control_read(&request->vq, &an, sizeof(an)) != sizeof(an) ||
 		request->vq.in_bytes < sizeof(response)) {
 		virtqueue_break(&request->vq, "an asynchronous notification request is too short");
 		return;
+	}
+	switch (scsi_address_parse(an.lun, &request->address)) {
+	case SCSI_ADDRESS_BAD_TARGET:
+		response.response = VIRTIO_SCSI_S_BAD_TARGET;
+		break;
+	case SCSI_ADDRESS_INCORRECT_LUN:
+		response.response = VIRTIO_SCSI_S_INCORRECT_LUN;
+		break;
+	default:
+		break;
 	}
 	control_answer(&request->vq, &response, sizeof(response));
 }

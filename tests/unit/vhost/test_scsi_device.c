@@ -325,13 +325,20 @@ static void control_run(
 
 static void notification_is_answered_and_the_unknown_refused(void **state)
 {
-	const struct fe_an an = {.type = VIRTIO_SCSI_T_AN_SUBSCRIBE, .lun = {1}, .events = 0xffff};
+	struct fe_an an = {.type = VIRTIO_SCSI_T_AN_SUBSCRIBE, .lun = {1}, .events = 0xffff};
 	const uint32_t unknown = 77;
 	uint8_t in[9];
 
 	dw_run_all(&dw);
 	control_run(&an, sizeof(an), in, 5, 5);
 	assert_memory_equal(in, "\0\0\0\0\0", 5);
+	an.lun[0] = 2;
+	control_run(&an, sizeof(an), in, 5, 5);
+	assert_memory_equal(in, "\0\0\0\0\x03", 5); /* BAD TARGET */
+	an.lun[0] = 1;
+	an.lun[2] = 0x80;
+	control_run(&an, sizeof(an), in, 5, 5);
+	assert_memory_equal(in, "\0\0\0\0\x0c", 5); /* INCORRECT LUN */
 	control_run(&unknown, sizeof(unknown), in, sizeof(in), sizeof(in));
 	assert_memory_equal(in, "\0\0\0\0\0\0\0\0\x09", 9);
 }
