@@ -11,7 +11,7 @@
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
  *
  * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): EXTENDED COPY.
+ * that only looks like an answer): EXTENDED COPY, READ BUFFER, WRITE BUFFER.
  */
 #include "scsi/command.h"
 
