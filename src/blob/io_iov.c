@@ -56,11 +56,7 @@ unsigned iov_take(struct iov_cursor *cursor, uint64_t bytes, struct iovec *ret_i
 
 enum slab_class iov_class(unsigned count)
 {
-	enum slab_class class = SLAB_512;
-
-	while (count * sizeof(struct iovec) > slab_object_size(class))
-		class ++;
-	return class;
+	return slab_class_for(count * sizeof(struct iovec));
 }
 
 unsigned iov_add_zeroes(struct iovec *ret_iov, uint64_t bytes)

@@ -68,6 +68,15 @@ size_t slab_object_size(enum slab_class class)
 	return slab_kinds[class].size;
 }
 
+enum slab_class slab_class_for(size_t bytes)
+{
+	enum slab_class class = SLAB_512;
+
+	while (class < SLAB_CLASSES && slab_object_size(class) < bytes)
+		class ++;
+	return class;
+}
+
 static bool slab_maps_pages(const struct slab_kind *kind)
 {
 	return kind->size >= SLAB_PAGES_FROM;

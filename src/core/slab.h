@@ -31,6 +31,8 @@ void slab_put(struct reactor *reactor, enum slab_class class, void *object);
 void slab_wait(struct reactor *reactor, enum slab_class class, struct slab_waiter *waiter);
 void slab_wait_cancel(struct slab_waiter *waiter);
 size_t slab_object_size(enum slab_class class);
+/* The smallest that holds so many bytes; SLAB_CLASSES: none does. Any thread. */
+enum slab_class slab_class_for(size_t bytes);
 
 /* For reactor_create and reactor_destroy. */
 int slab_pool_create(struct reactor *reactor, struct slab_pool **ret_pool) MUST_CHECK;
