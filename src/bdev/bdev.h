@@ -46,6 +46,9 @@ struct bdev_ops {
 	int (*channel_init)(struct bdev_channel *channel);
 	void (*channel_fini)(struct bdev_channel *channel);
 
+	/* Channel's reactor: the device goes; what would be held for long ends now. Optional. */
+	void (*channel_removed)(struct bdev_channel *channel);
+
 	/* Control reactor: what takes a while before channel_init, such as channels of devices
 	 * below, and its undo after channel_fini. prepare may fail, and is not undone then.
 	 * Optional, both or none. */

@@ -99,6 +99,8 @@ void bdev_channel_set_removed(struct bdev_channel *channel)
 	channel->removed = true;
 	channel->detour = true;
 	bdev_channel_refuse_all(channel, &channel->waiting);
+	if (channel->bdev->ops->channel_removed)
+		channel->bdev->ops->channel_removed(channel);
 }
 
 /* ---- requests that stand aside ------------------------------------------ */
