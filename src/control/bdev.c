@@ -49,16 +49,22 @@ const struct rpc_param bdev_name_table[] = {
 };
 
 struct created_call {
+	struct flow flow;
+	struct control *control;
 	struct rpc_request *request;
 	json_t *result;
 };
 
-static void bdev_examined(void *arg, int rc)
+static enum flow_result bdev_created_run(struct flow *f)
 {
-	struct created_call *call = arg;
+	struct created_call *call = container_of(f, struct created_call, flow);
 
+	FLOW_BEGIN(f);
+	AWAIT(f, filters_wait_settled(call->control->options.filters, flow_resume, f));
+	AWAIT(f, lvols_wait_examined(call->control->options.lvols, flow_resume, f));
 	rpc_request_finish(call->request, call->result);
 	free(call);
+	FLOW_END(f);
 }
 
 void bdev_answer_created(struct control *control, struct rpc_request *request,
@@ -71,9 +77,55 @@ void bdev_answer_created(struct control *control, struct rpc_request *request,
 		return;
 	}
 	call = alloc_op(sizeof(*call));
+	call->control = control;
 	call->request = request;
 	call->result = json_string(bdev->name);
-	lvols_wait_examined(control->options.lvols, bdev_examined, call);
+	flow_start(&call->flow, control->options.control, "bdev_created", bdev_created_run);
+}
+
+struct leave_op {
+	struct flow flow;
+	struct control *control;
+	struct bdev *bdev;
+	struct bdev *above;
+	unsigned at;
+	done_fn done;
+	void *arg;
+};
+
+static void bdev_leave_next(struct leave_op *op, struct bdev *bdev, done_fn done, void *arg)
+{
+	lvols_leave_device(op->control->options.lvols, bdev, done, arg);
+}
+
+/* Filters that come or go meanwhile are as if they had come or gone before. */
+static enum flow_result bdev_leave_run(struct flow *f)
+{
+	struct leave_op *op = container_of(f, struct leave_op, flow);
+
+	FLOW_BEGIN(f);
+	for (op->at = 0;
+		(op->above = filter_bdev_above(op->control->options.filters, op->bdev, op->at));
+		op->at++) {
+		bdev_operation_begin(op->above);
+		AWAIT(f, bdev_leave_next(op, op->above, flow_resume, f));
+		bdev_operation_end(op->above);
+	}
+	AWAIT(f, bdev_leave_next(op, op->bdev, flow_resume, f));
+	op->done(op->arg, 0);
+	free(op);
+	FLOW_END(f);
+}
+
+void bdev_leave_stores(struct control *control, struct bdev *bdev, done_fn done, void *arg)
+{
+	struct leave_op *op = alloc_op(sizeof(*op));
+
+	op->control = control;
+	op->bdev = bdev;
+	op->done = done;
+	op->arg = arg;
+	flow_start(&op->flow, control->options.control, "bdev_leave_stores", bdev_leave_run);
 }
 
 struct delete_call {
@@ -88,7 +140,7 @@ static enum flow_result bdev_delete_run(struct flow *f)
 	struct delete_call *call = container_of(f, struct delete_call, flow);
 
 	FLOW_BEGIN(f);
-	AWAIT(f, lvols_leave_device(call->control->options.lvols, call->bdev, flow_resume, f));
+	AWAIT(f, bdev_leave_stores(call->control, call->bdev, flow_resume, f));
 	/* Before its removal: the operation would keep it there. */
 	bdev_operation_end(call->bdev);
 	AWAIT(f, bdev_unregister(call->bdev, flow_resume, f));
@@ -183,6 +235,8 @@ static bool bdev_has_numa_id(const struct bdev *bdev)
 {
 	const struct bdev *below = lvol_bdev_below(bdev);
 
+	if (!below)
+		below = filter_bdev_below(bdev);
 	return below ? bdev_has_numa_id(below) : bdev_is_malloc(bdev);
 }
 

@@ -26,6 +26,8 @@ int control_create(const struct control_options *options, struct control **ret_c
 		bdev_methods,
 		memory_bdev_methods,
 		file_bdev_methods,
+		filter_methods,
+		filter_error_methods,
 		bdev_copy_methods,
 		lvol_store_methods,
 		lvol_volume_methods,

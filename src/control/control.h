@@ -8,6 +8,7 @@
 #define CONTROL_CONTROL_H
 
 #include "bdev/bdev.h"
+#include "filter/filters.h"
 #include "lvol/lvol.h"
 #include "rpc/server.h"
 #include "vhost/controller.h"
@@ -19,6 +20,7 @@ struct control_options { /* everything is borrowed for the life of control */
 	struct reactor *const *data;
 	unsigned data_count;
 	struct bdev_registry *registry;
+	struct filters *filters;
 	struct lvols *lvols;
 	struct vhost *vhost;
 	struct rpc_server *rpc;

@@ -36,6 +36,8 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method filter_methods[]; /* passthru, split, delay */
+extern const struct rpc_method filter_error_methods[];
 extern const struct rpc_method bdev_copy_methods[];
 extern const struct rpc_method lvol_store_methods[];
 extern const struct rpc_method lvol_volume_methods[];
@@ -91,6 +93,34 @@ void bdev_answer_created(struct control *control, struct rpc_request *request,
 	const struct bdev *bdev, int rc, const struct reason *reason);
 /* Closes a store on it, unregisters it and then answers true. */
 void bdev_delete(struct control *control, struct rpc_request *request, struct bdev *bdev);
+
+/* Volume stores on it, and on what stands on it by filters, are closed in order: before it goes. */
+void bdev_leave_stores(struct control *control, struct bdev *bdev, done_fn done, void *arg);
+
+/* A method on a filter. */
+struct filter_call {
+	struct flow flow;
+	struct control *control;
+	struct rpc_request *request;
+	struct filter_options filter; /* strings are the request's */
+	struct split_options split;
+	struct delay_options delay;
+	struct reason reason;
+	void (*create)(struct filter_call *call, done_fn done, void *arg);
+	json_t *(*result)(struct filter_call *call); /* the filter's name, unless set */
+	void (*fail)(struct filter_call *call, int rc);
+	struct filter *found; /* to be removed */
+	struct bdev *device;
+	unsigned at;
+};
+
+struct filter_call *filter_call_create(struct control *control, struct rpc_request *request,
+	void (*create)(struct filter_call *call, done_fn done, void *arg));
+void filter_call_start(struct filter_call *call);
+void filter_remove(struct control *control, struct rpc_request *request, struct filter *filter);
+/* For methods of one kind of filter. */
+void filter_remove_named(
+	struct rpc_request *request, const void *params, void *context, enum filter_type type);
 
 /* text is NULL (no uuid given) or what RPC_UUID has accepted. */
 void uuid_set(uuid_t uuid, const char *text);

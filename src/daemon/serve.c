@@ -45,6 +45,7 @@ struct serve {
 
 	/* control reactor */
 	struct bdev_registry *registry;
+	struct filters *filters;
 	struct lvols *lvols;
 	struct scsi_store *scsi_store;
 	struct vhost *vhost;
@@ -70,6 +71,7 @@ static int serve_make_rpc(struct serve *serve)
 		.data = serve->data,
 		.data_count = serve->data_count,
 		.registry = serve->registry,
+		.filters = serve->filters,
 		.lvols = serve->lvols,
 		.vhost = serve->vhost,
 		.rpc = serve->rpc,
@@ -90,6 +92,7 @@ static int serve_make_lvols(struct serve *serve)
 {
 	const struct lvols_options options = {
 		.registry = serve->registry,
+		.filters = serve->filters,
 		.data = serve->data,
 		.data_count = serve->data_count,
 	};
@@ -112,7 +115,9 @@ static int serve_make(struct serve *serve)
 
 	if (rc)
 		return rc;
-	rc = serve_make_lvols(serve);
+	rc = filters_create(serve->registry, &serve->filters);
+	if (!rc)
+		rc = serve_make_lvols(serve);
 	if (rc)
 		return rc;
 	options.registry = serve->registry;
@@ -161,6 +166,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 	FLOW_BEGIN(f);
 	if (serve->methods)
 		control_stop(serve->methods);
+	if (serve->filters)
+		filters_close(serve->filters);
 	if (serve->rpc)
 		AWAIT(f, rpc_server_stop(serve->rpc, flow_resume, f));
 	if (serve->vhost)
@@ -364,6 +371,8 @@ static void serve_stop(struct serve *serve)
 		rpc_server_destroy(serve->rpc);
 	if (serve->lvols)
 		lvols_destroy(serve->lvols);
+	if (serve->filters)
+		filters_destroy(serve->filters);
 	if (serve->scsi_store)
 		scsi_store_close(serve->scsi_store);
 	if (serve->registry)

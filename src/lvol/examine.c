@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "filter/filters.h"
 #include "lvol/lvol_impl.h"
 
 struct examine_op {
@@ -157,13 +158,19 @@ static void awaken_those_waiting(struct lvols *lvols, const struct bdev *bdev)
 			awaken_start(lvs);
 }
 
+/* A filter's device below is the filter's: what is in it shows on the filter's own. */
+static bool is_below_filter(const struct lvols *lvols, const struct bdev *bdev)
+{
+	return lvols->options.filters && filters_want(lvols->options.filters, bdev);
+}
+
 void lvols_bdev_event(const struct bdev_event *event, void *arg)
 {
 	struct lvols *lvols = arg;
 
 	if (event->kind != BDEV_REGISTERED || lvols->closing)
 		return;
-	if (!bdev_is_lvol(event->bdev))
+	if (!bdev_is_lvol(event->bdev) && !is_below_filter(lvols, event->bdev))
 		examine_start(lvols, event->bdev);
 	awaken_those_waiting(lvols, event->bdev);
 }

@@ -31,8 +31,11 @@ struct lvol;
 
 /* ---- all of a daemon ------------------------------------------------------------------- */
 
+struct filters;
+
 struct lvols_options { /* borrowed for the life of lvols */
 	struct bdev_registry *registry;
+	struct filters *filters; /* what they stand on is not examined; NULL: there are none */
 	struct reactor *const *data; /* copies run there */
 	unsigned data_count;
 };

@@ -50,12 +50,15 @@ static void make_run(struct message *message)
 	struct reason reason = {0};
 
 	assert_int_equal(bdev_registry_create(world->os, world->control, &world->registry), 0);
+	assert_int_equal(filters_create(world->registry, &world->filters), 0);
 	lvols.registry = world->registry;
+	lvols.filters = world->filters;
 	assert_int_equal(lvols_create(&lvols, &world->lvols), 0);
 	vhost.registry = world->registry;
 	assert_int_equal(vhost_create(&vhost, &reason, &world->vhost), 0);
 	assert_int_equal(rpc_server_create(world->control, &world->rpc), 0);
 	control.registry = world->registry;
+	control.filters = world->filters;
 	control.lvols = world->lvols;
 	control.vhost = world->vhost;
 	control.rpc = world->rpc;
@@ -105,6 +108,7 @@ static enum flow_result stop_run(struct flow *f)
 
 	FLOW_BEGIN(f);
 	control_stop(world->methods);
+	filters_close(world->filters);
 	AWAIT(f, rpc_server_stop(world->rpc, flow_resume, f));
 	AWAIT(f, vhost_destroy(world->vhost, flow_resume, f));
 	AWAIT(f, lvols_close(world->lvols, flow_resume, f));
@@ -130,6 +134,7 @@ void world_end(struct world *world)
 	control_destroy(world->methods);
 	rpc_server_destroy(world->rpc);
 	lvols_destroy(world->lvols);
+	filters_destroy(world->filters);
 	bdev_registry_destroy(world->registry);
 	reactor_destroy(world->data[0]);
 	reactor_destroy(world->control);

@@ -22,6 +22,7 @@ struct world {
 	struct reactor *control;
 	struct reactor *data[1];
 	struct bdev_registry *registry;
+	struct filters *filters;
 	struct lvols *lvols;
 	struct vhost *vhost;
 	struct rpc_server *rpc;
