@@ -129,6 +129,7 @@ struct bdev {
 	struct bdev_gate claim_gate; /* claims and releases, one at a time */
 	struct bdev_gate channel_gate; /* opening and closing channels, statistics */
 	struct bdev_io_stats closed_stats; /* of channels that are gone */
+	struct bdev_qos *qos; /* NULL: there are no limits */
 	unsigned operations; /* under way that look at this device */
 	struct bdev_remove_op *remove_op;
 };
@@ -228,6 +229,20 @@ void bdev_tell_low_space(struct bdev *bdev);
 
 /* Sum of all channels' counters, collected by messages. */
 void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg);
+
+/* What all users of a device may do together in a second; 0: no limit. Requests are READ, WRITE,
+ * UNMAP and WRITE_ZEROES, bytes those of READ and WRITE. After a pause so much comes at once as
+ * fits in a millisecond, and one request in any case. */
+struct bdev_limits {
+	uint64_t rw_ios;
+	uint64_t rw_bytes;
+	uint64_t r_bytes;
+	uint64_t w_bytes;
+};
+
+/* From done on; what waits for the old ones goes by the new ones. limits is copied. -ENOMEM. */
+void bdev_set_limits(struct bdev *bdev, const struct bdev_limits *limits, done_fn done, void *arg);
+struct bdev_limits bdev_get_limits(const struct bdev *bdev);
 
 static inline uint64_t bdev_size(const struct bdev *bdev) /* any thread */
 {

@@ -7,6 +7,7 @@
  *	claim.c		who may write
  *	channel.c	a device on a reactor: submit and complete, open and close
  *	stats.c		counters of all channels
+ *	qos.c		limits on requests and bytes a second
  *	sectors.c	sectors smaller than what the backend takes
  *	range_lock.c	range locks, control reactor's side: order, grant, release
  *	range_hold.c	range locks, channel's side: who waits, when it has drained
@@ -79,6 +80,23 @@ static inline void bdev_io_list_add(struct bdev_io_list *list, struct bdev_io *i
 
 /* Channel's reactor, in a request's done: it is nobody's and stays out of the statistics. */
 void bdev_channel_uncount(struct bdev_channel *channel, const struct bdev_io *io);
+
+/* Channel's reactor: what bdev_submit_detour does with a request that no limit holds back. */
+void bdev_submit_admitted(struct bdev_channel *channel, struct bdev_io *io);
+/* Channel's reactor: one of the reasons for detours has come or gone. */
+static inline void bdev_channel_set_detour(struct bdev_channel *channel)
+{
+	channel->detour = channel->removed || channel->qos || !list_is_empty(&channel->range_holds);
+}
+
+/* ---- qos.c ------------------------------------------------------------------------------ */
+
+/* Channel's reactor, channel->qos is set: it waits there until its time. */
+bool bdev_qos_holds_back(struct bdev_channel *channel, struct bdev_io *io);
+/* Channel's reactor: all that waits, a list by next. */
+struct bdev_io *bdev_qos_take_waiting(struct bdev_channel *channel);
+/* Control reactor: bdev->qos is set. Freed with free(). */
+struct bdev_channel_qos *bdev_channel_qos_create(struct bdev_channel *channel);
 
 /* ---- sectors.c ---------------------------------------------------------- */
 

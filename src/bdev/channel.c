@@ -68,6 +68,13 @@ void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int s
 
 void bdev_submit_detour(struct bdev_channel *channel, struct bdev_io *io)
 {
+	if (channel->qos && !channel->removed && bdev_qos_holds_back(channel, io))
+		return;
+	bdev_submit_admitted(channel, io);
+}
+
+void bdev_submit_admitted(struct bdev_channel *channel, struct bdev_io *io)
+{
 	if (channel->removed) {
 		bdev_channel_refuse(channel, io, -ENODEV);
 		return;
@@ -81,11 +88,8 @@ void bdev_submit_detour(struct bdev_channel *channel, struct bdev_io *io)
 	channel->submit(channel, io);
 }
 
-static void bdev_channel_refuse_all(struct bdev_channel *channel, struct bdev_io_list *list)
+static void bdev_channel_refuse_all(struct bdev_channel *channel, struct bdev_io *io)
 {
-	struct bdev_io *io = list->head;
-
-	bdev_io_list_init(list);
 	while (io) {
 		struct bdev_io *next = io->next;
 
@@ -96,9 +100,13 @@ static void bdev_channel_refuse_all(struct bdev_channel *channel, struct bdev_io
 
 void bdev_channel_set_removed(struct bdev_channel *channel)
 {
+	struct bdev_io *waiting = channel->waiting.head;
+
 	channel->removed = true;
 	channel->detour = true;
-	bdev_channel_refuse_all(channel, &channel->waiting);
+	bdev_io_list_init(&channel->waiting);
+	bdev_channel_refuse_all(channel, waiting);
+	bdev_channel_refuse_all(channel, bdev_qos_take_waiting(channel));
 	if (channel->bdev->ops->channel_removed)
 		channel->bdev->ops->channel_removed(channel);
 }
@@ -162,6 +170,9 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	channel->drain.run = bdev_channel_drain;
 	list_init(&channel->link);
 	list_init(&channel->range_holds);
+	if (bdev->qos)
+		channel->qos = bdev_channel_qos_create(channel);
+	channel->detour = channel->qos != NULL;
 	bdev_io_list_init(&channel->completed);
 	bdev_io_list_init(&channel->waiting);
 	return channel;
@@ -201,6 +212,7 @@ static void bdev_channel_free(struct bdev_channel *channel)
 {
 	bdev_range_locks_leave(channel->bdev, channel->reactor);
 	bdev_stats_add(&channel->bdev->closed_stats, &channel->stats);
+	free(channel->qos);
 	free(channel);
 }
 

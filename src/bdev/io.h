@@ -124,7 +124,7 @@ struct bdev_channel {
 	/* ops->submit; of a device with a larger io_unit_size what comes before it (sectors.c) */
 	void (*submit)(struct bdev_channel *channel, struct bdev_io *io);
 	struct reactor *reactor;
-	bool detour; /* range locks, removal: requests take the general way */
+	bool detour; /* range locks, limits, removal: requests take the general way */
 	bool draining; /* a hold waits until the other epoch is empty */
 	uint8_t epoch;
 	uint16_t unit_mask; /* io_unit_size - 1 */
@@ -140,10 +140,11 @@ struct bdev_channel {
 	bool passes_down;
 	struct list range_holds; /* range locks that concern this channel */
 	struct bdev_io_list waiting; /* requests held back by a range lock */
+	struct bdev_channel_qos *qos; /* NULL: there are no limits */
 	CACHE_ALIGNED uint8_t backend[];
 };
 
-/* The general way: range locks, a removed device. */
+/* The general way: limits, range locks, a removed device. */
 void bdev_submit_detour(struct bdev_channel *channel, struct bdev_io *io);
 
 static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel)

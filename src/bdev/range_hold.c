@@ -89,10 +89,10 @@ static void bdev_channel_resume_waiting(struct bdev_channel *channel)
 	while (io) {
 		struct bdev_io *next = io->next;
 
-		bdev_submit_detour(channel, io);
+		bdev_submit_admitted(channel, io);
 		io = next;
 	}
-	channel->detour = channel->removed || !list_is_empty(&channel->range_holds);
+	bdev_channel_set_detour(channel);
 }
 
 void bdev_range_release_run(struct message *message)

@@ -233,6 +233,7 @@ static void bdev_init(struct bdev *bdev, struct bdev_registry *registry)
 	bdev->writers = 0;
 	bdev->operations = 0;
 	memset(&bdev->closed_stats, 0, sizeof(bdev->closed_stats));
+	bdev->qos = NULL;
 	if (uuid_is_null(bdev->uuid))
 		uuid_generate_random(bdev->uuid);
 	bdev_init_units(bdev);
