@@ -227,7 +227,26 @@ void bdev_set_low_water(struct bdev *bdev, unsigned percent);
 /* Users are told that little space is left. */
 void bdev_tell_low_space(struct bdev *bdev);
 
-/* Sum of all channels' counters, collected by messages. */
+enum bdev_stats_reset {
+	BDEV_STATS_KEEP,
+	BDEV_STATS_RESET_ALL,
+	BDEV_STATS_RESET_EXTREMES,
+	BDEV_STATS_RESET_ERRORS,
+};
+
+/* What is asked of all channels by messages; each is reset as it is asked. */
+struct bdev_stats_query {
+	struct bdev_io_stats *sum; /* with channels that are gone; or NULL */
+	/* One channel's, on the control reactor; or NULL. */
+	void (*each)(const struct reactor *reactor, const struct bdev_io_stats *stats, void *arg);
+	void *arg;
+	enum bdev_stats_reset reset;
+};
+
+/* query is copied. */
+void bdev_query_stats(
+	struct bdev *bdev, const struct bdev_stats_query *query, done_fn done, void *arg);
+/* Only the sum. */
 void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg);
 
 /* What all users of a device may do together in a second; 0: no limit. Requests are READ, WRITE,

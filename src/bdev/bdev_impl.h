@@ -89,6 +89,10 @@ static inline void bdev_channel_set_detour(struct bdev_channel *channel)
 	channel->detour = channel->removed || channel->qos || !list_is_empty(&channel->range_holds);
 }
 
+/* ---- stats.c ---------------------------------------------------------------------------- */
+
+void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part);
+
 /* ---- qos.c ------------------------------------------------------------------------------ */
 
 /* Channel's reactor, channel->qos is set: it waits there until its time. */

@@ -198,16 +198,6 @@ static int bdev_channel_end(struct reactor_call *call)
 	return 0;
 }
 
-static void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part)
-{
-	for (unsigned type = 0; type < BDEV_IO_TYPES; type++) {
-		sum->of[type].ops += part->of[type].ops;
-		sum->of[type].bytes += part->of[type].bytes;
-		sum->of[type].latency_ns += part->of[type].latency_ns;
-	}
-	sum->errors += part->errors;
-}
-
 static void bdev_channel_free(struct bdev_channel *channel)
 {
 	bdev_range_locks_leave(channel->bdev, channel->reactor);
@@ -319,59 +309,4 @@ void bdev_channel_close(struct bdev_channel *channel, done_fn done, void *arg)
 	op->channel = channel;
 	flow_start(
 		&op->flow, bdev->registry->control, "bdev_channel_close", bdev_channel_close_run);
-}
-
-/* ---- statistics --------------------------------------------------------- */
-
-struct bdev_stats_op {
-	struct flow flow;
-	struct bdev *bdev;
-	struct bdev_channel *channel; /* being asked */
-	struct bdev_gate_turn turn;
-	struct reactor_call call;
-	struct bdev_io_stats part;
-	struct bdev_io_stats *ret_stats;
-	done_fn done;
-	void *arg;
-};
-
-static int bdev_channel_copy_stats(struct reactor_call *call)
-{
-	struct bdev_stats_op *op = container_of(call, struct bdev_stats_op, call);
-
-	op->part = op->channel->stats;
-	return 0;
-}
-
-static enum flow_result bdev_stats_run(struct flow *f)
-{
-	struct bdev_stats_op *op = container_of(f, struct bdev_stats_op, flow);
-
-	FLOW_BEGIN(f);
-	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
-	*op->ret_stats = op->bdev->closed_stats;
-	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
-		list_member(op->channel, link) != &op->bdev->channels;
-		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link)) {
-		AWAIT(f, reactor_call(&op->call, f->reactor, op->channel->reactor,
-				 bdev_channel_copy_stats, flow_resume, f));
-		bdev_stats_add(op->ret_stats, &op->part);
-	}
-	bdev_gate_leave(&op->bdev->channel_gate);
-	bdev_operation_end(op->bdev);
-	op->done(op->arg, 0);
-	free(op);
-	FLOW_END(f);
-}
-
-void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg)
-{
-	struct bdev_stats_op *op = alloc_op(sizeof(*op));
-
-	op->bdev = bdev;
-	op->ret_stats = ret_stats;
-	op->done = done;
-	op->arg = arg;
-	bdev_operation_begin(bdev);
-	flow_start(&op->flow, bdev->registry->control, "bdev_get_stats", bdev_stats_run);
 }

@@ -51,6 +51,7 @@ enum bdev_io_type {
 enum bdev_io_flags {
 	BDEV_IO_FUA = 1 << 0, /* WRITE, WRITE_ZEROES, UNMAP: stable when it completes */
 	BDEV_IO_NO_UNMAP = 1 << 1, /* WRITE_ZEROES: the range must stay allocated */
+	BDEV_IO_PART = 1 << 2, /* the block layer's: of a request that is counted itself */
 };
 
 enum bdev_extent_state {
@@ -101,6 +102,12 @@ struct bdev_io {
 	} backend;
 };
 
+/* 0 until a request has ended, both of them. */
+struct bdev_io_extremes {
+	uint64_t slowest_ns;
+	uint64_t fastest_inverted; /* ~ns */
+};
+
 struct bdev_io_stats {
 	struct {
 		uint64_t ops;
@@ -108,6 +115,7 @@ struct bdev_io_stats {
 		uint64_t latency_ns; /* sum, of turn time stamps */
 	} of[BDEV_IO_TYPES];
 	uint64_t errors;
+	struct bdev_io_extremes extremes[BDEV_IO_TYPES];
 };
 
 struct bdev_io_list {
@@ -250,14 +258,21 @@ static inline void bdev_io_take_back(struct bdev_io *io)
 	io->done = io->above.done;
 }
 
+/* It took longer, or less long, than all before it. */
+void bdev_io_note_extreme(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns);
+
 /* The rest of the end, but for what comes after done. For channel.c too. */
 static inline void bdev_io_count(struct bdev_io *io, struct bdev_channel *channel)
 {
+	const uint64_t latency_ns = channel->reactor->now_ns - io->submitted_ns;
 	struct bdev_io_stats *stats = &channel->stats;
 	const unsigned type = io->type;
 
 	stats->of[type].ops++;
-	stats->of[type].latency_ns += channel->reactor->now_ns - io->submitted_ns;
+	stats->of[type].latency_ns += latency_ns;
+	if (unlikely(latency_ns > stats->extremes[type].slowest_ns ||
+		     ~latency_ns > stats->extremes[type].fastest_inverted))
+		bdev_io_note_extreme(io, channel, latency_ns);
 	if (likely(!io->status))
 		stats->of[type].bytes += io->length;
 	else

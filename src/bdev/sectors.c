@@ -100,6 +100,7 @@ static void sector_part_submit(struct sector_op *op, const struct bdev_io *what)
 
 	part->op = op;
 	*io = *what;
+	io->flags |= BDEV_IO_PART;
 	io->done = sector_part_done;
 	io->lock = op->locks ? &op->lock : op->io->lock;
 	io->channel = channel;

@@ -140,6 +140,67 @@ static void counters_outlive_channels(void **state)
 	assert_int_equal(stats.of[BDEV_IO_FLUSH].ops, 0);
 	assert_int_equal(stats.errors, 1);
 	assert_true(stats.of[BDEV_IO_WRITE].latency_ns > 0);
+	/* Of two writes the slower and the faster one are their sum. */
+	assert_int_equal(stats.extremes[BDEV_IO_WRITE].slowest_ns +
+				 ~stats.extremes[BDEV_IO_WRITE].fastest_inverted,
+		stats.of[BDEV_IO_WRITE].latency_ns);
+	assert_int_equal(stats.extremes[BDEV_IO_FLUSH].slowest_ns, 0);
+	assert_int_equal(stats.extremes[BDEV_IO_FLUSH].fastest_inverted, 0);
+	world_channel_close(&cw.world, two);
+	channel_world_end(&cw);
+}
+
+struct query_call {
+	struct world_call call;
+	struct bdev_stats_query query;
+	unsigned channels;
+};
+
+static void channel_seen(
+	const struct reactor *reactor, const struct bdev_io_stats *stats, void *arg)
+{
+	((struct query_call *)arg)->channels++;
+}
+
+static void query_run(struct world_call *call)
+{
+	struct query_call *query = container_of(call, struct query_call, call);
+
+	query->query.each = channel_seen;
+	query->query.arg = query;
+	bdev_query_stats(call->bdev, &query->query, world_done, call);
+}
+
+/* With what channels that are gone have left. */
+static void counters_are_forgotten_as_far_as_is_asked(void **state)
+{
+	static const enum bdev_stats_reset resets[] = {BDEV_STATS_RESET_ERRORS,
+		BDEV_STATS_RESET_EXTREMES, BDEV_STATS_KEEP, BDEV_STATS_RESET_ALL};
+	struct bdev_io_stats stats;
+	uint8_t buf[512];
+	struct bdev_channel *one, *two;
+	struct channel_world cw;
+
+	channel_world_start(&cw, 1);
+	cw.fake.latency_ns = 100 * USEC_NS;
+	atomic_store(&cw.fake.io_status, -EIO);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 0, &one), 0);
+	assert_int_equal(world_channel_open(&cw.world, &cw.user, 1, &two), 0);
+	assert_int_equal(world_read(&cw.world, one, buf, 0, 512), -EIO);
+	assert_int_equal(world_read(&cw.world, two, buf, 0, 512), -EIO);
+	world_channel_close(&cw.world, one);
+	for (unsigned i = 0; i < ARRAY_SIZE(resets); i++) {
+		struct query_call query = {.call = {.run = query_run, .bdev = &cw.fake.bdev},
+			.query.reset = resets[i]};
+
+		assert_int_equal(world_run(&cw.world, cw.world.control, &query.call), 0);
+		assert_int_equal(query.channels, 1);
+		world_stats(&cw.world, &cw.fake.bdev, &stats);
+		assert_int_equal(stats.errors, 0);
+		assert_int_equal(stats.extremes[BDEV_IO_READ].slowest_ns > 0, i == 0);
+		assert_int_equal(
+			stats.of[BDEV_IO_READ].ops, resets[i] == BDEV_STATS_RESET_ALL ? 0 : 2);
+	}
 	world_channel_close(&cw.world, two);
 	channel_world_end(&cw);
 }
@@ -192,6 +253,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_channel_that_cannot_be_made_leaves_nothing),
 		cmocka_unit_test(a_channel_is_prepared_on_the_control_reactor_first),
 		cmocka_unit_test(counters_outlive_channels),
+		cmocka_unit_test(counters_are_forgotten_as_far_as_is_asked),
 		cmocka_unit_test(removal_ends_new_requests_and_waits_for_old_ones),
 	};
 
