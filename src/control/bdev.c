@@ -207,12 +207,6 @@ static json_t *io_types_describe(const struct bdev *bdev)
 	return described;
 }
 
-static json_t *rate_limits_describe(void)
-{
-	return json_pack("{s:i, s:i, s:i, s:i}", "rw_ios_per_sec", 0, "rw_mbytes_per_sec", 0,
-		"r_mbytes_per_sec", 0, "w_mbytes_per_sec", 0);
-}
-
 static void geometry_describe(const struct bdev *bdev, json_t *described)
 {
 	uint32_t block_size = bdev->block_size;
@@ -266,7 +260,7 @@ json_t *bdev_describe(const struct bdev *bdev)
 	json_object_set_new(described, "uuid", json_string(uuid));
 	if (bdev_has_numa_id(bdev))
 		json_object_set_new(described, "numa_id", json_integer(-1));
-	json_object_set_new(described, "assigned_rate_limits", rate_limits_describe());
+	json_object_set_new(described, "assigned_rate_limits", limits_describe(bdev));
 	json_object_set_new(described, "claimed", json_boolean(bdev_claim_excludes(bdev->claim)));
 	if (bdev_claim_excludes(bdev->claim))
 		json_object_set_new(described, "claim_type", json_string(claim_types[bdev->claim]));

@@ -26,6 +26,8 @@ int control_create(const struct control_options *options, struct control **ret_c
 		bdev_methods,
 		memory_bdev_methods,
 		file_bdev_methods,
+		bdev_iostat_methods,
+		bdev_limits_methods,
 		filter_methods,
 		filter_error_methods,
 		bdev_copy_methods,

@@ -36,6 +36,8 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method bdev_iostat_methods[];
+extern const struct rpc_method bdev_limits_methods[];
 extern const struct rpc_method filter_methods[]; /* passthru, split, delay */
 extern const struct rpc_method filter_error_methods[];
 extern const struct rpc_method bdev_copy_methods[];
@@ -74,6 +76,8 @@ void bdev_waiters_cancel(struct control *control);
 
 /* The element of bdev_get_bdevs. */
 json_t *bdev_describe(const struct bdev *bdev);
+/* Its assigned_rate_limits. */
+json_t *limits_describe(const struct bdev *bdev);
 
 /* NULL and the request answered when there is no such device. */
 struct bdev *bdev_find_or_fail(
