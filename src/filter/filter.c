@@ -107,7 +107,7 @@ static void part_make_uuid(struct filter_part *part, const struct bdev *base)
 	} name = {.offset_blocks = part->offset / base->block_size,
 		.num_blocks = bdev_size(&part->bdev) / base->block_size};
 	const struct filter *filter = part->filter;
-	bool whole = filter->kind->type == FILTER_PASSTHRU || filter->kind->type == FILTER_DELAY;
+	bool whole = filter->kind->type != FILTER_SPLIT && filter->kind->type != FILTER_ERROR;
 	uuid_t namespace;
 
 	uuid_copy(name.uuid, base->uuid);
@@ -139,6 +139,12 @@ static void part_fill(struct filter_part *part, const struct bdev *base)
 				filter->kind->spare_iovcnt;
 	part->bdev.low_water_percent = base->low_water_percent;
 	part->bdev.size_bytes = size;
+	if (filter->kind->cuts_bytes) {
+		part->bdev.max_iovcnt = 0;
+		part->bdev.unmap_reads_zeroes = false;
+		part->bdev.atomic_write_bytes =
+			(uint32_t)u64_min(base->atomic_write_bytes, filter->kind->cuts_bytes);
+	}
 	if (uuid_is_null(filter->uuid))
 		part_make_uuid(part, base);
 	else

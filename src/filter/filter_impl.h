@@ -5,7 +5,8 @@
  *	filters.c	all of them: names, and what comes and goes below
  *	filter.c	the life of one
  *	filter_io.c	requests on their way down
- *	passthru.c split.c delay.c error.c	the kinds
+ *	passthru.c split.c delay.c error.c crypto.c	the kinds
+ *	crypto_key.c	keys of encryption
  */
 #ifndef FILTER_FILTER_IMPL_H
 #define FILTER_FILTER_IMPL_H
@@ -42,6 +43,7 @@ struct filter_kind {
 	/* Nothing is held back from now on, and what is goes on. Optional. */
 	void (*let_go)(struct filter *filter);
 	void (*fini)(struct filter *filter); /* it is freed; optional */
+	uint32_t cuts_bytes; /* not 0: pieces and memory of its own; UNMAP promises nothing */
 	uint16_t spare_iovcnt; /* vectors that it adds to a request's */
 };
 
@@ -68,6 +70,7 @@ struct filters {
 	struct bdev_registry *registry;
 	struct reactor *control;
 	struct list all;
+	struct list keys;
 	unsigned raising;
 	struct list waiters; /* for raising to be 0 */
 	bool closing;
@@ -121,6 +124,20 @@ void filter_base_low_space(struct bdev_user *user);
 /* Of bdev_ops. */
 bool filter_supports(const struct bdev *bdev, enum bdev_io_type type);
 void filter_part_destroy(struct bdev *bdev, done_fn done, void *arg);
+
+/* ---- crypto_key.c -------------------------------------------------------------------------- */
+
+struct crypto_key {
+	struct list link;
+	char *name;
+	unsigned users;
+	unsigned length; /* of both halves together, bytes */
+	uint8_t bytes[64];
+};
+
+struct crypto_key *crypto_key_find(struct filters *filters, const char *name);
+/* All are unused. */
+void crypto_keys_free(struct filters *filters);
 
 /* ---- filter_io.c --------------------------------------------------------------------------- */
 

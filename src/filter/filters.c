@@ -30,6 +30,7 @@ int filters_create(struct bdev_registry *registry, struct filters **ret_filters)
 	filters->registry = registry;
 	filters->control = bdev_registry_control(registry);
 	list_init(&filters->all);
+	list_init(&filters->keys);
 	list_init(&filters->waiters);
 	rc = bdev_registry_subscribe(registry, filters_bdev_event, filters);
 	if (rc) {
@@ -59,6 +60,7 @@ void filters_destroy(struct filters *filters)
 		list_remove(&filter->link);
 		filter_free(filter);
 	}
+	crypto_keys_free(filters);
 	free(filters);
 }
 

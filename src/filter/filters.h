@@ -111,6 +111,30 @@ void error_clear(struct filter *filter);
 /* What is pending goes down as it came. done when all reactors have begun. */
 void error_resume(struct filter *filter, done_fn done, void *arg);
 
+/*
+ * Encryption: AES-XTS, each logical block a unit of its own under its number. What is on the device
+ * below is unreadable without the key; deleting the key erases it. Keys are known by names.
+ */
+struct crypto_key_options {
+	const char *name;
+	const char *key; /* hexadecimal, 16 or 32 bytes */
+	const char *key2; /* as long as key, and another */
+};
+
+/* -EEXIST; -EINVAL lengths, digits, halves that are equal; -ENOMEM. Copied; nothing tells it. */
+int crypto_key_create(struct filters *filters, const struct crypto_key_options *options,
+	struct reason *reason) MUST_CHECK;
+/* -ENOENT; -EBUSY while filters use it. Its memory is overwritten. */
+int crypto_key_destroy(struct filters *filters, const char *name, struct reason *reason) MUST_CHECK;
+bool crypto_key_exists(struct filters *filters, const char *name);
+void crypto_key_for_each(
+	struct filters *filters, void (*fn)(const char *name, void *arg), void *arg);
+
+/* -ENOENT: no such key. The device has no promise of what is read after UNMAP. */
+void crypto_create(struct filters *filters, const struct filter_options *options,
+	const char *key_name, struct reason *reason, done_fn done, void *arg);
+const char *crypto_key_name(const struct filter *filter);
+
 /* ---- found and told ------------------------------------------------------------------------- */
 
 enum filter_type {
@@ -118,6 +142,7 @@ enum filter_type {
 	FILTER_SPLIT,
 	FILTER_DELAY,
 	FILTER_ERROR,
+	FILTER_CRYPTO,
 };
 
 /* By the name of a device of its own (of a split: of its base), waiting ones too; NULL. */
