@@ -30,6 +30,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 		bdev_limits_methods,
 		filter_methods,
 		filter_error_methods,
+		crypto_methods,
 		bdev_copy_methods,
 		lvol_store_methods,
 		lvol_volume_methods,

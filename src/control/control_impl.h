@@ -40,6 +40,7 @@ extern const struct rpc_method bdev_iostat_methods[];
 extern const struct rpc_method bdev_limits_methods[];
 extern const struct rpc_method filter_methods[]; /* passthru, split, delay */
 extern const struct rpc_method filter_error_methods[];
+extern const struct rpc_method crypto_methods[]; /* keys and the filter */
 extern const struct rpc_method bdev_copy_methods[];
 extern const struct rpc_method lvol_store_methods[];
 extern const struct rpc_method lvol_volume_methods[];
@@ -109,6 +110,7 @@ struct filter_call {
 	struct filter_options filter; /* strings are the request's */
 	struct split_options split;
 	struct delay_options delay;
+	const char *key_name;
 	struct reason reason;
 	void (*create)(struct filter_call *call, done_fn done, void *arg);
 	json_t *(*result)(struct filter_call *call); /* the filter's name, unless set */

@@ -198,6 +198,62 @@ static void a_store_on_a_filter_is_closed_in_order_when_the_device_below_is_dele
 	world_end(world);
 }
 
+#define KEY_1 "\"key\":\"27182818284590452353602874713526\""
+#define KEY_2 "\"key2\":\"31415926535897932384626433832795\""
+
+static void devices_are_encrypted_with_keys_that_are_not_told(void **state)
+{
+	static const struct exchange exchanges[] = {
+		{"accel_crypto_key_create",
+			"{\"cipher\":\"AES_XTS\"," KEY_1 "," KEY_2 ",\"name\":\"k0\"}",
+			TRUE_RESULT},
+		{"accel_crypto_key_create",
+			"{\"cipher\":\"AES_XTS\"," KEY_1 "," KEY_2 ",\"name\":\"k0\"}",
+			INVALID_TEXT("failed to create DEK, rc -17")},
+		{"accel_crypto_key_create",
+			"{\"cipher\":\"AES_CBC\"," KEY_1 "," KEY_2 ",\"name\":\"k1\"}",
+			INVALID_TEXT("failed to create DEK, rc -22")},
+		{"accel_crypto_key_create",
+			"{\"cipher\":\"AES_XTS\"," KEY_1 "," KEY_2
+			",\"name\":\"k1\",\"tweak_mode\":\"INCR_512_FULL_LBA\"}",
+			INVALID_TEXT("failed to create DEK, rc -22")},
+		{"accel_crypto_key_create", "{\"cipher\":\"AES_XTS\"," KEY_1 ",\"name\":\"k1\"}",
+			INVALID_TEXT("failed to create DEK, rc -22")},
+		{"accel_crypto_key_create", "{\"cipher\":\"AES_XTS\"}",
+			ERROR(-32700, "spdk_json_decode_object failed")},
+		{"accel_crypto_keys_get", NULL,
+			"\"result\":[{\"name\":\"k0\",\"cipher\":\"AES_XTS\","
+			"\"tweak_mode\":\"SIMPLE_LBA\"}]"},
+		{"accel_crypto_keys_get", "{\"key_name\":\"zz\"}",
+			INVALID_TEXT("key was not found")},
+		{"bdev_crypto_create",
+			"{\"base_bdev_name\":\"base\",\"name\":\"c0\",\"key_name\":\"k0\"}",
+			NO_DEVICE},
+		MALLOC_BASE,
+		{"bdev_crypto_create",
+			"{\"base_bdev_name\":\"base\",\"name\":\"c0\",\"key_name\":\"zz\"}",
+			INVALID_TEXT("Key was not found")},
+		{"bdev_crypto_create", "{\"base_bdev_name\":\"base\",\"name\":\"c0\"}",
+			INVALID_TEXT("Key was not found")},
+		{"bdev_crypto_create", "{\"name\":\"c0\"}",
+			ERROR(-32700, "Failed to decode crypto disk create parameters.")},
+		{"bdev_crypto_create",
+			"{\"base_bdev_name\":\"base\",\"name\":\"c0\",\"key_name\":\"k0\"}",
+			"\"result\":\"c0\""},
+		{"accel_crypto_key_destroy", "{\"key_name\":\"k0\"}",
+			INVALID_TEXT("Failed to destroy key, rc -16")},
+		{"bdev_crypto_delete", "{\"name\":\"base\"}", NO_DEVICE},
+		{"bdev_crypto_delete", "{\"name\":\"c0\"}", TRUE_RESULT},
+		{"accel_crypto_key_destroy", "{\"key_name\":\"k0\"}", TRUE_RESULT},
+		{"accel_crypto_key_destroy", "{\"key_name\":\"k0\"}",
+			INVALID_TEXT("No key object found")},
+	};
+	struct world *world = world_start(false);
+
+	EXPECT(world, exchanges);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +262,7 @@ int main(void)
 		cmocka_unit_test(a_device_is_split_and_put_together),
 		cmocka_unit_test(latencies_are_set_and_told),
 		cmocka_unit_test(errors_are_injected_where_there_is_a_filter_for_them),
+		cmocka_unit_test(devices_are_encrypted_with_keys_that_are_not_told),
 		cmocka_unit_test(
 			a_store_on_a_filter_is_closed_in_order_when_the_device_below_is_deleted),
 	};
