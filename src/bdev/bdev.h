@@ -227,6 +227,20 @@ void bdev_set_low_water(struct bdev *bdev, unsigned percent);
 /* Users are told that little space is left. */
 void bdev_tell_low_space(struct bdev *bdev);
 
+/* What is done with a device's channels; all but run on the control reactor, all but run optional.
+ * No channel is opened or closed between enter and leave. */
+struct bdev_each_channel {
+	int (*enter)(struct bdev *bdev, void *arg); /* not 0: it ends with that, without leave */
+	void (*before)(struct bdev_channel *channel, void *arg);
+	void (*run)(struct bdev_channel *channel, void *arg); /* on the channel's reactor */
+	void (*after)(struct bdev_channel *channel, void *arg);
+	void (*leave)(struct bdev *bdev, void *arg);
+};
+
+/* each is static, arg lives until done. */
+void bdev_for_each_channel(struct bdev *bdev, const struct bdev_each_channel *each, void *arg,
+	done_fn done, void *done_arg);
+
 enum bdev_stats_reset {
 	BDEV_STATS_KEEP,
 	BDEV_STATS_RESET_ALL,

@@ -6,6 +6,7 @@
  *	unregister.c	the end of a device
  *	claim.c		who may write
  *	channel.c	a device on a reactor: submit and complete, open and close
+ *	channels.c	something with each channel of a device
  *	stats.c		counters of all channels
  *	qos.c		limits on requests and bytes a second
  *	sectors.c	sectors smaller than what the backend takes

@@ -222,12 +222,7 @@ static bool limits_are_none(const struct bdev_limits *limits)
 }
 
 struct qos_op {
-	struct flow flow;
-	struct bdev *bdev;
 	struct bdev_limits limits;
-	struct bdev_gate_turn turn;
-	struct reactor_call call;
-	struct list *at;
 	struct bdev_channel_qos *made; /* for the channel at hand, unless it has one */
 	struct bdev_channel_qos *ended;
 	bool none;
@@ -235,11 +230,30 @@ struct qos_op {
 	void *arg;
 };
 
-/* Channel's reactor. */
-static int qos_apply(struct reactor_call *call)
+static int qos_enter(struct bdev *bdev, void *arg)
 {
-	struct qos_op *op = container_of(call, struct qos_op, call);
-	struct bdev_channel *channel = list_entry(op->at, struct bdev_channel, link);
+	const struct qos_op *op = arg;
+
+	if (!bdev->qos && !op->none)
+		bdev->qos = alloc_lines(sizeof(*bdev->qos));
+	if (!bdev->qos)
+		return op->none ? 0 : -ENOMEM;
+	qos_set(bdev->qos, &op->limits);
+	return 0;
+}
+
+static void qos_before(struct bdev_channel *channel, void *arg)
+{
+	struct qos_op *op = arg;
+
+	op->made = op->none ? NULL : bdev_channel_qos_create(channel);
+	op->ended = NULL;
+}
+
+/* Channel's reactor. */
+static void qos_apply(struct bdev_channel *channel, void *arg)
+{
+	struct qos_op *op = arg;
 	struct bdev_io *waiting = bdev_qos_take_waiting(channel);
 
 	if (op->none) {
@@ -251,62 +265,51 @@ static int qos_apply(struct reactor_call *call)
 	}
 	qos_channel_again(channel, waiting);
 	bdev_channel_set_detour(channel);
-	return 0;
 }
 
-static void qos_apply_next(struct qos_op *op, done_fn done, void *arg)
+static void qos_after(struct bdev_channel *channel, void *arg)
 {
-	struct bdev_channel *channel = list_entry(op->at, struct bdev_channel, link);
+	struct qos_op *op = arg;
 
-	op->made = op->none ? NULL : bdev_channel_qos_create(channel);
-	op->ended = NULL;
-	reactor_call(&op->call, op->flow.reactor, channel->reactor, qos_apply, done, arg);
+	free(op->made);
+	free(op->ended);
 }
 
-static enum flow_result bdev_set_limits_run(struct flow *f)
+static void qos_leave(struct bdev *bdev, void *arg)
 {
-	struct qos_op *op = container_of(f, struct qos_op, flow);
+	const struct qos_op *op = arg;
 
-	FLOW_BEGIN(f);
-	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
-	if (op->none && !op->bdev->qos)
-		goto leave;
-	if (!op->bdev->qos)
-		op->bdev->qos = alloc_lines(sizeof(*op->bdev->qos));
-	if (!op->bdev->qos) {
-		flow_fail(f, -ENOMEM);
-		goto leave;
-	}
-	qos_set(op->bdev->qos, &op->limits);
-	for (op->at = op->bdev->channels.next; op->at != &op->bdev->channels;
-		op->at = op->at->next) {
-		AWAIT(f, qos_apply_next(op, flow_resume, f));
-		free(op->made);
-		free(op->ended);
-	}
-	if (op->none) {
-		free(op->bdev->qos);
-		op->bdev->qos = NULL;
-	}
-leave:
-	bdev_gate_leave(&op->bdev->channel_gate);
-	bdev_operation_end(op->bdev);
-	op->done(op->arg, f->error);
+	if (!op->none)
+		return;
+	free(bdev->qos);
+	bdev->qos = NULL;
+}
+
+static const struct bdev_each_channel qos_each = {
+	.enter = qos_enter,
+	.before = qos_before,
+	.run = qos_apply,
+	.after = qos_after,
+	.leave = qos_leave,
+};
+
+static void qos_set_done(void *arg, int rc)
+{
+	struct qos_op *op = arg;
+
+	op->done(op->arg, rc);
 	free(op);
-	FLOW_END(f);
 }
 
 void bdev_set_limits(struct bdev *bdev, const struct bdev_limits *limits, done_fn done, void *arg)
 {
 	struct qos_op *op = alloc_op(sizeof(*op));
 
-	op->bdev = bdev;
 	op->limits = *limits;
 	op->none = limits_are_none(limits);
 	op->done = done;
 	op->arg = arg;
-	bdev_operation_begin(bdev);
-	flow_start(&op->flow, bdev->registry->control, "bdev_set_limits", bdev_set_limits_run);
+	bdev_for_each_channel(bdev, &qos_each, op, qos_set_done, op);
 }
 
 struct bdev_limits bdev_get_limits(const struct bdev *bdev)

@@ -45,55 +45,52 @@ static void stats_reset(struct bdev_io_stats *stats, enum bdev_stats_reset reset
 }
 
 struct bdev_stats_op {
-	struct flow flow;
-	struct bdev *bdev;
-	struct bdev_channel *channel; /* being asked */
-	struct bdev_gate_turn turn;
-	struct reactor_call call;
 	struct bdev_io_stats part;
 	struct bdev_stats_query query;
 	done_fn done;
 	void *arg;
 };
 
-static int bdev_channel_ask(struct reactor_call *call)
+static int stats_enter(struct bdev *bdev, void *arg)
 {
-	struct bdev_stats_op *op = container_of(call, struct bdev_stats_op, call);
+	struct bdev_stats_op *op = arg;
 
-	op->part = op->channel->stats;
-	stats_reset(&op->channel->stats, op->query.reset);
+	if (op->query.sum)
+		*op->query.sum = bdev->closed_stats;
+	stats_reset(&bdev->closed_stats, op->query.reset);
 	return 0;
 }
 
-static void bdev_stats_take(struct bdev_stats_op *op)
+static void stats_ask(struct bdev_channel *channel, void *arg)
 {
+	struct bdev_stats_op *op = arg;
+
+	op->part = channel->stats;
+	stats_reset(&channel->stats, op->query.reset);
+}
+
+static void stats_take(struct bdev_channel *channel, void *arg)
+{
+	struct bdev_stats_op *op = arg;
+
 	if (op->query.sum)
 		bdev_stats_add(op->query.sum, &op->part);
 	if (op->query.each)
-		op->query.each(op->channel->reactor, &op->part, op->query.arg);
+		op->query.each(channel->reactor, &op->part, op->query.arg);
 }
 
-static enum flow_result bdev_stats_run(struct flow *f)
-{
-	struct bdev_stats_op *op = container_of(f, struct bdev_stats_op, flow);
+static const struct bdev_each_channel stats_each = {
+	.enter = stats_enter,
+	.run = stats_ask,
+	.after = stats_take,
+};
 
-	FLOW_BEGIN(f);
-	AWAIT(f, bdev_gate_enter(&op->bdev->channel_gate, &op->turn, flow_resume, f));
-	if (op->query.sum)
-		*op->query.sum = op->bdev->closed_stats;
-	stats_reset(&op->bdev->closed_stats, op->query.reset);
-	for (op->channel = list_first_entry(&op->bdev->channels, struct bdev_channel, link);
-		list_member(op->channel, link) != &op->bdev->channels;
-		op->channel = list_first_entry(&op->channel->link, struct bdev_channel, link)) {
-		AWAIT(f, reactor_call(&op->call, f->reactor, op->channel->reactor, bdev_channel_ask,
-				 flow_resume, f));
-		bdev_stats_take(op);
-	}
-	bdev_gate_leave(&op->bdev->channel_gate);
-	bdev_operation_end(op->bdev);
-	op->done(op->arg, 0);
+static void stats_taken(void *arg, int rc)
+{
+	struct bdev_stats_op *op = arg;
+
+	op->done(op->arg, rc);
 	free(op);
-	FLOW_END(f);
 }
 
 void bdev_query_stats(
@@ -101,12 +98,10 @@ void bdev_query_stats(
 {
 	struct bdev_stats_op *op = alloc_op(sizeof(*op));
 
-	op->bdev = bdev;
 	op->query = *query;
 	op->done = done;
 	op->arg = arg;
-	bdev_operation_begin(bdev);
-	flow_start(&op->flow, bdev->registry->control, "bdev_query_stats", bdev_stats_run);
+	bdev_for_each_channel(bdev, &stats_each, op, stats_taken, op);
 }
 
 void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg)

@@ -8,7 +8,6 @@
  */
 #include <stdlib.h>
 
-#include "core/call.h"
 #include "filter/filter_impl.h"
 
 /* Own request to the device below. */
@@ -122,33 +121,22 @@ void filter_forward(struct bdev_channel *channel, struct bdev_io *io)
 struct channels_op {
 	struct flow flow;
 	struct filter *filter;
-	struct bdev_gate_turn turn;
-	struct reactor_call call;
 	unsigned at;
-	struct list *channel;
 	void (*fn)(struct bdev_channel *channel);
 	done_fn done;
 	void *arg;
 };
 
-static struct bdev *channels_bdev(const struct channels_op *op)
+static void channels_call(struct bdev_channel *channel, void *arg)
 {
-	return &op->filter->parts[op->at].bdev;
+	((const struct channels_op *)arg)->fn(channel);
 }
 
-static int channels_call(struct reactor_call *call)
+static const struct bdev_each_channel channels_each = {.run = channels_call};
+
+static void channels_call_part(struct channels_op *op, done_fn done, void *arg)
 {
-	struct channels_op *op = container_of(call, struct channels_op, call);
-
-	op->fn(list_entry(op->channel, struct bdev_channel, link));
-	return 0;
-}
-
-static void channels_call_next(struct channels_op *op, done_fn done, void *arg)
-{
-	const struct bdev_channel *channel = list_entry(op->channel, struct bdev_channel, link);
-
-	reactor_call(&op->call, op->flow.reactor, channel->reactor, channels_call, done, arg);
+	bdev_for_each_channel(&op->filter->parts[op->at].bdev, &channels_each, op, done, arg);
 }
 
 static enum flow_result channels_run(struct flow *f)
@@ -156,19 +144,9 @@ static enum flow_result channels_run(struct flow *f)
 	struct channels_op *op = container_of(f, struct channels_op, flow);
 
 	FLOW_BEGIN(f);
-	for (op->at = 0; op->at < op->filter->parts_count; op->at++) {
-		if (!op->filter->parts[op->at].registered)
-			continue;
-		bdev_operation_begin(channels_bdev(op));
-		AWAIT(f, bdev_gate_enter(
-				 &channels_bdev(op)->channel_gate, &op->turn, flow_resume, f));
-		for (op->channel = channels_bdev(op)->channels.next;
-			op->channel != &channels_bdev(op)->channels;
-			op->channel = op->channel->next)
-			AWAIT(f, channels_call_next(op, flow_resume, f));
-		bdev_gate_leave(&channels_bdev(op)->channel_gate);
-		bdev_operation_end(channels_bdev(op));
-	}
+	for (op->at = 0; op->at < op->filter->parts_count; op->at++)
+		if (op->filter->parts[op->at].registered)
+			AWAIT(f, channels_call_part(op, flow_resume, f));
 	op->done(op->arg, 0);
 	filter_put(op->filter);
 	free(op);
