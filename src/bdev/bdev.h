@@ -130,6 +130,7 @@ struct bdev {
 	struct bdev_gate channel_gate; /* opening and closing channels, statistics */
 	struct bdev_io_stats closed_stats; /* of channels that are gone */
 	struct bdev_qos *qos; /* NULL: there are no limits */
+	struct bdev_histogram *histogram; /* of channels that are gone; NULL: nothing is counted */
 	unsigned operations; /* under way that look at this device */
 	struct bdev_remove_op *remove_op;
 };
@@ -262,6 +263,39 @@ void bdev_query_stats(
 	struct bdev *bdev, const struct bdev_stats_query *query, done_fn done, void *arg);
 /* Only the sum. */
 void bdev_get_stats(struct bdev *bdev, struct bdev_io_stats *ret_stats, done_fn done, void *arg);
+
+/*
+ * Latency histograms. Times from 0 to 2^granularity - 1 ns are range 0, one to a bucket; range r
+ * has the times from 2^(granularity + r - 1) on up to twice that, in 2^granularity buckets. Those
+ * below min_range are in the first bucket, those above max_range in the last.
+ */
+#define BDEV_HISTOGRAM_GRANULARITY_MAX 12
+
+struct bdev_histogram_options {
+	unsigned granularity;
+	uint64_t min_ns; /* each is in the range that is the first, the last */
+	uint64_t max_ns;
+	unsigned types; /* 1 << BDEV_IO_READ ... */
+};
+
+struct bdev_histogram {
+	struct bdev_histogram_options options;
+	unsigned min_range;
+	unsigned max_range;
+	unsigned buckets; /* of one type */
+	uint64_t counts[]; /* type by type */
+};
+
+/* Begins to count, anew if it counts already; options NULL: no more. -ENOMEM. */
+void bdev_set_histogram(
+	struct bdev *bdev, const struct bdev_histogram_options *options, done_fn done, void *arg);
+/* *ret_histogram is the caller's, to be freed; set before done. -ENOENT: nothing is counted. */
+void bdev_get_histogram(
+	struct bdev *bdev, struct bdev_histogram **ret_histogram, done_fn done, void *arg);
+uint64_t bdev_histogram_count(
+	const struct bdev_histogram *histogram, unsigned type, unsigned bucket);
+/* The time, in ns, that is the first beyond the bucket. */
+uint64_t bdev_histogram_bucket_end(const struct bdev_histogram *histogram, unsigned bucket);
 
 /* What all users of a device may do together in a second; 0: no limit. Requests are READ, WRITE,
  * UNMAP and WRITE_ZEROES, bytes those of READ and WRITE. After a pause so much comes at once as

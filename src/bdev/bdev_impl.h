@@ -7,6 +7,7 @@
  *	claim.c		who may write
  *	channel.c	a device on a reactor: submit and complete, open and close
  *	channels.c	something with each channel of a device
+ *	histogram.c	how long requests took
  *	stats.c		counters of all channels
  *	qos.c		limits on requests and bytes a second
  *	sectors.c	sectors smaller than what the backend takes
@@ -93,6 +94,13 @@ static inline void bdev_channel_set_detour(struct bdev_channel *channel)
 /* ---- stats.c ---------------------------------------------------------------------------- */
 
 void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part);
+
+/* ---- histogram.c ------------------------------------------------------------------------- */
+
+/* Of a channel that is being made; -ENOMEM. */
+int bdev_channel_histogram_create(struct bdev_channel *channel) MUST_CHECK;
+/* Of one that has been used; what it has counted is kept. */
+void bdev_channel_histogram_free(struct bdev_channel *channel);
 
 /* ---- qos.c ------------------------------------------------------------------------------ */
 

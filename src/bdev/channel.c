@@ -175,6 +175,11 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	channel->detour = channel->qos != NULL;
 	bdev_io_list_init(&channel->completed);
 	bdev_io_list_init(&channel->waiting);
+	if (bdev_channel_histogram_create(channel)) {
+		free(channel->qos);
+		free(channel);
+		return NULL;
+	}
 	return channel;
 }
 
@@ -202,6 +207,7 @@ static void bdev_channel_free(struct bdev_channel *channel)
 {
 	bdev_range_locks_leave(channel->bdev, channel->reactor);
 	bdev_stats_add(&channel->bdev->closed_stats, &channel->stats);
+	bdev_channel_histogram_free(channel);
 	free(channel->qos);
 	free(channel);
 }

@@ -140,6 +140,8 @@ struct bdev_channel {
 	struct bdev_io_list completed;
 	struct deferred drain; /* calls done of what is on completed */
 	struct bdev_io_stats stats; /* first READ and WRITE */
+	struct bdev_io_extremes triggers[BDEV_IO_TYPES]; /* as in stats; 0 with a histogram */
+	struct bdev_histogram *histogram; /* or NULL */
 	struct bdev *bdev;
 	void (*submit_units)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
 	unsigned users;
@@ -258,8 +260,8 @@ static inline void bdev_io_take_back(struct bdev_io *io)
 	io->done = io->above.done;
 }
 
-/* It took longer, or less long, than all before it. */
-void bdev_io_note_extreme(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns);
+/* It took longer, or less long, than all before it; or there is a histogram. */
+void bdev_io_note(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns);
 
 /* The rest of the end, but for what comes after done. For channel.c too. */
 static inline void bdev_io_count(struct bdev_io *io, struct bdev_channel *channel)
@@ -270,9 +272,9 @@ static inline void bdev_io_count(struct bdev_io *io, struct bdev_channel *channe
 
 	stats->of[type].ops++;
 	stats->of[type].latency_ns += latency_ns;
-	if (unlikely(latency_ns > stats->extremes[type].slowest_ns ||
-		     ~latency_ns > stats->extremes[type].fastest_inverted))
-		bdev_io_note_extreme(io, channel, latency_ns);
+	if (unlikely(latency_ns > channel->triggers[type].slowest_ns ||
+		     ~latency_ns > channel->triggers[type].fastest_inverted))
+		bdev_io_note(io, channel, latency_ns);
 	if (likely(!io->status))
 		stats->of[type].bytes += io->length;
 	else

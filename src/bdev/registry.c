@@ -234,6 +234,7 @@ static void bdev_init(struct bdev *bdev, struct bdev_registry *registry)
 	bdev->operations = 0;
 	memset(&bdev->closed_stats, 0, sizeof(bdev->closed_stats));
 	bdev->qos = NULL;
+	bdev->histogram = NULL;
 	if (uuid_is_null(bdev->uuid))
 		uuid_generate_random(bdev->uuid);
 	bdev_init_units(bdev);

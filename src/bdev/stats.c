@@ -8,16 +8,6 @@
 
 #include "bdev/bdev_impl.h"
 
-void bdev_io_note_extreme(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns)
-{
-	struct bdev_io_extremes *extremes = &channel->stats.extremes[io->type];
-
-	if (io->flags & BDEV_IO_PART)
-		return;
-	extremes->slowest_ns = u64_max(extremes->slowest_ns, latency_ns);
-	extremes->fastest_inverted = u64_max(extremes->fastest_inverted, ~latency_ns);
-}
-
 void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part)
 {
 	for (unsigned type = 0; type < BDEV_IO_TYPES; type++) {
@@ -67,6 +57,8 @@ static void stats_ask(struct bdev_channel *channel, void *arg)
 
 	op->part = channel->stats;
 	stats_reset(&channel->stats, op->query.reset);
+	if (op->query.reset != BDEV_STATS_KEEP)
+		memset(channel->triggers, 0, sizeof(channel->triggers));
 }
 
 static void stats_take(struct bdev_channel *channel, void *arg)

@@ -132,6 +132,8 @@ static enum flow_result bdev_remove_run(struct flow *f)
 	bdev_leave_registry(op);
 	free(op->bdev->qos);
 	op->bdev->qos = NULL;
+	free(op->bdev->histogram);
+	op->bdev->histogram = NULL;
 	AWAIT(f, op->bdev->ops->destroy(op->bdev, flow_resume, f));
 	bdev_names_free(op->registry, &op->names);
 finish:
