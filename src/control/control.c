@@ -26,6 +26,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 		bdev_methods,
 		memory_bdev_methods,
 		file_bdev_methods,
+		bdev_histogram_methods,
 		bdev_iostat_methods,
 		bdev_limits_methods,
 		filter_methods,

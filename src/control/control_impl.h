@@ -36,6 +36,7 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method bdev_histogram_methods[];
 extern const struct rpc_method bdev_iostat_methods[];
 extern const struct rpc_method bdev_limits_methods[];
 extern const struct rpc_method filter_methods[]; /* passthru, split, delay */

@@ -81,10 +81,47 @@ static void what_a_device_has_done_is_told_and_forgotten(void **state)
 	world_end(world);
 }
 
+static void histograms_are_told_while_they_are_on(void **state)
+{
+	static const struct exchange before[] = {
+		NULL_DEVICE,
+		{"bdev_get_histogram", "{\"name\":\"n0\"}", ERROR(-12, "Cannot allocate memory")},
+		{"bdev_get_histogram", "{\"name\":\"zz\"}", NO_DEVICE},
+		{"bdev_enable_histogram", "{\"name\":\"zz\",\"enable\":true}", NO_DEVICE},
+		{"bdev_enable_histogram", "{\"name\":\"n0\",\"enable\":true,\"opc\":\"zz\"}",
+			ERROR(-32603, "Invalid Io type")},
+		{"bdev_enable_histogram", "{\"name\":\"n0\",\"enable\":true,\"granularity\":13}",
+			INVALID},
+		{"bdev_enable_histogram",
+			"{\"name\":\"n0\",\"enable\":true,\"min_nsec\":5,\"max_nsec\":4}", INVALID},
+		{"bdev_enable_histogram", "{\"name\":\"n0\",\"enable\":true}", TRUE_RESULT},
+		{"bdev_get_histogram_borders", "{\"name\":\"n0\",\"borders\":[10,100]}",
+			"\"result\":{\"borders_count\":[0,0,0]}"},
+		{"bdev_get_histogram_borders", "{\"name\":\"n0\",\"borders\":[10,9]}", INVALID},
+		{"bdev_get_histogram_borders", "{\"name\":\"n0\",\"borders\":[]}", INVALID},
+		{"bdev_get_histogram_borders", "{\"name\":\"n0\",\"borders\":[\"1\"]}", INVALID},
+	};
+	static const struct exchange after[] = {
+		{"bdev_enable_histogram", "{\"name\":\"n0\",\"enable\":false}", TRUE_RESULT},
+		{"bdev_get_histogram", "{\"name\":\"n0\"}", ERROR(-12, "Cannot allocate memory")},
+	};
+	struct world *world = world_start(false);
+	const char *told;
+
+	EXPECT(world, before);
+	told = world_call(world, "bdev_get_histogram", "{\"name\":\"n0\"}");
+	assert_non_null(strstr(told, "\"result\":{\"histogram\":\"AAAA"));
+	assert_non_null(strstr(told, "\"granularity\":7,\"min_range\":3,\"max_range\":30,"
+				     "\"tsc_rate\":1000000000}"));
+	EXPECT(world, after);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(limits_are_set_one_by_one_and_told),
+		cmocka_unit_test(histograms_are_told_while_they_are_on),
 		cmocka_unit_test(what_a_device_has_done_is_told_and_forgotten),
 	};
 
