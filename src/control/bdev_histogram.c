@@ -70,7 +70,6 @@ static void enable_answer(void *request, int rc)
 static void bdev_enable_histogram(struct rpc_request *request, const void *params, void *context)
 {
 	const struct enable_params *wanted = params;
-	struct bdev *bdev = bdev_find_or_fail(context, request, wanted->name);
 	struct reason reason = {0};
 	const struct bdev_histogram_options options = {
 		.granularity = wanted->granularity,
@@ -78,6 +77,8 @@ static void bdev_enable_histogram(struct rpc_request *request, const void *param
 		.max_ns = wanted->max_nsec,
 		.types = types_of(wanted->opc),
 	};
+	bool enable = wanted->enable;
+	struct bdev *bdev = bdev_find_or_fail(context, request, wanted->name);
 
 	if (!bdev)
 		return;
@@ -85,15 +86,15 @@ static void bdev_enable_histogram(struct rpc_request *request, const void *param
 		rpc_request_fail_text(request, RPC_INTERNAL_ERROR, "Invalid Io type", NULL);
 		return;
 	}
-	if (wanted->enable && (options.granularity > BDEV_HISTOGRAM_GRANULARITY_MAX ||
-				      options.min_ns > options.max_ns)) {
+	if (enable && (options.granularity > BDEV_HISTOGRAM_GRANULARITY_MAX ||
+			      options.min_ns > options.max_ns)) {
 		reason_set(&reason, -EINVAL,
 			"granularity is up to %u, and min_nsec not beyond max_nsec",
 			BDEV_HISTOGRAM_GRANULARITY_MAX);
 		rpc_request_fail(request, -EINVAL, &reason);
 		return;
 	}
-	bdev_set_histogram(bdev, wanted->enable ? &options : NULL, enable_answer, request);
+	bdev_set_histogram(bdev, enable ? &options : NULL, enable_answer, request);
 }
 
 /* ---- told ---------------------------------------------------------------------------------- */
