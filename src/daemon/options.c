@@ -38,7 +38,7 @@ static const char help[] =
 	"  -h, --help              print this\n"
 	"\n"
 	"Options of SPDK's programs about hugepages, memory, PCI and tracing are accepted and\n"
-	"do nothing. SIGTERM and SIGINT stop the daemon in order.\n";
+	"do nothing. SIGTERM and SIGINT stop the daemon in order; one more ends it at once.\n";
 
 enum {
 	OPTION_STATE_DIR = 256,

@@ -6,10 +6,10 @@
  *	control reactor   device registry, vhost, RPC methods, RPC socket; then clients are served
  *
  * The main thread does nothing but wait for signals: SIGTERM, SIGINT, SIGHUP and SIGQUIT stop the
- * daemon (more of them during the stop change nothing), SIGUSR1 is ignored. They are blocked in
- * all threads, which inherit the mask, and taken with sigwait, so that no code ever runs in a
- * signal handler. Whoever wants the daemon to end from within sends it SIGTERM
- * (spdk_kill_instance).
+ * daemon in order, SIGUSR1 is ignored. One that comes during the stop ends it at once; several in
+ * the same moment are one. They are blocked in all threads, which inherit the mask, and taken with
+ * sigwait, so that no code ever runs in a signal handler. Whoever wants the daemon to end from
+ * within sends it SIGTERM (spdk_kill_instance).
  *
  * Stop: RPC first, so that nothing new begins and what runs is answered; then the controllers, with
  * their front-ends; then the volume stores, in order; then the block devices. A start that fails
@@ -35,6 +35,8 @@
 #include "control/control.h"
 #include "daemon/options.h"
 #include "scsi/store.h"
+
+#define FORCE_AFTER_MS 250
 
 struct serve {
 	struct serve_options options;
@@ -159,6 +161,18 @@ static struct bdev *serve_first_bdev(struct serve *serve)
 	return first;
 }
 
+static void serve_limits_lifted(void *arg, int rc)
+{
+}
+
+/* What waits for its time would hold the end up for as long. */
+static void serve_lift_limits(struct bdev *bdev, void *arg)
+{
+	static const struct bdev_limits none;
+
+	bdev_set_limits(bdev, &none, serve_limits_lifted, NULL);
+}
+
 static enum flow_result serve_stop_run(struct flow *f)
 {
 	struct serve *serve = container_of(f, struct serve, stop);
@@ -168,6 +182,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 		control_stop(serve->methods);
 	if (serve->filters)
 		filters_close(serve->filters);
+	if (serve->registry)
+		bdev_for_each(serve->registry, serve_lift_limits, NULL);
 	if (serve->rpc)
 		AWAIT(f, rpc_server_stop(serve->rpc, flow_resume, f));
 	if (serve->vhost)
@@ -412,7 +428,7 @@ static void signals_block(sigset_t *ret_set)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void signals_await_stop(const sigset_t *set)
+static int signals_await(const sigset_t *set)
 {
 	int signal_number;
 
@@ -420,6 +436,37 @@ static void signals_await_stop(const sigset_t *set)
 		while (sigwait(set, &signal_number))
 			;
 	} while (signal_number == SIGUSR1);
+	return signal_number;
+}
+
+/* Whatever the stop waits for, a log that nobody reads included. */
+static void *signals_force(void *arg)
+{
+	const struct timespec together = {.tv_nsec = FORCE_AFTER_MS * 1000000};
+	const struct timespec now = {0};
+
+	nanosleep(&together, NULL);
+	while (sigtimedwait(arg, NULL, &now) > 0)
+		;
+	signals_await(arg);
+	_exit(1);
+}
+
+static void signals_force_begin(const sigset_t *set)
+{
+	static sigset_t copy;
+	pthread_t thread;
+
+	copy = *set;
+	if (pthread_create(&thread, NULL, signals_force, &copy) == 0)
+		pthread_detach(thread);
+}
+
+static void signals_await_stop(const sigset_t *set)
+{
+	int signal_number = signals_await(set);
+
+	signals_force_begin(set);
 	log_notice("stopping: received SIG%s", sigabbrev_np(signal_number));
 }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The daemon as a process: options, start, signals, exit codes, what it leaves behind."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -80,6 +81,46 @@ def test_a_signal_stops_it_with_exit_code_0_and_nothing_left(serve, place, name)
     process.send_signal(getattr(signal, name))
     assert process.wait(10) == 0
     assert sorted(p.name for p in place.iterdir()) == ["log", "state"]
+
+
+def test_a_second_signal_ends_a_daemon_whose_stop_does_not_end(place):
+    """Nobody reads what it says: sooner or later every thread that logs stands still."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, 1031, 4096)  # F_SETPIPE_SZ
+    process = subprocess.Popen(
+        [binary(), "serve", "-r", str(place / "rpc"), "-S", str(place), "--state-dir",
+         str(place / "state")], stderr=writer, stdin=subprocess.DEVNULL)
+    os.close(writer)
+    try:
+        rpc = connect(place)
+        rpc.call("log_set_print_level", level="DEBUG")
+        rpc.socket.sendall(40 * json.dumps({
+            "jsonrpc": "2.0", "id": 1, "method": "bdev_null_delete",
+            "params": {"name": 200 * "x"}}).encode())
+        time.sleep(0.3)
+        process.terminate()
+        time.sleep(0.6)
+        assert process.poll() is None, "it has ended though its log is full"
+        process.terminate()
+        assert process.wait(10) == 1
+    finally:
+        process.kill()
+        process.wait(10)
+        os.close(reader)
+
+
+def test_limits_hold_no_stop_up(serve, place):
+    """A copy that would take four minutes waits for its time when the daemon is told to end."""
+    process = serve()
+    rpc = connect(place)
+    for name in "from", "to":
+        rpc.call("bdev_malloc_create", name=name, num_blocks=256 << 11, block_size=512)
+    rpc.call("bdev_set_qos_limit", name="to", w_mbytes_per_sec=1)
+    rpc.socket.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "bdev_copy", "params": {
+        "source": "from", "target": "to", "ranges": [[0, 256 << 20]]}}).encode())
+    time.sleep(0.3)
+    process.terminate()
+    assert process.wait(10) == 0
 
 
 def test_sigusr1_and_a_vanished_reader_do_not_end_it(serve, place):
