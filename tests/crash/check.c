@@ -55,7 +55,7 @@ static int check_visit(struct check *check, bool reads)
 
 static int check_closed_image(struct check *check)
 {
-	int rc = store_image_init(&check->store, &check->image);
+	int rc = store_image_init(&check->store, check->image);
 
 	check->store.foreign = &check->scenario->foreign;
 	if (!rc)
@@ -124,23 +124,23 @@ static int double_record(struct check *check, struct crash_log *log)
 
 	crash_log_init(log);
 	log->atomic_end = check->scenario->log.atomic_end;
-	crash_disk_set(&check->world.disk, &check->image, log, chance_next(&check->chance) | 1);
+	crash_disk_set(&check->world.disk, check->image, log, chance_next(&check->chance) | 1);
 	rc = check_visit(check, false);
-	crash_disk_set(&check->world.disk, &check->image, NULL, 0);
+	crash_disk_set(&check->world.disk, check->image, NULL, 0);
 	return rc;
 }
 
-static int double_cuts(struct check *check, const struct crash_log *log, const uint8_t *base,
-	struct check_totals *totals)
+static int double_cuts(
+	struct check *check, const struct crash_log *log, struct check_totals *totals)
 {
 	struct crash_cutter cutter;
 	int rc = 0;
 
-	crash_cutter_init(&cutter, log, base, check->scenario->size_bytes);
+	crash_cutter_init(&cutter, log, &check->disk, check->scenario->size_bytes);
 	while (!rc && crash_cutter_next(&cutter)) {
 		for (unsigned choice = 0; choice < DOUBLE_CHOICES && !rc; choice++) {
 			if (!crash_cutter_image(
-				    &cutter, choice ? 2 + choice : 0, check->now, &check->image))
+				    &cutter, choice ? 2 + choice : 0, check->now, check->image))
 				continue;
 			totals->double_cuts++;
 			rc = check_disk(check);
@@ -151,27 +151,28 @@ static int double_cuts(struct check *check, const struct crash_log *log, const u
 					choice);
 		}
 	}
-	crash_image_reset(&check->image, base);
 	crash_cutter_fini(&cutter);
 	return rc;
 }
 
-/* check->image is as the first cut left it. */
+/* check->disk is as the first cut left it. */
 static int check_double(struct check *check, struct check_totals *totals)
 {
-	uint8_t *base = calloc(1, check->scenario->size_bytes);
+	struct crash_image again;
 	struct crash_log log;
 	int rc;
 
-	assert_non_null(base);
-	crash_image_flatten(&check->image, base);
+	crash_image_init(&again, &check->disk, check->scenario->size_bytes);
+	check->image = &again;
 	position.is_double = true;
 	rc = double_record(check, &log);
 	if (!rc)
-		rc = double_cuts(check, &log, base, totals);
+		rc = double_cuts(check, &log, totals);
 	position.is_double = false;
+	check->image = &check->disk;
+	crash_disk_set(&check->world.disk, check->image, NULL, 0);
 	crash_log_fini(&log);
-	free(base);
+	crash_image_fini(&again);
 	return rc;
 }
 
@@ -196,13 +197,9 @@ static void dump_log(const struct crash_log *log, uint64_t now, FILE *file)
 
 static void dump_image(struct check *check, FILE *file)
 {
-	uint64_t size = check->scenario->size_bytes;
-	uint8_t *flat = calloc(1, size);
-
-	assert_non_null(flat);
-	crash_image_flatten(&check->image, flat);
-	assert_int_equal(fwrite(flat, 1, size, file), size);
-	free(flat);
+	for (uint64_t at = 0; at < check->disk.size_bytes; at += CRASH_PAGE_BYTES)
+		assert_int_equal(
+			fwrite(crash_image_at(&check->disk, at), CRASH_PAGE_BYTES, 1, file), 1);
 }
 
 /* The disk as the cut left it, into the file that CRASH_DUMP names, and its log beside it. */
@@ -214,7 +211,7 @@ static void check_dump(struct check *check, struct crash_cutter *cutter, unsigne
 
 	if (!path)
 		return;
-	(void)crash_cutter_image(cutter, choice, check->scenario->number, &check->image);
+	(void)crash_cutter_image(cutter, choice, check->scenario->number, &check->disk);
 	file = fopen(path, "w");
 	assert_non_null(file);
 	dump_image(check, file);
@@ -233,7 +230,7 @@ static void check_cut(struct check *check, struct crash_cutter *cutter, unsigned
 	int rc;
 
 	position.choice = choice;
-	if (!crash_cutter_image(cutter, choice, seed, &check->image))
+	if (!crash_cutter_image(cutter, choice, seed, &check->disk))
 		return;
 	totals->cuts++;
 	check->fault[0] = '\0';
@@ -241,7 +238,7 @@ static void check_cut(struct check *check, struct crash_cutter *cutter, unsigned
 	rc = check_disk(check);
 	if (!rc && !store_may_be_gone(check) && check->scenario->number < SCENARIO_WIDE &&
 		chance_one_in(&check->chance, DOUBLE_ONE_IN)) {
-		(void)crash_cutter_image(cutter, choice, seed, &check->image);
+		(void)crash_cutter_image(cutter, choice, seed, &check->disk);
 		rc = check_double(check, totals);
 	}
 	if (!rc)
@@ -257,12 +254,14 @@ static void check_cut(struct check *check, struct crash_cutter *cutter, unsigned
 			cutter->now, choice, check->fault);
 }
 
-static void check_init(struct check *check, struct scenario *scenario, const uint8_t *base)
+static void check_init(
+	struct check *check, struct scenario *scenario, const struct crash_image *stable)
 {
 	memset(check, 0, sizeof(*check));
 	check->scenario = scenario;
-	crash_image_init(&check->image, base, scenario->size_bytes);
-	store_world_start(&check->world, scenario->number, &scenario->disk_options, &check->image,
+	crash_image_init(&check->disk, stable, scenario->size_bytes);
+	check->image = &check->disk;
+	store_world_start(&check->world, scenario->number, &scenario->disk_options, check->image,
 		&scenario->foreign, 0);
 	signal(SIGABRT, tell_position);
 	position.scenario = scenario->number;
@@ -271,7 +270,7 @@ static void check_init(struct check *check, struct scenario *scenario, const uin
 static void check_fini(struct check *check)
 {
 	store_world_end(&check->world);
-	crash_image_fini(&check->image);
+	crash_image_fini(&check->disk);
 	for (unsigned i = 0; i < STORE_IMAGE_BLOBS_MAX; i++) {
 		free(check->blobs[i].ids);
 		free(check->blobs[i].buf);
@@ -286,7 +285,7 @@ void check_scenario(struct scenario *scenario, unsigned choices, uint64_t wrong_
 
 	assert_non_null(check);
 	crash_cutter_init(&cutter, &scenario->log, NULL, scenario->size_bytes);
-	check_init(check, scenario, cutter.stable);
+	check_init(check, scenario, &cutter.stable);
 	while (totals->wrong < wrong_max && crash_cutter_next(&cutter)) {
 		if (cutter.now < scenario->cut_from)
 			continue;

@@ -36,7 +36,8 @@ struct check_blob {
 struct check {
 	struct scenario *scenario;
 	struct store_world world;
-	struct crash_image image; /* the disk after the cut */
+	struct crash_image disk; /* after the cut */
+	struct crash_image *image; /* that, or what it is after another one */
 	struct check_blob blobs[STORE_IMAGE_BLOBS_MAX];
 	unsigned num_blobs;
 	unsigned reading;

@@ -110,7 +110,7 @@ static int delete_all(struct check *check)
 /* After the close: what goes is free only a while after it was deleted. */
 static int check_is_empty(struct check *check)
 {
-	int rc = store_image_init(&check->store, &check->image);
+	int rc = store_image_init(&check->store, check->image);
 
 	if (!rc)
 		rc = store_image_check_closed(&check->store);

@@ -18,14 +18,12 @@
 #define TEAR_UNITS_MAX    256u /* of more than so many, runs survive and not single ones */
 
 void crash_cutter_init(struct crash_cutter *cutter, const struct crash_log *log,
-	const uint8_t *base, uint64_t size_bytes)
+	const struct crash_image *before, uint64_t size_bytes)
 {
 	uint32_t writes = log->num_writes + 1;
 
 	*cutter = (struct crash_cutter){
 		.log = log,
-		.size_bytes = size_bytes,
-		.stable = calloc(1, size_bytes),
 		.cached = calloc(writes, sizeof(*cutter->cached)),
 		.pinned = calloc(writes, sizeof(*cutter->pinned)),
 		.flying = calloc(writes, sizeof(*cutter->flying)),
@@ -33,10 +31,9 @@ void crash_cutter_init(struct crash_cutter *cutter, const struct crash_log *log,
 		.room_seen = 1024,
 	};
 	cutter->seen = calloc(cutter->room_seen, sizeof(*cutter->seen));
-	invariant(cutter->stable && cutter->cached && cutter->pinned && cutter->flying &&
-		  cutter->order && cutter->seen);
-	if (base)
-		crash_flat_copy(cutter->stable, base, size_bytes);
+	invariant(cutter->cached && cutter->pinned && cutter->flying && cutter->order &&
+		  cutter->seen);
+	crash_image_init(&cutter->stable, before, size_bytes);
 }
 
 void crash_cutter_fini(struct crash_cutter *cutter)
@@ -46,7 +43,7 @@ void crash_cutter_fini(struct crash_cutter *cutter)
 	free(cutter->flying);
 	free(cutter->pinned);
 	free(cutter->cached);
-	free(cutter->stable);
+	crash_image_fini(&cutter->stable);
 }
 
 /* ---- the state of the disk ----------------------------------------------------------------- */
@@ -55,14 +52,8 @@ static void cutter_settle(struct crash_cutter *cutter)
 {
 	uint32_t settled = 0;
 
-	while (settled < cutter->num_cached && cutter->pinned[settled]) {
-		const struct crash_write *write = &cutter->log->writes[cutter->cached[settled++]];
-
-		if (write->data)
-			memcpy(cutter->stable + write->offset, write->data, write->length);
-		else
-			crash_flat_fill(cutter->stable + write->offset, write->fill, write->length);
-	}
+	while (settled < cutter->num_cached && cutter->pinned[settled])
+		crash_write_apply(&cutter->log->writes[cutter->cached[settled++]], &cutter->stable);
 	if (!settled)
 		return;
 	cutter->version++;
@@ -283,7 +274,7 @@ bool crash_cutter_image(
 	uint32_t all = cutter->num_cached + cutter->num_flying;
 	uint32_t prefix = (uint32_t)chance_below(&s.chance, all + 1);
 
-	crash_image_reset(ret_image, cutter->stable);
+	crash_image_reset(ret_image, &cutter->stable);
 	cutter_order_flying(cutter, choice > CRASH_KEEP_ALL ? &s.chance : NULL);
 	for (uint32_t i = 0; i < cutter->num_cached; i++) {
 		if (cutter->pinned[i])

@@ -6,14 +6,17 @@
 
 #include "base/log.h"
 
-void crash_image_init(struct crash_image *image, const uint8_t *base, uint64_t size_bytes)
+static const uint8_t zeroes[CRASH_PAGE_BYTES];
+
+void crash_image_init(
+	struct crash_image *image, const struct crash_image *below, uint64_t size_bytes)
 {
 	uint64_t pages = size_bytes / CRASH_PAGE_BYTES;
 
 	invariant(size_bytes % CRASH_PAGE_BYTES == 0);
 	*image = (struct crash_image){
 		.size_bytes = size_bytes,
-		.base = base,
+		.below = below,
 		.pages = calloc(pages, sizeof(*image->pages)),
 		.touched = calloc(pages, sizeof(*image->touched)),
 		.spare = calloc(pages, sizeof(*image->spare)),
@@ -21,7 +24,7 @@ void crash_image_init(struct crash_image *image, const uint8_t *base, uint64_t s
 	invariant(image->pages && image->touched && image->spare);
 }
 
-void crash_image_reset(struct crash_image *image, const uint8_t *base)
+void crash_image_reset(struct crash_image *image, const struct crash_image *below)
 {
 	for (uint32_t i = 0; i < image->num_touched; i++) {
 		uint32_t page = image->touched[i];
@@ -30,7 +33,7 @@ void crash_image_reset(struct crash_image *image, const uint8_t *base)
 		image->pages[page] = NULL;
 	}
 	image->num_touched = 0;
-	image->base = base;
+	image->below = below;
 }
 
 void crash_image_fini(struct crash_image *image)
@@ -43,6 +46,14 @@ void crash_image_fini(struct crash_image *image)
 	free(image->pages);
 }
 
+static const uint8_t *image_page(const struct crash_image *image, uint64_t page)
+{
+	for (; image; image = image->below)
+		if (image->pages[page])
+			return image->pages[page];
+	return zeroes;
+}
+
 /* Own page, to be overwritten; with what it held unless all of it will be. */
 static uint8_t *image_own(struct crash_image *image, uint32_t page, bool whole)
 {
@@ -53,7 +64,7 @@ static uint8_t *image_own(struct crash_image *image, uint32_t page, bool whole)
 	own = image->num_spare ? image->spare[--image->num_spare] : malloc(CRASH_PAGE_BYTES);
 	invariant(own != NULL);
 	if (!whole)
-		memcpy(own, image->base + (uint64_t)page * CRASH_PAGE_BYTES, CRASH_PAGE_BYTES);
+		memcpy(own, image_page(image, page), CRASH_PAGE_BYTES);
 	image->pages[page] = own;
 	image->touched[image->num_touched++] = page;
 	return own;
@@ -65,6 +76,12 @@ static uint64_t image_piece(const struct crash_image *image, uint64_t offset, ui
 	return u64_min(length, CRASH_PAGE_BYTES - offset % CRASH_PAGE_BYTES);
 }
 
+const uint8_t *crash_image_at(const struct crash_image *image, uint64_t offset)
+{
+	invariant(offset < image->size_bytes);
+	return image_page(image, offset / CRASH_PAGE_BYTES) + offset % CRASH_PAGE_BYTES;
+}
+
 void crash_image_read(
 	const struct crash_image *image, uint64_t offset, void *ret_buf, uint64_t length)
 {
@@ -72,10 +89,9 @@ void crash_image_read(
 
 	while (length > 0) {
 		uint64_t piece = image_piece(image, offset, length);
-		const uint8_t *own = image->pages[offset / CRASH_PAGE_BYTES];
 
 		/* memmove: a memcpy whose bound is known becomes a slow loop */
-		memmove(to, own ? own + offset % CRASH_PAGE_BYTES : image->base + offset, piece);
+		memmove(to, crash_image_at(image, offset), piece);
 		to += piece;
 		offset += piece;
 		length -= piece;
@@ -100,24 +116,9 @@ void crash_image_write(struct crash_image *image, uint64_t offset, const void *b
 
 static bool page_is_full_of(const uint8_t *page, uint8_t byte)
 {
+	if (page == zeroes)
+		return byte == 0;
 	return page[0] == byte && memcmp(page, page + 1, CRASH_PAGE_BYTES - 1) == 0;
-}
-
-void crash_flat_copy(uint8_t *flat, const uint8_t *from, uint64_t length)
-{
-	for (uint64_t at = 0; at < length; at += CRASH_PAGE_BYTES)
-		if (memcmp(flat + at, from + at, CRASH_PAGE_BYTES) != 0)
-			memcpy(flat + at, from + at, CRASH_PAGE_BYTES);
-}
-
-void crash_flat_fill(uint8_t *flat, uint8_t byte, uint64_t length)
-{
-	for (uint64_t at = 0; at < length; at += CRASH_PAGE_BYTES) {
-		uint64_t piece = u64_min(length - at, CRASH_PAGE_BYTES);
-
-		if (piece < CRASH_PAGE_BYTES || !page_is_full_of(flat + at, byte))
-			memset(flat + at, byte, piece);
-	}
 }
 
 void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, uint64_t length)
@@ -127,21 +128,10 @@ void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, 
 		uint32_t page = (uint32_t)(offset / CRASH_PAGE_BYTES);
 		bool whole = piece == CRASH_PAGE_BYTES;
 
-		if (!whole || image->pages[page] || !page_is_full_of(image->base + offset, byte))
+		if (!whole || image->pages[page] || !page_is_full_of(image_page(image, page), byte))
 			memset(image_own(image, page, whole) + offset % CRASH_PAGE_BYTES, byte,
 				piece);
 		offset += piece;
 		length -= piece;
-	}
-}
-
-void crash_image_flatten(const struct crash_image *image, uint8_t *ret_flat)
-{
-	crash_flat_copy(ret_flat, image->base, image->size_bytes);
-	for (uint32_t i = 0; i < image->num_touched; i++) {
-		uint32_t page = image->touched[i];
-
-		memcpy(ret_flat + (uint64_t)page * CRASH_PAGE_BYTES, image->pages[page],
-			CRASH_PAGE_BYTES);
 	}
 }

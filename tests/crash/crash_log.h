@@ -14,10 +14,10 @@
  *  - writes tear at 512 bytes; below `atomic_end`, where the metadata is, at 4096.
  * Where writes overlap, the one that ended later lies on top if both survive.
  *
- * A cutter walks through the log once and keeps the stable contents, flat, and the writes that may
- * be lost. At each cut point it makes images: one for each choice of what survives.
+ * A cutter walks through the log once and keeps the stable contents and the writes that may be
+ * lost. At each cut point it makes images: one for each choice of what survives.
  *
- *	crash_cutter_init(&cutter, &log, size_bytes);
+ *	crash_cutter_init(&cutter, &log, NULL, size_bytes);
  *	while (crash_cutter_next(&cutter)) {
  *		for (unsigned choice = 0; choice < 6; choice++) {
  *			if (!crash_cutter_image(&cutter, choice, seed, &image))
@@ -86,8 +86,7 @@ enum crash_choice { CRASH_LOSE_ALL, CRASH_KEEP_ALL, CRASH_BY_CHANCE };
 struct crash_cutter {
 	const struct crash_log *log;
 	uint64_t now; /* of the cut */
-	uint8_t *stable; /* flat */
-	uint64_t size_bytes;
+	struct crash_image stable;
 	uint32_t next_event;
 	uint32_t *cached; /* ended and not in `stable`, in the order of their ends */
 	bool *pinned; /* of each of cached: stable, but one below it is not */
@@ -101,9 +100,9 @@ struct crash_cutter {
 	uint64_t marks; /* events of others until now */
 };
 
-/* base: what the disk held before, flat, or NULL for zeroes. */
+/* before: what the disk held, or NULL for zeroes. */
 void crash_cutter_init(struct crash_cutter *cutter, const struct crash_log *log,
-	const uint8_t *base, uint64_t size_bytes);
+	const struct crash_image *before, uint64_t size_bytes);
 void crash_cutter_fini(struct crash_cutter *cutter);
 /* To the next cut point, the last of them after everything; false: there is none. */
 bool crash_cutter_next(struct crash_cutter *cutter);

@@ -177,18 +177,17 @@ static bool disk_is_idle(void *disk)
 /* Without a word: what the disk has been told is there, the store was not closed. */
 static void store_die(struct scenario *s)
 {
-	uint8_t *flat = calloc(1, s->size_bytes);
+	struct crash_image lost;
 
-	assert_non_null(flat);
 	volumes_close(s);
 	assert_true(host_wait(&s->world.host, disk_is_idle, &s->world.disk));
-	crash_image_flatten(&s->image, flat);
+	crash_image_init(&lost, &s->image, s->size_bytes);
+	s->world.disk.image = &lost;
 	s->world.disk.log = NULL;
 	assert_int_equal(store_world_close(&s->world), 0);
-	crash_image_reset(&s->image, flat);
+	s->world.disk.image = &s->image;
 	s->world.disk.log = &s->log;
-	free(s->blank);
-	s->blank = flat;
+	crash_image_fini(&lost);
 	store_load_again(s);
 }
 
@@ -332,15 +331,16 @@ static void scenario_tell(struct scenario *s)
 static void foreign_make(struct scenario *s)
 {
 	uint64_t size = SCENARIO_FOREIGN * s->cluster_size;
+	uint8_t sector[MODEL_SECTOR];
 
-	s->foreign_base = malloc(size);
-	assert_non_null(s->foreign_base);
-	crash_image_init(&s->foreign, s->foreign_base, size);
+	crash_image_init(&s->foreign, NULL, size);
 	s->foreign_subject =
 		model_foreign_add(&s->model, SCENARIO_FOREIGN, crash_log_tick(&s->log));
 	crash_log_tick(&s->log);
-	for (uint32_t at = 0; at < size / MODEL_SECTOR; at++)
-		model_fill(&s->model, 0, at, s->foreign_base + (uint64_t)at * MODEL_SECTOR);
+	for (uint32_t at = 0; at < size / MODEL_SECTOR; at++) {
+		model_fill(&s->model, 0, at, sector);
+		crash_image_write(&s->foreign, (uint64_t)at * MODEL_SECTOR, sector, sizeof(sector));
+	}
 }
 
 static void scenario_init(struct scenario *s, uint64_t number)
@@ -365,9 +365,7 @@ static void scenario_init(struct scenario *s, uint64_t number)
 	s->md_percent = number < SCENARIO_WIDE ? 40 : 360;
 	if (number >= SCENARIO_WIDE)
 		s->cluster_size = 16 * KIB;
-	s->blank = calloc(1, s->size_bytes);
-	assert_non_null(s->blank);
-	crash_image_init(&s->image, s->blank, s->size_bytes);
+	crash_image_init(&s->image, NULL, s->size_bytes);
 	crash_log_init(&s->log);
 	model_init(&s->model, s->cluster_size / MODEL_SECTOR, SCENARIO_CLUSTERS_MAX);
 	foreign_make(s);
@@ -394,7 +392,5 @@ void scenario_fini(struct scenario *scenario)
 	model_fini(&scenario->model);
 	crash_log_fini(&scenario->log);
 	crash_image_fini(&scenario->foreign);
-	free(scenario->foreign_base);
 	crash_image_fini(&scenario->image);
-	free(scenario->blank);
 }

@@ -62,9 +62,7 @@ struct scenario {
 	uint64_t number;
 	struct chance chance;
 	struct crash_log log;
-	uint8_t *blank;
 	struct crash_image image;
-	uint8_t *foreign_base;
 	struct crash_image foreign;
 	struct model_volume *foreign_subject;
 	struct crash_disk_options disk_options;

@@ -38,7 +38,7 @@ static uint32_t desk_flush(struct desk *desk)
 static void desk_cut(struct desk *desk)
 {
 	crash_cutter_init(&desk->cutter, &desk->log, NULL, SIZE);
-	crash_image_init(&desk->image, desk->cutter.stable, SIZE);
+	crash_image_init(&desk->image, &desk->cutter.stable, SIZE);
 	while (crash_cutter_next(&desk->cutter))
 		;
 }
@@ -221,7 +221,7 @@ static void toy_cut_everywhere(struct toy_run *run, uint64_t seed)
 	struct crash_image image;
 
 	crash_cutter_init(&cutter, &run->log, NULL, TOY_BYTES);
-	crash_image_init(&image, cutter.stable, TOY_BYTES);
+	crash_image_init(&image, &cutter.stable, TOY_BYTES);
 	while (crash_cutter_next(&cutter)) {
 		for (unsigned choice = 0; choice < CHOICES; choice++) {
 			if (!crash_cutter_image(&cutter, choice, seed, &image))
@@ -237,14 +237,13 @@ static void toy_cut_everywhere(struct toy_run *run, uint64_t seed)
 static void toy_run(
 	struct toy_run *run, uint64_t seed, enum crash_fault fault, unsigned first, unsigned nth)
 {
-	static const uint8_t zeroes[TOY_BYTES];
 	const struct crash_disk_options options = {.name = "crash0", .block_size = 512};
 	struct crash_image image;
 	struct crash_disk disk;
 
 	*run = (struct toy_run){0};
 	crash_log_init(&run->log);
-	crash_image_init(&image, zeroes, TOY_BYTES);
+	crash_image_init(&image, NULL, TOY_BYTES);
 	crash_disk_init(&disk, &options, &image);
 	crash_disk_lie(&disk, fault, first, nth);
 	toy_record(run, &disk, seed);

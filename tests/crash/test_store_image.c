@@ -27,8 +27,6 @@
 #define CLONE_MAP    4u
 #define CLONE_CHAIN  0u /* index of its second page */
 
-static const uint8_t zeroes[SIZE];
-
 struct desk {
 	struct crash_image image;
 	struct blobstore_super super;
@@ -175,7 +173,7 @@ static void fill_cluster(struct desk *desk, uint32_t cluster, uint8_t byte)
 static void desk_start(struct desk *desk)
 {
 	memset(desk, 0, sizeof(*desk));
-	crash_image_init(&desk->image, zeroes, SIZE);
+	crash_image_init(&desk->image, NULL, SIZE);
 	memcpy(desk->super.signature, BLOBSTORE_SIGNATURE, 8);
 	desk->super.version = 3;
 	desk->super.length = 4096;
