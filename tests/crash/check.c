@@ -9,9 +9,9 @@
 
 #include "crash/check_impl.h"
 
-#define AGAIN_ONE_IN   4u /* cuts after which it is loaded again */
-#define USE_ONE_IN     32u /* after which it is used again */
-#define DOUBLE_ONE_IN  24u /* that are cut again */
+#define AGAIN_OF_FIVE  2u /* disks that are loaded again */
+#define USE_ONE_IN     17u /* that are used again */
+#define DOUBLE_ONE_IN  24u /* cuts that are cut again */
 #define DOUBLE_CHOICES 2u
 
 /* Where it is, for whoever meets an invariant that does not hold. */
@@ -53,8 +53,10 @@ static int check_visit(struct check *check, bool reads)
 	return rc;
 }
 
-static int check_closed_image(struct check *check)
+/* To be freed. */
+static struct check_found *check_closed_image(struct check *check, uint64_t sum)
 {
+	struct check_found *found;
 	int rc = store_image_init(&check->store, check->image);
 
 	check->store.foreign = &check->scenario->foreign;
@@ -64,20 +66,26 @@ static int check_closed_image(struct check *check)
 		check_fault(check, "%s", check->store.fault);
 	if (!rc)
 		rc = check_against_image(check);
-	if (!rc)
-		rc = check_against_model(check);
+	found = check_found_create(check, sum);
+	found->verdict = rc ? CHECK_BROKEN : CHECK_FINE;
 	store_image_fini(&check->store);
-	return rc;
+	return found;
 }
 
 /* It was closed: what it was, it is. */
 static int check_second_visit(struct check *check)
 {
 	int rc = check_visit(check, chance_one_in(&check->chance, 2));
+	struct check_found *found;
 
 	if (!rc && check->info.recovered)
 		return check_fault(check, "it was closed, and is recovered");
-	return rc ? rc : check_closed_image(check);
+	if (rc)
+		return rc;
+	found = check_closed_image(check, 0);
+	rc = found->verdict ? -1 : check_against_model(check, found);
+	check_found_free(found);
+	return rc;
 }
 
 static bool store_may_be_gone(const struct check *check)
@@ -97,18 +105,47 @@ static int check_gone(struct check *check)
 	return 0;
 }
 
+/* What is on it? Afterwards the store has been loaded, read and closed. */
+static struct check_found *check_look(struct check *check, uint64_t sum)
+{
+	struct check_found *found;
+
+	if (check_visit(check, true)) {
+		found = check_found_create(check, sum);
+		found->verdict = CHECK_NOT_LOADED;
+	} else {
+		found = check_closed_image(check, sum);
+	}
+	check_seen_add(check, found);
+	return found;
+}
+
+/* Is it what may be there now? */
+static int check_judge(struct check *check, const struct check_found *found)
+{
+	if (found->fault)
+		check_fault(check, "%s", found->fault);
+	if (found->verdict == CHECK_NOT_LOADED)
+		return store_may_be_gone(check) ? check_gone(check) : -1;
+	if (model_span_must(&check->scenario->destroyed, check->now))
+		return check_fault(check, "a store that was destroyed loads");
+	return found->verdict ? -1 : check_against_model(check, found);
+}
+
 /* Everything after one cut, but for a second one. */
 static int check_disk(struct check *check)
 {
-	int rc = check_visit(check, true);
+	uint64_t sum = crash_image_sum(check->image);
+	struct check_found *found = check_seen_find(check, sum);
+	bool is_new = !found;
+	int rc;
 
-	if (rc && store_may_be_gone(check))
-		return check_gone(check);
-	if (!rc && model_span_must(&check->scenario->destroyed, check->now))
-		return check_fault(check, "a store that was destroyed loads");
-	if (!rc)
-		rc = check_closed_image(check);
-	if (!rc && chance_one_in(&check->chance, AGAIN_ONE_IN))
+	if (is_new)
+		found = check_look(check, sum);
+	rc = check_judge(check, found);
+	if (!is_new || found->verdict)
+		return rc;
+	if (!rc && chance_below(&check->chance, 5) < AGAIN_OF_FIVE)
 		rc = check_second_visit(check);
 	if (!rc && chance_one_in(&check->chance, USE_ONE_IN))
 		rc = check_use(check);
@@ -271,6 +308,7 @@ static void check_fini(struct check *check)
 {
 	store_world_end(&check->world);
 	crash_image_fini(&check->disk);
+	check_seen_fini(check);
 	for (unsigned i = 0; i < STORE_IMAGE_BLOBS_MAX; i++) {
 		free(check->blobs[i].ids);
 		free(check->blobs[i].buf);
@@ -296,6 +334,7 @@ void check_scenario(struct scenario *scenario, unsigned choices, uint64_t wrong_
 		for (unsigned choice = 0; choice < choices && totals->wrong < wrong_max; choice++)
 			check_cut(check, &cutter, choice, totals);
 	}
+	totals->disks += check->seen.count;
 	check_fini(check);
 	crash_cutter_fini(&cutter);
 	free(check);

@@ -20,6 +20,7 @@ struct check;
 struct check_totals {
 	uint64_t cuts;
 	uint64_t double_cuts;
+	uint64_t disks; /* that they left: each was loaded and read */
 	uint64_t wrong;
 	char first[1400]; /* of what is wrong */
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * check.c says what happens after a cut, check_read.c reads the volumes of a store that is open,
- * check_model.c compares what was found with what must be, check_use.c goes on with it.
+ * check_found.c remembers what was found, check_model.c compares that with what must be,
+ * check_use.c goes on with it.
  */
 #ifndef CRASH_CHECK_IMPL_H
 #define CRASH_CHECK_IMPL_H
@@ -21,16 +22,33 @@ struct check_blob {
 	struct blob *blob;
 	struct blob_info info;
 	uint64_t parent; /* id, BLOBSTORE_NO_BLOB: none */
-	uint32_t *ids; /* of each sector of hot clusters: what is there (model_recognize) */
+	uint8_t *buf; /* its hot clusters, MODEL_HOT of them */
+	uint32_t *ids; /* of each of their sectors: what is there (model_recognize) */
 	/* while it is read */
 	struct flow flow;
 	struct volume volume;
-	uint8_t *buf;
 	struct check_read reads[CHECK_READS];
 	unsigned pending;
 	int status;
 	done_fn done;
 	void *arg;
+};
+
+/* What a disk was found to be: all that there is to say about it before it is compared with what
+ * was promised. */
+struct check_found {
+	uint64_t sum; /* of the disk (crash_image_sum) */
+	enum { CHECK_FINE, CHECK_NOT_LOADED, CHECK_BROKEN } verdict;
+	char *fault; /* NULL: fine */
+	unsigned num_blobs;
+	struct store_image_blob *blobs; /* without clusters */
+	uint32_t *ids; /* of each of them MODEL_HOT * cluster_sectors */
+};
+
+/* All of a scenario, a table with open addressing. */
+struct check_seen {
+	struct check_found **list;
+	uint32_t count, room;
 };
 
 struct check {
@@ -44,6 +62,7 @@ struct check {
 	struct store_call *read_call;
 	struct blob_store_info info;
 	struct store_image store; /* once it is closed */
+	struct check_seen seen;
 	uint64_t now; /* of the cut */
 	struct chance chance;
 	char fault[1200];
@@ -57,9 +76,17 @@ int check_read_all(struct check *check);
 int check_use(struct check *check);
 /* Lists them only. */
 int check_list(struct check *check);
-/* All that is in blobs and store, against the model. */
-int check_against_model(struct check *check);
+/* What was found, against the model. */
+int check_against_model(struct check *check, const struct check_found *found);
 /* What the closed image says is what the daemon said. */
 int check_against_image(struct check *check);
+
+/* check_found.c: what is in blobs and store, which agree, or the fault. */
+struct check_found *check_found_create(struct check *check, uint64_t sum);
+void check_found_free(struct check_found *found);
+/* NULL: such a disk was not seen in this scenario. */
+struct check_found *check_seen_find(const struct check *check, uint64_t sum);
+void check_seen_add(struct check *check, struct check_found *found);
+void check_seen_fini(struct check *check);
 
 #endif

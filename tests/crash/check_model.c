@@ -53,26 +53,43 @@ static int blob_against_image(
 	return 0;
 }
 
-/* What the independent reader sees where the daemon read. */
+/* Nobody writes outside the hot clusters: thin volumes have nothing there. */
+static int check_cold(struct check *check, const struct store_image_blob *image)
+{
+	for (uint64_t i = 0; i < image->num_clusters; i++)
+		if (image->clusters[i] && !model_is_hot(i) && image->num_clusters > 9)
+			return check_fault(check,
+				"cluster %" PRIu64 " of blob %" PRIx64 " was never written", i,
+				image->id);
+	return 0;
+}
+
+/* Where the daemon read, the independent reader sees the same bytes. */
+static int cluster_against_image(struct check *check, const struct check_blob *blob,
+	const struct store_image_blob *image, unsigned nth)
+{
+	const struct scenario *s = check->scenario;
+	uint32_t first = model_hot_cluster(nth) * s->model.cluster_sectors;
+	const uint8_t *buf = blob->buf + (size_t)nth * s->cluster_size;
+
+	for (uint32_t at = 0; at < s->cluster_size; at += CRASH_PAGE_BYTES)
+		if (memcmp(buf + at,
+			    store_image_at(&check->store, image, first + at / MODEL_SECTOR),
+			    CRASH_PAGE_BYTES) != 0)
+			return check_fault(check,
+				"one of the 8 sectors from %u of blob %" PRIx64
+				" was read otherwise",
+				first + at / MODEL_SECTOR, image->id);
+	return 0;
+}
+
 static int data_against_image(
 	struct check *check, const struct check_blob *blob, const struct store_image_blob *image)
 {
-	const struct model *model = &check->scenario->model;
-	uint8_t data[MODEL_SECTOR];
-
-	for (uint32_t cluster = 0; cluster < image->num_clusters; cluster++) {
-		if (!model_is_hot(cluster))
-			continue;
-		for (uint32_t i = 0; i < model->cluster_sectors; i++) {
-			uint32_t at = cluster * model->cluster_sectors + i;
-
-			store_image_sector(&check->store, image, at, data);
-			if (model_recognize(model, at, data) != blob->ids[at])
-				return check_fault(check,
-					"sector %u of blob %" PRIx64 " was read otherwise", at,
-					image->id);
-		}
-	}
+	for (unsigned nth = 0; nth < MODEL_HOT; nth++)
+		if (model_hot_cluster(nth) < image->num_clusters &&
+			cluster_against_image(check, blob, image, nth))
+			return -1;
 	return 0;
 }
 
@@ -92,26 +109,34 @@ int check_against_image(struct check *check)
 		if (!blob)
 			return check_fault(
 				check, "blob %" PRIx64 " is on the disk and not listed", image->id);
-		if (blob_against_image(check, blob, image) ||
+		if (blob_against_image(check, blob, image) || check_cold(check, image) ||
 			data_against_image(check, blob, image))
 			return -1;
 	}
 	return 0;
 }
 
-/* ---- the image and the model ----------------------------------------------------------------- */
+/* ---- what was found and the model ------------------------------------------------------------ */
 
-static const struct store_image_blob *image_of_tag(const struct check *check, uint32_t tag)
+static const struct store_image_blob *found_of_tag(const struct check_found *found, uint32_t tag)
 {
-	for (unsigned i = 0; i < check->store.num_blobs; i++)
-		if (check->store.blobs[i].tag == tag)
-			return &check->store.blobs[i];
+	for (unsigned i = 0; i < found->num_blobs; i++)
+		if (found->blobs[i].tag == tag)
+			return &found->blobs[i];
 	return NULL;
 }
 
-static uint64_t image_facts(const struct check *check, const struct store_image_blob *image)
+static const struct store_image_blob *found_of_id(const struct check_found *found, uint64_t id)
 {
-	const struct store_image_blob *parent = store_image_find(&check->store, image->parent);
+	for (unsigned i = 0; i < found->num_blobs; i++)
+		if (found->blobs[i].id == id)
+			return &found->blobs[i];
+	return NULL;
+}
+
+static uint64_t found_facts(const struct check_found *found, const struct store_image_blob *image)
+{
+	const struct store_image_blob *parent = found_of_id(found, image->parent);
 
 	return model_facts(parent ? parent->tag : 0, image->invalid_flags & BLOBSTORE_THIN,
 		image->data_ro_flags & BLOBSTORE_READ_ONLY, image->invalid_flags & BLOBSTORE_ESNAP);
@@ -134,21 +159,12 @@ static int versions_fault(struct check *check, const struct model_volume *volume
 		check, "volume %u has %s %" PRIx64 "; ever:%s", volume->tag, what, value, text);
 }
 
-/* Nobody writes outside the hot clusters: thin volumes have nothing there. */
-static int check_cold(struct check *check, const struct store_image_blob *image)
-{
-	for (uint64_t i = 0; i < image->num_clusters; i++)
-		if (image->clusters[i] && !model_is_hot(i) && image->num_clusters > 9)
-			return check_fault(check,
-				"cluster %" PRIu64 " of blob %" PRIx64 " was never written", i,
-				image->id);
-	return 0;
-}
-
-static int volume_against_model(struct check *check, const struct model_volume *volume,
-	const struct store_image_blob *image)
+static int volume_against_model(struct check *check, const struct check_found *found,
+	const struct model_volume *volume, const struct store_image_blob *image)
 {
 	const struct model *model = &check->scenario->model;
+	const uint32_t *ids =
+		found->ids + (image - found->blobs) * MODEL_HOT * model->cluster_sectors;
 	uint64_t now = check->now;
 	char text[1000];
 
@@ -157,56 +173,55 @@ static int volume_against_model(struct check *check, const struct model_volume *
 			volume->origin ? &volume->origin->sizes : &volume->sizes);
 	if (!model_versions_allow(&volume->names, image->name, now))
 		return versions_fault(check, volume, "name", image->name, &volume->names);
-	if (!model_versions_allow(&volume->facts, image_facts(check, image), now))
+	if (!model_versions_allow(&volume->facts, found_facts(found, image), now))
 		return versions_fault(check, volume, "parent, thin, read-only",
-			image_facts(check, image), &volume->facts);
-	if (check_cold(check, image))
-		return -1;
-	if (model_check_volume(model, volume, image->num_clusters,
-		    check_find(check, image->id)->ids, text, sizeof(text)))
+			found_facts(found, image), &volume->facts);
+	if (model_check_volume(model, volume, image->num_clusters, ids, text, sizeof(text)))
 		return check_fault(check, "%s", text);
 	return 0;
 }
 
 /* Of a store that is being replaced all volumes are there or none. */
-static bool went_alone(const struct check *check, const struct model_volume *volume)
+static bool went_alone(const struct check *check, const struct check_found *found,
+	const struct model_volume *volume)
 {
 	const struct scenario *s = check->scenario;
 
-	return check->store.num_blobs > 0 && !model_span_must(&s->remade, check->now) &&
+	return found->num_blobs > 0 && !model_span_must(&s->remade, check->now) &&
 	       ((s->remade.called && volume->deleted.called == s->remade.called) ||
 		       (s->destroyed.called && volume->deleted.called == s->destroyed.called));
 }
 
-static int model_against_image(struct check *check, const struct model_volume *volume)
+static int model_against_found(
+	struct check *check, const struct check_found *found, const struct model_volume *volume)
 {
-	const struct store_image_blob *image = image_of_tag(check, volume->tag);
+	const struct store_image_blob *image = found_of_tag(found, volume->tag);
 	uint64_t now = check->now;
 
 	if (!image && model_span_must(&volume->created, now) &&
-		(!model_span_may(&volume->deleted, now) || went_alone(check, volume)))
+		(!model_span_may(&volume->deleted, now) || went_alone(check, found, volume)))
 		return check_fault(check, "volume %u is not there", volume->tag);
 	if (!image)
 		return 0;
 	if (!model_span_may(&volume->created, now) || model_span_must(&volume->deleted, now))
 		return check_fault(check, "volume %u is there", volume->tag);
-	return volume_against_model(check, volume, image);
+	return volume_against_model(check, found, volume, image);
 }
 
-int check_against_model(struct check *check)
+int check_against_model(struct check *check, const struct check_found *found)
 {
 	const struct model *model = &check->scenario->model;
 
-	for (unsigned i = 0; i < check->store.num_blobs; i++) {
-		uint32_t tag = check->store.blobs[i].tag;
+	for (unsigned i = 0; i < found->num_blobs; i++) {
+		uint32_t tag = found->blobs[i].tag;
 
 		if (tag == 0 || tag > model->num_volumes ||
-			image_of_tag(check, tag) != &check->store.blobs[i])
+			found_of_tag(found, tag) != &found->blobs[i])
 			return check_fault(check, "blob %" PRIx64 " is nobody's, its tag is %u",
-				check->store.blobs[i].id, tag);
+				found->blobs[i].id, tag);
 	}
 	for (unsigned i = 0; i < model->num_volumes; i++)
-		if (model_against_image(check, model->volumes[i]))
+		if (model_against_found(check, found, model->volumes[i]))
 			return -1;
 	return 0;
 }

@@ -6,8 +6,6 @@
 
 #include "crash/check_impl.h"
 
-#define HOT_CLUSTERS 10u
-
 static const struct {
 	uint32_t first, end; /* clusters: model_is_hot */
 } hot_runs[CHECK_READS] = {{0, 6}, {511, 513}, {1023, 1025}};
@@ -19,10 +17,10 @@ static void recognize(struct check_read *read)
 	const struct model *model = &read->blob->check->scenario->model;
 	uint32_t first = (uint32_t)(read->io.offset / MODEL_SECTOR);
 	const uint8_t *data = read->iov.iov_base;
+	uint32_t *ids = read->blob->ids + (size_t)(data - read->blob->buf) / MODEL_SECTOR;
 
 	for (uint32_t i = 0; i < read->io.length / MODEL_SECTOR; i++)
-		read->blob->ids[first + i] =
-			model_recognize(model, first + i, data + (uint64_t)i * MODEL_SECTOR);
+		ids[i] = model_recognize(model, first + i, data + (uint64_t)i * MODEL_SECTOR);
 }
 
 static void read_done(struct bdev_io *io)
@@ -119,8 +117,8 @@ static void blob_list(struct blob *of, void *arg)
 	}
 	if (blob->ids)
 		return;
-	blob->ids = calloc(s->model.sectors_max, sizeof(*blob->ids));
-	blob->buf = aligned_alloc(4096, (size_t)HOT_CLUSTERS * s->cluster_size);
+	blob->ids = calloc(MODEL_HOT * s->model.cluster_sectors, sizeof(*blob->ids));
+	blob->buf = aligned_alloc(4096, (size_t)MODEL_HOT * s->cluster_size);
 	assert_non_null(blob->ids);
 	assert_non_null(blob->buf);
 }

@@ -39,8 +39,9 @@ static bool blob_reads_zeroes(const struct check_blob *blob)
 {
 	uint32_t cluster_sectors = blob->check->scenario->model.cluster_sectors;
 
-	for (uint32_t at = 0; at < blob->info.num_clusters * cluster_sectors; at++)
-		if (model_is_hot(at / cluster_sectors) && blob->ids[at] != MODEL_ZERO)
+	for (uint32_t i = 0; i < MODEL_HOT * cluster_sectors; i++)
+		if (model_hot_cluster(i / cluster_sectors) < blob->info.num_clusters &&
+			blob->ids[i] != MODEL_ZERO)
 			return false;
 	return true;
 }

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "crash/chance.h"
+
+#define SUM_LANES 8u
 
 static const uint8_t zeroes[CRASH_PAGE_BYTES];
 
@@ -19,9 +22,10 @@ void crash_image_init(
 		.below = below,
 		.pages = calloc(pages, sizeof(*image->pages)),
 		.touched = calloc(pages, sizeof(*image->touched)),
+		.sums = calloc(pages, sizeof(*image->sums)),
 		.spare = calloc(pages, sizeof(*image->spare)),
 	};
-	invariant(image->pages && image->touched && image->spare);
+	invariant(image->pages && image->touched && image->sums && image->spare);
 }
 
 void crash_image_reset(struct crash_image *image, const struct crash_image *below)
@@ -42,6 +46,7 @@ void crash_image_fini(struct crash_image *image)
 	for (uint32_t i = 0; i < image->num_spare; i++)
 		free(image->spare[i]);
 	free(image->spare);
+	free(image->sums);
 	free(image->touched);
 	free(image->pages);
 }
@@ -59,6 +64,7 @@ static uint8_t *image_own(struct crash_image *image, uint32_t page, bool whole)
 {
 	uint8_t *own = image->pages[page];
 
+	image->sums[page] = 0;
 	if (own)
 		return own;
 	own = image->num_spare ? image->spare[--image->num_spare] : malloc(CRASH_PAGE_BYTES);
@@ -134,4 +140,61 @@ void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, 
 		offset += piece;
 		length -= piece;
 	}
+}
+
+/* ---- sums ------------------------------------------------------------------------------------ */
+
+/* Never 0. Each step can be undone, so one word that differs makes another sum. */
+static uint64_t page_sum(const uint8_t *page)
+{
+	uint64_t lanes[SUM_LANES] = {0};
+	uint64_t words[SUM_LANES];
+	uint64_t sum = 0;
+
+	for (unsigned at = 0; at < CRASH_PAGE_BYTES; at += sizeof(words)) {
+		memcpy(words, page + at, sizeof(words));
+		for (unsigned i = 0; i < SUM_LANES; i++) {
+			lanes[i] = (lanes[i] ^ words[i]) * UINT64_C(0x9e3779b97f4a7c15);
+			lanes[i] ^= lanes[i] >> 29;
+		}
+	}
+	for (unsigned i = 0; i < SUM_LANES; i++)
+		sum = chance_mix(sum + lanes[i] + i);
+	return sum ? sum : 1;
+}
+
+static uint64_t own_sum(const struct crash_image *image, uint32_t page)
+{
+	if (!image->sums[page])
+		image->sums[page] = page_sum(image->pages[page]);
+	return image->sums[page];
+}
+
+static uint64_t sum_below(const struct crash_image *image, uint32_t page, uint64_t of_zeroes)
+{
+	for (image = image->below; image; image = image->below)
+		if (image->pages[page])
+			return own_sum(image, page);
+	return of_zeroes;
+}
+
+/* What a page adds to that of its image. */
+static uint64_t sum_in_place(uint64_t sum, uint32_t page)
+{
+	return chance_mix(sum ^ (page + 1) * UINT64_C(0xd1342543de82ef95));
+}
+
+uint64_t crash_image_sum(const struct crash_image *image)
+{
+	uint64_t of_zeroes = page_sum(zeroes);
+	uint64_t sum = 0;
+
+	for (; image; image = image->below)
+		for (uint32_t i = 0; i < image->num_touched; i++) {
+			uint32_t page = image->touched[i];
+
+			sum += sum_in_place(own_sum(image, page), page) -
+			       sum_in_place(sum_below(image, page, of_zeroes), page);
+		}
+	return sum;
 }

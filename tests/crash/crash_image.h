@@ -18,6 +18,7 @@ struct crash_image {
 	uint8_t **pages; /* own ones; NULL: as below */
 	uint32_t *touched; /* numbers of pages that are not as below */
 	uint32_t num_touched;
+	uint64_t *sums; /* of own pages; 0: not known */
 	uint8_t **spare; /* pages to use again */
 	uint32_t num_spare;
 };
@@ -34,6 +35,8 @@ void crash_image_write(
 	struct crash_image *image, uint64_t offset, const void *buf, uint64_t length);
 /* Pages that hold that already stay as below. */
 void crash_image_fill(struct crash_image *image, uint64_t offset, uint8_t byte, uint64_t length);
+/* Of all that it holds, wherever that lies: images with the same are the same, others differ. */
+uint64_t crash_image_sum(const struct crash_image *image);
 /* The bytes from there to the end of their page, until something is written. */
 const uint8_t *crash_image_at(const struct crash_image *image, uint64_t offset);
 

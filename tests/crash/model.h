@@ -103,13 +103,31 @@ static inline bool model_span_may(const struct model_span *span, uint64_t now)
 }
 
 /*
- * The clusters of a volume that tests write and look at: its first ones, and some on both sides of
- * where one extent page ends and the next begins.
+ * The clusters of a volume that tests write and look at, ten of them: its first ones, and some on
+ * both sides of where one extent page ends and the next begins.
  */
+#define MODEL_HOT       10u
+#define MODEL_HOT_FIRST 6u
+
 static inline bool model_is_hot(uint64_t cluster)
 {
-	return cluster < 6 || cluster == 511 || cluster == 512 || cluster == 1023 ||
+	return cluster < MODEL_HOT_FIRST || cluster == 511 || cluster == 512 || cluster == 1023 ||
 	       cluster == 1024;
+}
+
+/* The nth of them, and back. */
+static inline uint32_t model_hot_cluster(unsigned nth)
+{
+	static const uint32_t beyond[MODEL_HOT - MODEL_HOT_FIRST] = {511, 512, 1023, 1024};
+
+	return nth < MODEL_HOT_FIRST ? nth : beyond[nth - MODEL_HOT_FIRST];
+}
+
+static inline unsigned model_hot_number(uint32_t cluster)
+{
+	if (cluster < MODEL_HOT_FIRST)
+		return cluster;
+	return MODEL_HOT_FIRST + (cluster > 511) + (cluster > 512) + (cluster > 1023);
 }
 
 static inline uint64_t model_facts(uint32_t parent_tag, bool thin, bool read_only, bool esnap)
@@ -163,8 +181,8 @@ bool model_read_is_right(const struct model *model, const struct model_volume *v
 /* The history is over: cuts follow, in the order of time. */
 void model_seal(struct model *model);
 void model_set_cut(struct model *model, uint64_t now);
-/* After the cut a volume of so many clusters holds these ids (num_clusters * cluster_sectors of
- * them, of which only those of hot clusters are set). 0, or -1 and what is wrong. */
+/* After the cut a volume of so many clusters holds these ids: MODEL_HOT * cluster_sectors, hot
+ * cluster by hot cluster as far as it has them. 0, or -1 and what is wrong. */
 int model_check_volume(const struct model *model, const struct model_volume *volume,
 	uint64_t num_clusters, const uint32_t *ids, char *ret_text, size_t size);
 /* Is one of the values that a version may have. */

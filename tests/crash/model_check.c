@@ -215,18 +215,43 @@ static int tell(const struct model *model, const struct model_volume *volume, ui
 	return -1;
 }
 
+/* Of its hot clusters it has so many. */
+static unsigned hot_count(uint64_t num_clusters)
+{
+	unsigned count = 0;
+
+	while (count < MODEL_HOT && model_hot_cluster(count) < num_clusters)
+		count++;
+	return count;
+}
+
+/* Where the id of a sector of a hot cluster is. */
+static uint32_t hot_place(const struct model *model, uint32_t sector)
+{
+	return model_hot_number(sector / model->cluster_sectors) * model->cluster_sectors +
+	       sector % model->cluster_sectors;
+}
+
+static uint64_t youngest_of(const struct model *model, const struct model_volume *snapshot,
+	uint32_t hot_sectors, const uint32_t *ids)
+{
+	uint64_t youngest = snapshot->created.called;
+
+	for (uint32_t i = 0; i < hot_sectors; i++)
+		if (ids[i] && ids[i] <= model->num_writes &&
+			model->writes[ids[i] - 1].volume == snapshot->origin)
+			youngest = u64_max(youngest, model->writes[ids[i] - 1].called);
+	return youngest;
+}
+
 /* A snapshot is of one moment: not before the youngest write that is in it. */
 static int check_moment(const struct model *model, const struct model_volume *snapshot,
 	uint64_t num_clusters, const uint32_t *ids, char *ret_text, size_t size)
 {
 	uint32_t sectors = (uint32_t)num_clusters * model->cluster_sectors;
-	uint64_t youngest = snapshot->created.called;
+	uint64_t youngest =
+		youngest_of(model, snapshot, hot_count(num_clusters) * model->cluster_sectors, ids);
 
-	for (uint32_t at = 0; at < sectors; at++)
-		if (model_is_hot(at / model->cluster_sectors) && ids[at] &&
-			ids[at] <= model->num_writes &&
-			model->writes[ids[at] - 1].volume == snapshot->origin)
-			youngest = u64_max(youngest, model->writes[ids[at] - 1].called);
 	for (uint32_t i = 0; i < model->num_writes; i++) {
 		const struct model_write *write = &model->writes[i];
 
@@ -234,40 +259,48 @@ static int check_moment(const struct model *model, const struct model_volume *sn
 			!write->acked || write->acked <= snapshot->created.called ||
 			write->acked >= youngest)
 			continue;
-		for (uint32_t at = write->first; at < write->end && at < sectors; at++)
-			if (!value_bases(model, snapshot->origin, at, ids[at],
+		for (uint32_t at = write->first; at < write->end && at < sectors; at++) {
+			uint32_t id = ids[hot_place(model, at)];
+
+			if (!value_bases(model, snapshot->origin, at, id,
 				    u64_max(snapshot->floor[at], write->called),
 				    snapshot_until(snapshot, model->now)))
-				return tell(model, snapshot, at, ids[at],
+				return tell(model, snapshot, at, id,
 					"is older than others of this snapshot:", ret_text, size);
+		}
 	}
 	return 0;
+}
+
+static unsigned bases_allowed(
+	const struct model *model, const struct model_volume *volume, uint32_t sector, uint32_t id)
+{
+	if (id == MODEL_GARBAGE)
+		return 0;
+	if (volume->origin)
+		return fixed_bases(model, volume, sector, id, model->now);
+	return value_bases(model, volume, sector, id, volume->floor[sector], model->now);
 }
 
 int model_check_volume(const struct model *model, const struct model_volume *volume,
 	uint64_t num_clusters, const uint32_t *ids, char *ret_text, size_t size)
 {
+	unsigned count = hot_count(num_clusters);
+	const uint32_t *id = ids;
 	unsigned bases = ~0u;
 
-	for (uint32_t cluster = 0; cluster < num_clusters; cluster++) {
-		uint32_t first = cluster * model->cluster_sectors;
+	for (unsigned nth = 0; nth < count; nth++) {
+		uint32_t first = model_hot_cluster(nth) * model->cluster_sectors;
 
-		if (!model_is_hot(cluster))
-			continue;
-		for (uint32_t at = first; at < first + model->cluster_sectors; at++) {
-			unsigned allowed =
-				ids[at] == MODEL_GARBAGE ? 0
-				: volume->origin
-					? fixed_bases(model, volume, at, ids[at], model->now)
-					: value_bases(model, volume, at, ids[at], volume->floor[at],
-						  model->now);
+		for (uint32_t at = first; at < first + model->cluster_sectors; at++, id++) {
+			unsigned allowed = bases_allowed(model, volume, at, *id);
 
 			if (!allowed)
-				return tell(model, volume, at, ids[at], "must not hold", ret_text,
-					size);
+				return tell(
+					model, volume, at, *id, "must not hold", ret_text, size);
 			bases &= allowed;
 			if (!bases)
-				return tell(model, volume, at, ids[at],
+				return tell(model, volume, at, *id,
 					"is of another parent than others: it holds", ret_text,
 					size);
 		}

@@ -12,6 +12,8 @@
 
 #define SECTOR_BYTES 512u
 
+static const uint8_t no_data[CRASH_PAGE_BYTES];
+
 enum { PAGE_USED = 1, PAGE_ROOT = 2 };
 
 static int PRINTF_LIKE(2, 3) fault(struct store_image *store, const char *fmt, ...)
@@ -427,37 +429,41 @@ const struct store_image_blob *store_image_find(const struct store_image *store,
 }
 
 /* Beyond the end of the device below there are zeroes. */
-static void foreign_sector(const struct store_image *store, uint32_t sector, void *ret_data)
+static const uint8_t *foreign_at(const struct store_image *store, uint32_t sector)
 {
 	uint64_t at = (uint64_t)sector * SECTOR_BYTES;
 
-	if (store->foreign && at < store->foreign->size_bytes)
-		crash_image_read(store->foreign, at, ret_data, SECTOR_BYTES);
+	return store->foreign && at < store->foreign->size_bytes
+		       ? crash_image_at(store->foreign, at)
+		       : no_data;
+}
+
+const uint8_t *store_image_at(
+	const struct store_image *store, const struct store_image_blob *blob, uint32_t sector)
+{
+	uint32_t per_cluster = store->super.cluster_size / SECTOR_BYTES;
+	uint64_t index = sector / per_cluster;
+
+	for (unsigned depth = 0; blob && depth < STORE_IMAGE_BLOBS_MAX; depth++) {
+		if (index >= blob->num_clusters)
+			break;
+		if (blob->clusters[index])
+			return crash_image_at(store->image,
+				(uint64_t)blob->clusters[index] * store->super.cluster_size +
+					(uint64_t)(sector % per_cluster) * SECTOR_BYTES);
+		if (blob->invalid_flags & BLOBSTORE_ESNAP)
+			return foreign_at(store, sector);
+		if (blob->parent == BLOBSTORE_NO_BLOB)
+			break;
+		blob = store_image_find(store, blob->parent);
+	}
+	return no_data;
 }
 
 void store_image_sector(const struct store_image *store, const struct store_image_blob *blob,
 	uint32_t sector, void *ret_data)
 {
-	uint32_t per_cluster = store->super.cluster_size / SECTOR_BYTES;
-	uint64_t index = sector / per_cluster;
-
-	memset(ret_data, 0, SECTOR_BYTES);
-	for (unsigned depth = 0; blob && depth < STORE_IMAGE_BLOBS_MAX; depth++) {
-		if (index < blob->num_clusters && blob->clusters[index]) {
-			crash_image_read(store->image,
-				(uint64_t)blob->clusters[index] * store->super.cluster_size +
-					(uint64_t)(sector % per_cluster) * SECTOR_BYTES,
-				ret_data, SECTOR_BYTES);
-			return;
-		}
-		if (index >= blob->num_clusters)
-			return;
-		if (blob->invalid_flags & BLOBSTORE_ESNAP)
-			return foreign_sector(store, sector, ret_data);
-		if (blob->parent == BLOBSTORE_NO_BLOB)
-			return;
-		blob = store_image_find(store, blob->parent);
-	}
+	memcpy(ret_data, store_image_at(store, blob, sector), SECTOR_BYTES);
 }
 
 uint64_t store_image_md_end(const struct crash_image *image)

@@ -52,9 +52,11 @@ void store_image_fini(struct store_image *store);
 int store_image_check_closed(struct store_image *store);
 
 const struct store_image_blob *store_image_find(const struct store_image *store, uint64_t id);
-/* What that blob shows there: 512 bytes. */
+/* What that blob shows there: 512 bytes; and the bytes from there to the end of a page. */
 void store_image_sector(const struct store_image *store, const struct store_image_blob *blob,
 	uint32_t sector, void *ret_data);
+const uint8_t *store_image_at(
+	const struct store_image *store, const struct store_image_blob *blob, uint32_t sector);
 
 /* End of the metadata, in bytes: below it a device writes whole pages. 0: no store. */
 uint64_t store_image_md_end(const struct crash_image *image);
