@@ -50,6 +50,12 @@ static uint32_t scan_pages_max(const struct page_scan *scan)
 	return (uint32_t)(SCAN_PIECE / scan->store->super.md_page_size);
 }
 
+/* Of a small region a piece is never larger than all of it. */
+static size_t scan_piece_bytes(const struct page_scan *scan)
+{
+	return u64_min(SCAN_PIECE, (uint64_t)scan->wanted->bits * scan->store->super.md_page_size);
+}
+
 static uint32_t scan_wanted(const struct page_scan *scan, uint32_t from)
 {
 	return from < scan->wanted->bits ? bitmap_find_set(scan->wanted, from) : BITMAP_NONE;
@@ -166,7 +172,7 @@ static void scan_run(struct deferred *deferred)
 		piece->scan = scan;
 		if (!piece_take(piece))
 			break;
-		piece->buf = aligned_alloc(BLOBSTORE_PAGE_BYTES, SCAN_PIECE);
+		piece->buf = aligned_alloc(BLOBSTORE_PAGE_BYTES, scan_piece_bytes(scan));
 		if (!piece->buf) {
 			scan->rc = -ENOMEM;
 			break;
