@@ -28,6 +28,7 @@ class Cell:
     idle_queues: int = 0        # of further guests
     interarrival_us: float = 0
     clusters: int = 0           # of the disk that are used, where that is what varies
+    recorded: bool = True       # what is in flight
     load: tuple = ()            # further options of vhost-bench
     first_writes: bool = False  # the volume is new, or has a snapshot made right before
 
@@ -38,7 +39,8 @@ class Cell:
                 "rings": "packed" if self.setup.packed else "split", "rw": self.rw,
                 "block_size": self.block_size, "depth": self.depth, "guests": self.guests,
                 "queues": self.queues, "idle_queues": self.idle_queues,
-                "interarrival_us": self.interarrival_us, "clusters": self.clusters}
+                "interarrival_us": self.interarrival_us, "clusters": self.clusters,
+                "recorded": self.recorded}
 
     def arguments(self):
         argv = ["--bus", self.setup.bus, "--rw", self.rw, "--block-size", str(self.block_size),
@@ -48,6 +50,8 @@ class Cell:
             argv.append("--packed")
         if self.interarrival_us:
             argv += ["--interarrival-us", str(self.interarrival_us)]
+        if not self.recorded:
+            argv.append("--no-inflight")
         return argv + list(self.load)
 
 
@@ -76,6 +80,15 @@ def requests(options):
                 cells += [Cell("requests", setup, rw, depth=depth)
                           for rw in modes for depth in depths]
     return Group("4 KiB requests: null and memory", cells)
+
+
+def recording(options):
+    """What recording requests in flight costs, with it and without by turns."""
+    depths = (32,) if options.quick else (32, 128)
+    cells = [Cell("recording", Setup(bus, "null", packed=packed), depth=depth, recorded=recorded)
+             for bus in options.bus for packed in (False, True) for depth in depths
+             for recorded in (True, False)]
+    return Group("in-flight recording", cells, ("sluice",))
 
 
 def storage(options, paths):

@@ -33,7 +33,8 @@ def identity(row):
     names = ("section", "bus", "disk", "rings", "rw", "block_size", "depth", "guests", "queues",
              "idle_queues", "interarrival_us", "variant", "target")
     clusters = f" {row['clusters']}" if row.get("clusters") else ""
-    return " ".join(str(row.get(name, "")) for name in names) + clusters
+    recorded = "" if row.get("recorded", True) else " unrecorded"
+    return " ".join(str(row.get(name, "")) for name in names) + clusters + recorded
 
 
 def figure_of(row):

@@ -6,6 +6,10 @@ takes away. A promise whose cells were not measured is not in the list.
 """
 import dataclasses
 
+COMPARED = ("requests", "storage", "large", "volumes")      # sections that SPDK is in
+COORDINATES = ("section", "bus", "disk", "rings", "rw", "block_size", "depth")
+FULL = 0.95                     # so busy is a target that is the limit
+
 
 @dataclasses.dataclass
 class Promise:
@@ -51,25 +55,42 @@ def at_least(promises, what, value, limit, unit=""):
                                 value >= limit))
 
 
+def rate_wanted(theirs):
+    """Of SPDK's rate in this cell of its: more where its target is what limits it."""
+    if theirs["section"] == "requests" and theirs["disk"] == "malloc":
+        return 1.3
+    return 1.1 if theirs["median"].get("busy_share", 0) >= FULL else 1.0
+
+
 def against_spdk(cells, promises):
-    wanted = {"section": "requests", "rw": "randread", "rings": "split"}
-    for bus in ("scsi", "blk"):
-        for depth in (32, 128):
-            at = f"{bus}, null, depth {depth}"
-            here = {**wanted, "bus": bus, "disk": "null", "depth": depth}
+    for theirs in cells.find(target="spdk"):
+        if theirs["section"] not in COMPARED:
+            continue
+        here = {key: theirs[key] for key in COORDINATES}
+        volume = theirs["disk"] not in ("null", "malloc", "file", "zram")
+        at = ", ".join((theirs["bus"], theirs["disk"] + " volume" * volume, theirs["rings"],
+                        theirs["rw"], f"depth {theirs['depth']}"))
+        if theirs["section"] == "large":
+            at += f", {theirs['block_size'] >> 10} KiB"
+        if theirs["depth"] == 1:
+            at_most(promises, f"round trip at depth 1 against SPDK: {at}",
+                    cells.ratio("latency_p50_ns", **here), 1.05)
+            continue
+        if theirs["disk"] == "null":
             at_most(promises, f"busy time per request against SPDK: {at}",
                     cells.ratio("busy_ns_per_request", **here), 0.8)
-            # Where its target is the limit; elsewhere the load is.
-            full = (cells.best("busy_share", target="spdk", **here) or 0) >= 0.95
-            at_least(promises, f"IOPS against SPDK: {at}", cells.ratio("iops", **here),
-                     1.1 if full else 1.0)
-        here = {**wanted, "bus": bus, "depth": 1, "disk": "null"}
-        at_most(promises, f"round trip at depth 1 against SPDK: {bus}, null",
-                cells.ratio("latency_p50_ns", **here), 1.05)
-        for depth in (32, 128):
-            here = {**wanted, "bus": bus, "disk": "malloc", "depth": depth}
-            at_least(promises, f"IOPS against SPDK: {bus}, RAM disk, depth {depth}",
-                     cells.ratio("iops", **here), 1.3)
+        at_least(promises, f"rate against SPDK: {at}", cells.ratio("iops", **here),
+                 rate_wanted(theirs))
+
+
+def recording(cells, promises):
+    for row in cells.find(section="recording", target="sluice", recorded=True):
+        without = cells.best("busy_ns_per_request", section="recording", target="sluice",
+                             bus=row["bus"], rings=row["rings"], depth=row["depth"],
+                             recorded=False)
+        if without:
+            at_most(promises, f"in-flight recording: {row['bus']}, {row['rings']}, depth "
+                    f"{row['depth']}", row["best"]["busy_ns_per_request"] - without, 5, " ns")
 
 
 def against_fio(cells, promises):
@@ -185,6 +206,6 @@ def flat(cells, promises):
 def check(result):
     cells = Cells(result)
     promises = []
-    for part in (against_spdk, against_fio, idle, fairness, window, volumes, flat):
+    for part in (against_spdk, recording, against_fio, idle, fairness, window, volumes, flat):
         part(cells, promises)
     return promises

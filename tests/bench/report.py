@@ -73,6 +73,13 @@ def requests(rows):
            plots.panels(reads, panel, depth, "latency_p50_ns", "requests latency"))
 
 
+def recording(rows):
+    yield ("In-flight recording: busy ns per request", "What a request costs the target with it "
+           "and without.", plots.panels(
+               rows, panel, lambda row: f"{depth(row)}{'' if row['recorded'] else ', without'}",
+               "busy_ns_per_request", "recording", digits=0))
+
+
 def storage(rows):
     yield ("4 KiB requests on a file and on zram: IOPS", "Through the kernel: here the device has "
            "its say.", plots.panels(rows, panel_with_mode, depth, "iops", "storage iops"))
@@ -207,12 +214,12 @@ def talk(rows):
                 ("cpu_ns_per_request", "CPU us per I/O", 1e-3)), "talk"))
 
 
-SECTIONS = {"requests": requests, "storage": storage, "large": large, "guests": guests,
-            "queues": queues, "idle queues": idle_queues, "window": window, "fairness": fairness,
-            "drain": drain, "volumes": volumes, "volume count": volume_count,
-            "clusters": clusters, "first writes, thin": thin_writes,
-            "first writes, snapshot": snapshot_writes, "store load": store_load,
-            "snapshot": snapshot, "idle": idle, "talk": talk}
+SECTIONS = {"requests": requests, "recording": recording, "storage": storage, "large": large,
+            "guests": guests, "queues": queues, "idle queues": idle_queues, "window": window,
+            "fairness": fairness, "drain": drain, "volumes": volumes,
+            "volume count": volume_count, "clusters": clusters,
+            "first writes, thin": thin_writes, "first writes, snapshot": snapshot_writes,
+            "store load": store_load, "snapshot": snapshot, "idle": idle, "talk": talk}
 
 
 def promise_table(result):

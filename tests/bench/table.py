@@ -16,6 +16,8 @@ def variable(row):
         return f"{row['interarrival_us']:g} us"
     if row.get("clusters"):
         return f"{row['clusters']:,} cl"
+    if not row.get("recorded", True):
+        return "unrecorded"
     if row["idle_queues"]:
         return f"+{row['idle_queues']} idle"
     if row["queues"] > 1:
