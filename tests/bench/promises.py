@@ -72,7 +72,9 @@ def against_spdk(cells, promises):
                         theirs["rw"], f"depth {theirs['depth']}"))
         if theirs["section"] == "large":
             at += f", {theirs['block_size'] >> 10} KiB"
-        if theirs["depth"] == 1:
+        # Where the kernel's threads have their say the rate tells it: SPDK leaves them no core, so
+        # that half of its round trips are quick and some take milliseconds.
+        if theirs["depth"] == 1 and theirs["section"] != "storage":
             at_most(promises, f"round trip at depth 1 against SPDK: {at}",
                     cells.ratio("latency_p50_ns", **here), 1.05)
             continue
