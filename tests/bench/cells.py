@@ -83,12 +83,16 @@ def requests(options):
 
 
 def recording(options):
-    """What recording requests in flight costs, with it and without by turns."""
+    """What recording requests in flight costs, with it and without by turns: short and many."""
+    times = 2 if options.quick else 4
+    buses = options.bus[:1] if options.quick else options.bus
+    kinds = (False,) if options.quick else (False, True)
     depths = (32,) if options.quick else (32, 128)
     cells = [Cell("recording", Setup(bus, "null", packed=packed), depth=depth, recorded=recorded)
-             for bus in options.bus for packed in (False, True) for depth in depths
+             for bus in buses for packed in kinds for depth in depths
              for recorded in (True, False)]
-    return Group("in-flight recording", cells, ("sluice",))
+    return Group("in-flight recording", cells, ("sluice",), rounds=times * options.rounds,
+                 seconds=options.seconds / times)
 
 
 def storage(options, paths):
