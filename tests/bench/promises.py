@@ -7,6 +7,8 @@ takes away. A promise whose cells were not measured is not in the list.
 import dataclasses
 import statistics
 
+import measure
+
 COMPARED = ("requests", "storage", "large", "volumes")      # sections that SPDK is in
 COORDINATES = ("section", "bus", "disk", "rings", "rw", "block_size", "depth")
 FULL = 0.95                     # so busy is a target that is the limit
@@ -38,10 +40,26 @@ class Cells:
         return found[0]["median"].get(figure) if found else None
 
     def ratio(self, figure, peer="spdk", **wanted):
-        """Ours to a peer's, best to best."""
-        ours = self.best(figure, target="sluice", **wanted)
-        theirs = self.best(figure, target=peer, **wanted)
-        return ours / theirs if ours and theirs else None
+        """Ours to a peer's, best to best, of runs in which the cores were equally far apart."""
+        ours = self.find(target="sluice", **wanted)
+        theirs = self.find(target=peer, **wanted)
+        if not ours or not theirs:
+            return None
+        best = max if measure.FIGURES[figure][1] else min
+        first, second = (best((run[figure] for run in runs if run.get(figure)), default=None)
+                         for runs in equally_far(ours[0]["runs"], theirs[0]["runs"]))
+        return first / second if first and second else None
+
+
+def equally_far(ours, theirs):
+    """The runs of both in which a line took about as long as in that run which was nearest to the
+    target that fared worse; all of them if there are none such."""
+    least = [min((run.get("round_trip_ns", 0) for run in runs), default=0)
+             for runs in (ours, theirs)]
+    near, far = max(least) / measure.FAR, max(least) * measure.FAR
+    kept = [[run for run in runs if near <= run.get("round_trip_ns", 0) <= far]
+            for runs in (ours, theirs)]
+    return kept if all(kept) else (ours, theirs)
 
 
 def at_most(promises, what, value, limit, unit=""):
