@@ -74,6 +74,9 @@ struct rpc_method {
 	const struct rpc_param *params; /* ends with an entry without name; NULL: takes none */
 	size_t params_size;
 	bool ignores_unknown; /* parameters that are not in the table */
+	/* What it changes is there again after a restart: the server's keeper (server.h) is asked
+	 * before it runs, and has kept the change before its success is answered. */
+	bool changes_configuration;
 	struct rpc_error decode_error; /* text NULL: see rpc_method_default_error */
 };
 

@@ -6,6 +6,10 @@
  * error; compact; every non-ASCII character escaped; one newline at the end.
  *
  * A notification (no id, or null) that succeeds is not answered; one that fails is, with id null.
+ *
+ * A request that changes the configuration is admitted by the keeper before it is handed over, and
+ * between its success and its answer stands the keeping. The daemon's own calls (call.c) are
+ * requests without connection and batch.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -127,6 +131,8 @@ static void request_end(struct rpc_request *request)
 {
 	struct rpc_server *server = request->server;
 
+	if (request->call)
+		rpc_call_answered(server, request->call);
 	if (request->connection) {
 		list_remove(&request->link);
 		request->connection->pending--;
@@ -147,15 +153,50 @@ static void request_answer(struct rpc_request *request, const char *member, cons
 	request_end(request);
 }
 
-void rpc_request_finish(struct rpc_request *request, json_t *result)
+static void request_succeed(struct rpc_request *request, json_t *result)
 {
-	if (!result)
-		result = json_true();
+	if (request->call)
+		request->call->result = json_incref(result);
 	if (request->envelope.id)
 		request_answer(request, ",\"result\":", result);
 	else
 		request_end(request);
 	json_decref(result);
+}
+
+static void request_kept(void *arg, int rc)
+{
+	struct rpc_request *request = arg;
+	json_t *result = request->result;
+
+	if (rc) {
+		json_decref(result);
+		rpc_request_fail(request, rc, &request->reason);
+	} else {
+		request_succeed(request, result);
+	}
+}
+
+/* NULL: what it changes, if it does, nobody keeps. */
+static const struct rpc_keeper *request_keeper(const struct rpc_request *request)
+{
+	if (request->call || !request->method->changes_configuration)
+		return NULL;
+	return rpc_server_keeper(request->server);
+}
+
+void rpc_request_finish(struct rpc_request *request, json_t *result)
+{
+	const struct rpc_keeper *keeper = request_keeper(request);
+
+	if (!result)
+		result = json_true();
+	if (keeper) {
+		request->result = result;
+		keeper->keep(keeper->arg, &request->reason, request_kept, request);
+	} else {
+		request_succeed(request, result);
+	}
 }
 
 void rpc_request_fail_text(
@@ -165,7 +206,9 @@ void rpc_request_fail_text(
 	bool explain = request->connection && request->connection->explain;
 	json_t *error = error_object(code, text, explain ? sentence : NULL);
 
-	if (sentence && request->method)
+	if (request->call)
+		rpc_call_fail(request->call, code, text, sentence);
+	else if (sentence && request->method)
 		log_info("%s: %s", request->method->name, sentence);
 	request_answer(request, ",\"error\":", error);
 	json_decref(error);
@@ -248,10 +291,19 @@ static void request_refuse_method(struct rpc_request *request)
 	rpc_request_fail_text(request, RPC_METHOD_NOT_FOUND, "Method not found", &reason);
 }
 
-static void request_run(struct rpc_request *request, void *context)
+/* 0, or -errno and why. */
+static int request_admit(const struct rpc_request *request, struct reason *reason)
+{
+	const struct rpc_keeper *keeper = request_keeper(request);
+
+	return keeper ? keeper->admit(keeper->arg, reason) : 0;
+}
+
+void rpc_request_run(struct rpc_request *request, void *context)
 {
 	const struct rpc_method *method = request->method;
 	struct reason reason = {0};
+	int rc;
 	enum rpc_state state = rpc_server_state(request->server);
 
 	if (!method)
@@ -261,6 +313,8 @@ static void request_run(struct rpc_request *request, void *context)
 			state == RPC_STARTUP ? state_error_runtime : state_error_startup, NULL);
 	else if (request_decode(request, &reason))
 		request_refuse_params(request, &reason);
+	else if ((rc = request_admit(request, &reason)))
+		rpc_request_fail(request, rc, &reason);
 	else
 		method->run(request, method->params ? (void *)request->params : NULL, context);
 }
@@ -297,6 +351,6 @@ int rpc_request_start(
 	if (envelope.error.text)
 		rpc_request_fail_text(request, envelope.error.code, envelope.error.text, NULL);
 	else
-		request_run(request, context);
+		rpc_request_run(request, context);
 	return 0;
 }

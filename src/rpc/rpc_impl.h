@@ -87,9 +87,12 @@ struct rpc_request {
 	struct rpc_server *server;
 	struct rpc_connection *connection; /* NULL: the client has gone */
 	struct rpc_batch *batch; /* NULL: alone */
+	struct rpc_call *call; /* by the daemon itself; NULL: by a client */
 	struct rpc_envelope envelope;
 	const struct rpc_method *method; /* NULL: not found, or not a request */
 	struct list link; /* connection's requests */
+	json_t *result; /* while it is being kept */
+	struct reason reason; /* of keeping */
 	uint64_t params[]; /* aligned for any member of a method's struct */
 };
 
@@ -99,6 +102,13 @@ int rpc_request_start(
 /* An error that belongs to no request: {"jsonrpc":"2.0","id":null,"error":...}. */
 int rpc_error_append(struct rpc_buffer *buffer, const struct rpc_error *error);
 void rpc_batch_put(struct rpc_batch *batch);
+/* Its method, or what is to be answered when there is none. */
+void rpc_request_run(struct rpc_request *request, void *context);
+
+/* ---- call.c ------------------------------------------------------------------------------ */
+
+void rpc_call_fail(struct rpc_call *call, int code, const char *text, const char *sentence);
+void rpc_call_answered(struct rpc_server *server, struct rpc_call *call);
 
 /* ---- connection.c ------------------------------------------------------------------------ */
 
@@ -159,6 +169,10 @@ void rpc_server_request_ended(struct rpc_server *server);
 /* NULL: there is none. */
 const struct rpc_method *rpc_server_find_method(
 	struct rpc_server *server, const json_t *name, void **ret_context);
+/* The same for the daemon itself: also those that are not allowed to clients. */
+const struct rpc_method *rpc_server_find_any_method(
+	const struct rpc_server *server, const char *name, void **ret_context);
+const struct rpc_keeper *rpc_server_keeper(const struct rpc_server *server);
 struct reactor *rpc_server_reactor(struct rpc_server *server);
 
 #endif

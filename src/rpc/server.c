@@ -20,6 +20,7 @@
 struct registered {
 	const struct rpc_method *method;
 	void *context;
+	bool hidden; /* from clients */
 };
 
 struct rpc_server {
@@ -28,6 +29,7 @@ struct rpc_server {
 
 	struct registered *methods; /* sorted by name */
 	size_t methods_count;
+	const struct rpc_keeper *keeper;
 
 	struct rpc_listener listener;
 	struct os_watch acceptable;
@@ -88,7 +90,7 @@ int rpc_server_register(struct rpc_server *server, const struct rpc_method *meth
 		struct registered *entry = &grown[server->methods_count++];
 
 		invariant(!methods[i].params == !methods[i].params_size);
-		*entry = (struct registered){&methods[i], context};
+		*entry = (struct registered){&methods[i], context, false};
 	}
 	qsort(grown, server->methods_count, sizeof(*grown), registered_compare);
 	for (size_t i = 1; i < server->methods_count; i++)
@@ -96,7 +98,7 @@ int rpc_server_register(struct rpc_server *server, const struct rpc_method *meth
 	return 0;
 }
 
-static struct registered *server_find(struct rpc_server *server, const char *name)
+static struct registered *server_find(const struct rpc_server *server, const char *name)
 {
 	struct rpc_method key_method = {.name = name};
 	struct registered key = {.method = &key_method};
@@ -112,60 +114,71 @@ const struct rpc_method *rpc_server_find_method(
 	struct registered *found = server_find(server, text);
 
 	/* A name may hold NUL bytes: then it is none of ours. */
-	if (!found || strlen(text) != json_string_length(name))
+	if (!found || found->hidden || strlen(text) != json_string_length(name))
 		return NULL;
 	*ret_context = found->context;
 	return found->method;
 }
 
+const struct rpc_method *rpc_server_find_any_method(
+	const struct rpc_server *server, const char *name, void **ret_context)
+{
+	struct registered *found = server_find(server, name);
+
+	if (!found)
+		return NULL;
+	*ret_context = found->context;
+	return found->method;
+}
+
+unsigned rpc_server_method_states(const struct rpc_server *server, const char *name)
+{
+	struct registered *found = server_find(server, name);
+
+	return found ? found->method->states : 0;
+}
+
 int rpc_server_allow(struct rpc_server *server, const char *names, struct reason *reason)
 {
-	struct registered *kept;
-	size_t count = 0;
 	char *copy = strdup(names);
 	char *rest = copy;
 	char *name;
+	int rc = copy ? 0 : -ENOMEM;
 
-	kept = calloc(server->methods_count + 1, sizeof(*kept));
-	if (!copy || !kept) {
-		free(copy);
-		free(kept);
-		return -ENOMEM;
-	}
-	while ((name = strsep(&rest, ","))) {
+	for (size_t i = 0; i < server->methods_count; i++)
+		server->methods[i].hidden = true;
+	while (!rc && (name = strsep(&rest, ","))) {
 		struct registered *found = server_find(server, name);
 
-		if (!found) {
-			int rc = reason_set(reason, -EINVAL,
+		if (found)
+			found->hidden = false;
+		else
+			rc = reason_set(reason, -EINVAL,
 				"there is no method %s to allow: see sluice rpc rpc_get_methods",
 				name);
-
-			free(copy);
-			free(kept);
-			return rc;
-		}
-		/* Named twice is allowed once. */
-		if (count < server->methods_count &&
-			(count == 0 ||
-				!bsearch(found, kept, count, sizeof(*kept), registered_compare)))
-			kept[count++] = *found;
-		qsort(kept, count, sizeof(*kept), registered_compare);
 	}
 	free(copy);
-	free(server->methods);
-	server->methods = kept;
-	server->methods_count = count;
-	return 0;
+	return rc;
+}
+
+void rpc_server_set_keeper(struct rpc_server *server, const struct rpc_keeper *keeper)
+{
+	server->keeper = keeper;
+}
+
+const struct rpc_keeper *rpc_server_keeper(const struct rpc_server *server)
+{
+	return server->keeper;
 }
 
 void rpc_server_for_each_method(struct rpc_server *server, bool current,
 	void (*fn)(const struct rpc_method *method, void *arg), void *arg)
 {
 	for (size_t i = 0; i < server->methods_count; i++) {
-		const struct rpc_method *method = server->methods[i].method;
+		const struct registered *entry = &server->methods[i];
 
-		if (!current || method->states & server->state)
-			fn(method, arg);
+		if (!entry->hidden && (!current || entry->method->states & server->state))
+			fn(entry->method, arg);
 	}
 }
 
