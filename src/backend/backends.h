@@ -53,6 +53,9 @@ struct file_bdev_options {
 void file_bdev_create(struct bdev_registry *registry, const struct file_bdev_options *options,
 	struct reason *reason, struct bdev **ret_bdev, done_fn done, void *arg);
 
+/* What it was made with; valid as long as it. */
+const struct file_bdev_options *file_bdev_get_options(const struct bdev *bdev);
+
 /* Which backend made it: for "unknown, also for a bdev of another module". */
 bool bdev_is_null(const struct bdev *bdev);
 bool bdev_is_malloc(const struct bdev *bdev);

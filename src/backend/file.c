@@ -328,6 +328,11 @@ static const struct bdev_ops file_uring_ops = {
 	.destroy = file_destroy,
 };
 
+const struct file_bdev_options *file_bdev_get_options(const struct bdev *bdev)
+{
+	return &file_bdev_of(bdev)->options;
+}
+
 bool bdev_is_file(const struct bdev *bdev, int face)
 {
 	return bdev->ops == (face == FILE_BDEV_AIO ? &file_aio_ops : &file_uring_ops);

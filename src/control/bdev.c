@@ -410,6 +410,7 @@ const struct rpc_method bdev_methods[] = {
 		sizeof(struct get_bdevs_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_wait_for_examine", RPC_RUNTIME, bdev_wait_for_examine},
 	{"bdev_examine", RPC_RUNTIME, bdev_examine, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{0},
 };

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "backend/backends.h"
-#include "control/control_impl.h"
+#include "control/config_impl.h"
 
 struct file_params {
 	const char *name;
@@ -178,18 +178,58 @@ static void bdev_uring_delete(struct rpc_request *request, const void *params, v
 		bdev_delete(context, request, bdev);
 }
 
+/* ---- configuration ------------------------------------------------------------------------- */
+
+/* The next daemon may be started elsewhere. */
+static json_t *filename_config(const struct config_writer *writer, const char *filename)
+{
+	const char *directory = writer->control->options.directory;
+	json_t *absolute = NULL;
+
+	if (writer->stored && directory && filename[0] != '/')
+		absolute = json_sprintf("%s/%s", directory, filename);
+	return absolute ? absolute : json_string(filename);
+}
+
+bool file_bdev_write_config(struct config_writer *writer, const struct bdev *bdev)
+{
+	bool aio = bdev_is_file(bdev, FILE_BDEV_AIO);
+	const struct file_bdev_options *options;
+	char uuid[UUID_STR_LEN];
+	json_t *params;
+
+	if (!aio && !bdev_is_file(bdev, FILE_BDEV_URING))
+		return false;
+	options = file_bdev_get_options(bdev);
+	uuid_unparse_lower(bdev->uuid, uuid);
+	params = json_pack("{s:s, s:o, s:s}", "name", bdev->name, "filename",
+		filename_config(writer, options->filename), "uuid", uuid);
+	if (options->block_size)
+		json_object_set_new(params, "block_size", json_integer(options->block_size));
+	if (aio) {
+		json_object_set_new(params, "readonly", json_boolean(options->read_only));
+		json_object_set_new(params, "fallocate", json_boolean(options->fallocate));
+		json_object_set_new(params, "nowait", json_boolean(options->nowait));
+	}
+	config_add(writer, aio ? "bdev_aio_create" : "bdev_uring_create", params);
+	return true;
+}
+
 const struct rpc_method file_bdev_methods[] = {
 	{"bdev_aio_create", RPC_RUNTIME, bdev_aio_create, aio_table, sizeof(struct file_params),
-		.decode_error = RPC_DECODE_ERROR},
+		.changes_configuration = true, .decode_error = RPC_DECODE_ERROR},
 	{"bdev_aio_rescan", RPC_RUNTIME, bdev_aio_rescan, bdev_name_table,
 		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_aio_delete", RPC_RUNTIME, bdev_aio_delete, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_uring_create", RPC_RUNTIME, bdev_uring_create, uring_table,
-		sizeof(struct file_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct file_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_uring_rescan", RPC_RUNTIME, bdev_uring_rescan, bdev_name_table,
 		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_uring_delete", RPC_RUNTIME, bdev_uring_delete, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{0},
 };

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "backend/backends.h"
-#include "control/control_impl.h"
+#include "control/config_impl.h"
 
 /* Parameters that both kinds have. */
 struct metadata_params {
@@ -176,7 +176,11 @@ static void bdev_malloc_create(struct rpc_request *request, const void *params, 
 	int rc = metadata_check(&wanted->metadata, &reason);
 
 	uuid_set(options.uuid, wanted->uuid);
-	snprintf(name, sizeof(name), "Malloc%u", control->malloc_count);
+	/* One that is there from before a restart has kept its name. */
+	do
+		snprintf(name, sizeof(name), "Malloc%u", control->malloc_count);
+	while (!wanted->name && bdev_find(control->options.registry, name) &&
+		++control->malloc_count);
 	if (!rc)
 		rc = malloc_bdev_create(control->options.registry, &options, &reason, &bdev);
 	if (!rc && !wanted->name)
@@ -191,16 +195,41 @@ static void bdev_malloc_delete(struct rpc_request *request, const void *params, 
 	memory_bdev_delete(context, request, wanted->name, bdev_is_malloc);
 }
 
+/* ---- configuration --------------------------------------------------------------------- */
+
+bool memory_bdev_write_config(struct config_writer *writer, const struct bdev *bdev)
+{
+	json_int_t blocks = (json_int_t)(bdev_size(bdev) / bdev->block_size);
+	char uuid[UUID_STR_LEN];
+	json_t *params;
+
+	if (!bdev_is_null(bdev) && !bdev_is_malloc(bdev))
+		return false;
+	uuid_unparse_lower(bdev->uuid, uuid);
+	params = json_pack("{s:s, s:I, s:I, s:I, s:s}", "name", bdev->name, "num_blocks", blocks,
+		"block_size", (json_int_t)bdev->block_size, "physical_block_size",
+		(json_int_t)bdev->physical_block_size, "uuid", uuid);
+	if (bdev_is_malloc(bdev) && bdev->optimal_io_bytes)
+		json_object_set_new(params, "optimal_io_boundary",
+			json_integer(bdev->optimal_io_bytes / bdev->block_size));
+	config_add(writer, bdev_is_null(bdev) ? "bdev_null_create" : "bdev_malloc_create", params);
+	return true;
+}
+
 const struct rpc_method memory_bdev_methods[] = {
 	{"bdev_null_create", RPC_RUNTIME, bdev_null_create, null_table, sizeof(struct null_params),
-		.decode_error = RPC_DECODE_ERROR},
+		.changes_configuration = true, .decode_error = RPC_DECODE_ERROR},
 	{"bdev_null_delete", RPC_RUNTIME, bdev_null_delete, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_null_resize", RPC_RUNTIME, bdev_null_resize, null_resize_table,
-		sizeof(struct null_resize_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct null_resize_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_malloc_create", RPC_RUNTIME, bdev_malloc_create, malloc_table,
-		sizeof(struct malloc_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct malloc_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_malloc_delete", RPC_RUNTIME, bdev_malloc_delete, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{0},
 };

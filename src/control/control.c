@@ -20,6 +20,8 @@ int control_create(const struct control_options *options, struct control **ret_c
 {
 	static const struct rpc_method *const tables[] = {
 		framework_methods,
+		option_methods,
+		config_methods,
 		reactor_methods,
 		log_methods,
 		notify_methods,
@@ -48,6 +50,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 	if (!control)
 		return -ENOMEM;
 	control->options = *options;
+	control->startup = startup_options_default;
 	control->busy_ns = calloc(options->data_count + 1, sizeof(*control->busy_ns));
 	if (!control->busy_ns)
 		rc = -ENOMEM;

@@ -27,6 +27,7 @@ struct control_options { /* everything is borrowed for the life of control */
 	struct cpu_set cpus; /* the application's mask: one bit per data reactor */
 	bool pinned; /* data reactors run on those CPUs; else the mask is a name only */
 	const char *version;
+	const char *directory; /* where names of files without a path are looked up; NULL: unsaid */
 };
 
 /* Registers all methods with the server. */
@@ -36,6 +37,13 @@ void control_destroy(struct control *control);
 
 /* All methods may be called from now on; framework_wait_init is answered. */
 void control_begin_runtime(struct control *control);
+/*
+ * The configuration as it is: [{"subsystem": ..., "config": [{"method": ..., "params": ...}, ...]},
+ * ...], a new reference. NULL: no memory. Calling all of it in this order on another daemon makes
+ * the same there. What nobody has chosen is left out; names of files are absolute.
+ */
+json_t *control_get_config(const struct control *control);
+
 /* The daemon ends: requests that wait for something to happen are answered with an error. */
 void control_stop(struct control *control);
 

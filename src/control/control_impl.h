@@ -15,8 +15,44 @@ struct notify_event {
 	uint64_t id;
 };
 
+/* What options.c takes and tells. is_set: by a call. */
+struct iobuf_options {
+	uint64_t small_pool_count;
+	uint64_t large_pool_count;
+	uint32_t small_bufsize;
+	uint32_t large_bufsize;
+	bool enable_numa;
+	bool is_set;
+};
+
+struct bdev_options {
+	uint32_t io_pool_size;
+	uint32_t io_cache_size;
+	uint32_t small_cache_size;
+	uint32_t large_cache_size;
+	bool is_set;
+};
+
+struct accel_options {
+	uint32_t small_cache_size;
+	uint32_t large_cache_size;
+	uint32_t task_count;
+	uint32_t sequence_count;
+	uint32_t buf_count;
+	bool is_set;
+};
+
+struct startup_options {
+	struct iobuf_options iobuf;
+	struct bdev_options bdev;
+	struct accel_options accel;
+};
+
+extern const struct startup_options startup_options_default;
+
 struct control {
 	struct control_options options;
+	struct startup_options startup;
 	struct list init_waiters; /* framework_wait_init */
 	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
 	unsigned malloc_count; /* default names */
@@ -30,6 +66,8 @@ struct control {
 	.name = #field_, .type = (type_), .offset = offsetof(struct struct_, field_)
 
 extern const struct rpc_method framework_methods[];
+extern const struct rpc_method option_methods[];
+extern const struct rpc_method config_methods[];
 extern const struct rpc_method reactor_methods[];
 extern const struct rpc_method log_methods[];
 extern const struct rpc_method notify_methods[];
@@ -63,6 +101,9 @@ struct vhost_controller *vhost_controller_find_or_fail(
 	struct control *control, struct rpc_request *request, const char *name);
 /* true, or an error with the code that vhost methods have. */
 void vhost_answer(struct rpc_request *request, int rc, const struct reason *reason);
+
+/* Is there something to set in it? */
+bool config_knows_subsystem(const char *name);
 
 void framework_waiters_finish(struct control *control, bool initialised);
 

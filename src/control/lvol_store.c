@@ -251,9 +251,11 @@ static void bdev_lvol_get_lvstores(struct rpc_request *request, const void *para
 
 const struct rpc_method lvol_store_methods[] = {
 	{"bdev_lvol_create_lvstore", RPC_RUNTIME, bdev_lvol_create_lvstore, create_table,
-		sizeof(struct create_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct create_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_delete_lvstore", RPC_RUNTIME, bdev_lvol_delete_lvstore, choice_table,
-		sizeof(struct lvs_choice), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct lvs_choice), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_get_lvstores", RPC_RUNTIME, bdev_lvol_get_lvstores, choice_table,
 		sizeof(struct lvs_choice), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_lvol_rename_lvstore", RPC_RUNTIME, bdev_lvol_rename_lvstore, rename_table,

@@ -141,9 +141,10 @@ static void vhost_get_queues(struct rpc_request *request, const void *params, vo
 
 const struct rpc_method vhost_queue_methods[] = {
 	{"vhost_controller_set_queue_placement", RPC_RUNTIME, vhost_controller_set_queue_placement,
-		place_table, sizeof(struct place_params), .decode_error = VHOST_DECODE_ERROR},
+		place_table, sizeof(struct place_params), .changes_configuration = true,
+		.decode_error = VHOST_DECODE_ERROR},
 	{"vhost_controller_set_coalescing", RPC_RUNTIME, vhost_controller_set_coalescing_method,
-		coalescing_table, sizeof(struct coalescing_params),
+		coalescing_table, sizeof(struct coalescing_params), .changes_configuration = true,
 		.decode_error = VHOST_DECODE_ERROR},
 	{"vhost_get_queues", RPC_RUNTIME, vhost_get_queues, queues_table,
 		sizeof(struct queues_params), .decode_error = VHOST_DECODE_ERROR},
