@@ -198,7 +198,7 @@ static void framework_get_config(struct rpc_request *request, const void *params
 
 /* ---- for the state ------------------------------------------------------------------------- */
 
-json_t *control_get_config(const struct control *control)
+json_t *config_collect(const struct control *control)
 {
 	json_t *config = json_array();
 	bool failed = !config;

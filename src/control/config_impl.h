@@ -17,6 +17,9 @@ struct config_writer {
 	bool failed; /* no memory: entries is not complete */
 };
 
+/* Of all subsystems, for the state, without what is missing. NULL: no memory. */
+json_t *config_collect(const struct control *control);
+
 /* One call. The reference to params is taken; NULL: there was no memory for it. */
 void config_add(struct config_writer *writer, const char *method, json_t *params);
 

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "control/control_impl.h"
+#include "control/config_entry_impl.h"
 
 static void control_bdev_event(const struct bdev_event *event, void *arg)
 {
@@ -22,6 +22,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 		framework_methods,
 		option_methods,
 		config_methods,
+		missing_methods,
 		reactor_methods,
 		log_methods,
 		notify_methods,
@@ -54,6 +55,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 	control->busy_ns = calloc(options->data_count + 1, sizeof(*control->busy_ns));
 	if (!control->busy_ns)
 		rc = -ENOMEM;
+	list_init(&control->entries);
 	list_init(&control->init_waiters);
 	list_init(&control->bdev_waiters);
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(tables); i++)
@@ -73,19 +75,15 @@ int control_create(const struct control_options *options, struct control **ret_c
 void control_destroy(struct control *control)
 {
 	invariant(list_is_empty(&control->init_waiters) && list_is_empty(&control->bdev_waiters));
+	config_entries_clear(control);
 	notify_fini(control);
 	free(control->busy_ns);
 	free(control);
 }
 
-void control_begin_runtime(struct control *control)
-{
-	rpc_server_set_state(control->options.rpc, RPC_RUNTIME);
-	framework_waiters_finish(control, true);
-}
-
 void control_stop(struct control *control)
 {
+	control->stopping = true;
 	framework_waiters_finish(control, false);
 	bdev_waiters_cancel(control);
 }

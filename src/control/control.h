@@ -27,6 +27,10 @@ struct control_options { /* everything is borrowed for the life of control */
 	struct cpu_set cpus; /* the application's mask: one bit per data reactor */
 	bool pinned; /* data reactors run on those CPUs; else the mask is a name only */
 	const char *version;
+	/* framework_start_init has failed and has been answered: the daemon is to end. NULL: it
+	 * goes on. */
+	void (*failed)(void *arg, int rc, const struct reason *reason);
+	void *failed_arg;
 	const char *directory; /* where names of files without a path are looked up; NULL: unsaid */
 };
 
@@ -35,12 +39,30 @@ int control_create(const struct control_options *options, struct control **ret_c
 /* The server has stopped. */
 void control_destroy(struct control *control);
 
-/* All methods may be called from now on; framework_wait_init is answered. */
-void control_begin_runtime(struct control *control);
+/*
+ * A configuration to be applied at the start, of the form below; nothing is called yet. -EINVAL and
+ * what is wrong with it. At most once, before the two that follow.
+ */
+enum config_failure {
+	CONFIG_STOP, /* an entry that fails is the end of the start */
+	CONFIG_SKIP, /* it is passed over */
+	CONFIG_KEEP, /* it is kept and may be tried again */
+};
+
+int control_load_config(struct control *control, const json_t *subsystems,
+	enum config_failure on_failure, struct reason *reason) MUST_CHECK;
+
+/* Makes the calls of that configuration that are for the start; then, when the second is called,
+ * the others: from then on all methods may be called, and when they are done framework_wait_init
+ * is answered. done gets 0, or the code of the call that failed. */
+void control_begin_startup(struct control *control, struct reason *reason, done_fn done, void *arg);
+void control_begin_runtime(struct control *control, struct reason *reason, done_fn done, void *arg);
+
 /*
  * The configuration as it is: [{"subsystem": ..., "config": [{"method": ..., "params": ...}, ...]},
  * ...], a new reference. NULL: no memory. Calling all of it in this order on another daemon makes
- * the same there. What nobody has chosen is left out; names of files are absolute.
+ * the same there. What nobody has chosen is left out; names of files are absolute; what was kept
+ * because it could not be applied is in it.
  */
 json_t *control_get_config(const struct control *control);
 

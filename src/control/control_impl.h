@@ -53,6 +53,11 @@ extern const struct startup_options startup_options_default;
 struct control {
 	struct control_options options;
 	struct startup_options startup;
+	bool ready; /* all of the start is done */
+	struct list entries; /* of a configuration: config_entry_impl.h */
+	enum config_failure on_failure; /* of one of them */
+	bool applying; /* entries belongs to config_apply.c */
+	bool stopping;
 	struct list init_waiters; /* framework_wait_init */
 	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
 	unsigned malloc_count; /* default names */
@@ -68,6 +73,7 @@ struct control {
 extern const struct rpc_method framework_methods[];
 extern const struct rpc_method option_methods[];
 extern const struct rpc_method config_methods[];
+extern const struct rpc_method missing_methods[];
 extern const struct rpc_method reactor_methods[];
 extern const struct rpc_method log_methods[];
 extern const struct rpc_method notify_methods[];

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "control/control_impl.h"
 
 struct get_methods_params {
@@ -83,10 +84,34 @@ static void spdk_kill_instance(struct rpc_request *request, const void *params, 
 	kill(getpid(), number);
 }
 
+struct start_call {
+	struct control *control;
+	struct rpc_request *request;
+	struct reason reason;
+};
+
+static void framework_started(void *arg, int rc)
+{
+	struct start_call *call = arg;
+	const struct control_options *options = &call->control->options;
+
+	if (rc)
+		rpc_request_fail_text(call->request, RPC_INTERNAL_ERROR,
+			"framework_initialization failed", &call->reason);
+	else
+		rpc_request_finish(call->request, NULL);
+	if (rc && options->failed)
+		options->failed(options->failed_arg, rc, &call->reason);
+	free(call);
+}
+
 static void framework_start_init(struct rpc_request *request, const void *params, void *context)
 {
-	control_begin_runtime(context);
-	rpc_request_finish(request, NULL);
+	struct start_call *call = alloc_op(sizeof(*call));
+
+	call->control = context;
+	call->request = request;
+	control_begin_runtime(context, &call->reason, framework_started, call);
 }
 
 struct init_waiter {
@@ -99,7 +124,7 @@ static void framework_wait_init(struct rpc_request *request, const void *params,
 	struct control *control = context;
 	struct init_waiter *waiter;
 
-	if (rpc_server_state(control->options.rpc) == RPC_RUNTIME) {
+	if (control->ready) {
 		rpc_request_finish(request, NULL);
 		return;
 	}

@@ -5,7 +5,8 @@
  * notice says that they do nothing.
  *
  * Defaults: sockets in the run directory, state in the state directory (base/paths.h), one data
- * reactor that is not pinned, adaptive polling.
+ * reactor that is not pinned, adaptive polling. Started as spdk_tgt or vhost it has their places,
+ * /var/tmp/spdk.sock and the current directory, and keeps no state, as they do.
  */
 #include "daemon/options.h"
 
@@ -18,11 +19,16 @@
 static const char help[] =
 	"usage: sluice serve [OPTION...]\n"
 	"\n"
-	"Runs the daemon. It needs no configuration and no privileges.\n"
+	"Runs the daemon. It needs no configuration and no privileges: what is set up by commands\n"
+	"is kept in the state directory and there again after a restart.\n"
 	"\n"
 	"  -r, --rpc-socket PATH   management socket (default: %s)\n"
 	"  -S, --vhost-dir DIR     where controllers make their sockets (default: %s)\n"
 	"      --state-dir DIR     where the daemon keeps its state (default: %s)\n"
+	"  -c, --config FILE       set up what this JSON configuration file says (as SPDK's)\n"
+	"                          and neither use nor keep what was configured before\n"
+	"      --json-ignore-init-errors  pass over its entries that fail\n"
+	"      --no-state          neither use nor keep what was configured before\n"
 	"  -m, --cores MASK|LIST   CPUs of the data threads: 0x6, [1-2] or 1,2; one thread is\n"
 	"                          pinned to each (default: one thread, not pinned)\n"
 	"      --poll MODE         adaptive: poll while there is work, sleep when idle (default)\n"
@@ -42,6 +48,8 @@ static const char help[] =
 
 enum {
 	OPTION_STATE_DIR = 256,
+	OPTION_IGNORE_INIT_ERRORS,
+	OPTION_NO_STATE,
 	OPTION_POLL,
 	OPTION_WAIT_FOR_RPC,
 	OPTION_RPCS_ALLOWED,
@@ -53,12 +61,16 @@ enum {
 	OPTION_NOTHING, /* parses and does nothing */
 };
 
-static const char short_options[] = "r:S:m:f:vhs:Rgn:i:uB:A:dp:L:e:";
+static const char short_options[] = "r:S:c:m:f:vhs:Rgn:i:uB:A:dp:L:e:";
 
 static const struct option long_options[] = {
 	{"rpc-socket", required_argument, NULL, 'r'},
 	{"vhost-dir", required_argument, NULL, 'S'},
 	{"state-dir", required_argument, NULL, OPTION_STATE_DIR},
+	{"config", required_argument, NULL, 'c'},
+	{"json", required_argument, NULL, 'c'},
+	{"no-state", no_argument, NULL, OPTION_NO_STATE},
+	{"json-ignore-init-errors", no_argument, NULL, OPTION_IGNORE_INIT_ERRORS},
 	{"cores", required_argument, NULL, 'm'},
 	{"cpumask", required_argument, NULL, 'm'},
 	{"lcores", required_argument, NULL, OPTION_LCORES},
@@ -103,6 +115,7 @@ struct parse_state {
 	bool no_rpc_server;
 	bool cores;
 	bool lcores;
+	bool as_spdk; /* started by the name of one of its programs */
 	char ignored[256]; /* names of options that do nothing */
 };
 
@@ -197,6 +210,15 @@ static bool option_take(struct parse_state *state, int option, int index)
 		return path_set(options->vhost_dir, optarg, "--vhost-dir");
 	case OPTION_STATE_DIR:
 		return path_set(options->state_dir, optarg, "--state-dir");
+	case 'c':
+		options->config_file = optarg;
+		return true;
+	case OPTION_NO_STATE:
+		options->keeps_state = false;
+		return true;
+	case OPTION_IGNORE_INIT_ERRORS:
+		options->ignore_init_errors = true;
+		return true;
 	case 'm':
 		return cores_set(state, optarg);
 	case OPTION_LCORES:
@@ -249,12 +271,14 @@ static bool places_fill(struct parse_state *state, struct reason *reason)
 
 	if (state->no_rpc_server) {
 		options->rpc_socket[0] = '\0';
+	} else if (!options->rpc_socket[0] && state->as_spdk) {
+		strcpy(options->rpc_socket, "/var/tmp/spdk.sock");
 	} else if (!options->rpc_socket[0]) {
 		options->default_rpc_socket = true;
 		if (paths_run(PATHS_RPC_SOCKET, options->rpc_socket, PATHS_MAX, reason))
 			return false;
 	}
-	if (!options->vhost_dir[0] &&
+	if (!options->vhost_dir[0] && !state->as_spdk &&
 		paths_run(PATHS_VHOST_DIR, options->vhost_dir, PATHS_MAX, reason))
 		return false;
 	return options->state_dir[0] || !paths_state("", options->state_dir, PATHS_MAX, reason);
@@ -307,11 +331,21 @@ static bool options_judge(struct parse_state *state)
 		fprintf(stderr, "sluice serve: %s\n", reason_text(&reason, -ENOENT));
 		return false;
 	}
+	if (options->config_file)
+		options->keeps_state = false;
 	if (!options->pinned)
 		cpu_set_add(&options->cpus, 0);
 	if (state->ignored[0])
 		log_notice("these options do nothing here:%s", state->ignored);
 	return true;
+}
+
+bool options_name_is_spdk(const char *program)
+{
+	const char *slash = strrchr(program, '/');
+	const char *name = slash ? slash + 1 : program;
+
+	return strcmp(name, "spdk_tgt") == 0 || strcmp(name, "vhost") == 0;
 }
 
 enum options_result serve_options_parse(int argc, char **argv, struct serve_options *options)
@@ -324,6 +358,8 @@ enum options_result serve_options_parse(int argc, char **argv, struct serve_opti
 	if (answered_at_once(argc, argv))
 		return OPTIONS_EXIT;
 	defaults_set(options);
+	state.as_spdk = options_name_is_spdk(argv[0]);
+	options->keeps_state = !state.as_spdk;
 	argv[0] = program; /* in getopt's sentences */
 	while ((option = getopt_long(argc, argv, short_options, long_options, &index)) != -1) {
 		if (!option_take(&state, option, index))

@@ -13,6 +13,9 @@ struct serve_options {
 	char vhost_dir[PATHS_MAX];
 	char state_dir[PATHS_MAX];
 	bool default_rpc_socket; /* its directory is ours to make */
+	const char *config_file; /* NULL: none */
+	bool ignore_init_errors; /* entries of it that fail are passed over */
+	bool keeps_state; /* what is configured is there again after a restart */
 	const char *rpcs_allowed; /* NULL: all */
 	const char *pid_file; /* NULL: none */
 	struct cpu_set cpus; /* of the data reactors */
@@ -24,7 +27,9 @@ struct serve_options {
 
 enum options_result { OPTIONS_SERVE, OPTIONS_EXIT, OPTIONS_USAGE };
 
-/* argv[0] is "serve". Prints help and version, or one sentence on what is wrong. */
+/* Is a program of that name one that scripts written for SPDK start? */
+bool options_name_is_spdk(const char *program);
+/* argv[0] is "serve", or such a name. Prints help and version, or one sentence on what is wrong. */
 enum options_result serve_options_parse(int argc, char **argv, struct serve_options *options);
 
 #endif

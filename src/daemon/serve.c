@@ -2,7 +2,8 @@
 /*
  * Start and stop, in this order and the reverse of it:
  *
- *	main thread       os, reactors and their threads, directories, what SCSI disks have saved
+ *	main thread       os, reactors and their threads, directories, what was configured, what
+ *			  SCSI disks have saved
  *	control reactor   device registry, vhost, RPC methods, RPC socket; then clients are served
  *
  * The main thread does nothing but wait for signals: SIGTERM, SIGINT, SIGHUP and SIGQUIT stop the
@@ -11,13 +12,17 @@
  * sigwait, so that no code ever runs in a signal handler. Whoever wants the daemon to end from
  * within sends it SIGTERM (spdk_kill_instance).
  *
+ * What a configuration file or the state says is set up before clients are served, or with
+ * --wait-for-rpc when framework_start_init comes (src/control/config_apply.c). A signal during that
+ * ends the start.
+ *
  * Stop: RPC first, so that nothing new begins and what runs is answered; then the controllers, with
  * their front-ends; then the volume stores, in order; then the block devices. A start that fails
  * half way takes the same road.
  *
  * The state directory is made at the start, so that a place that cannot be written shows at once.
- * What will be kept there (the configuration to be restored, and an embedded default) is written
- * and read by a file of its own beside this one, between making the directory and serving clients.
+ * What was configured is kept there (state.h), unless a configuration file is given or nothing is
+ * to be kept.
  */
 #include "daemon/serve.h"
 
@@ -33,7 +38,9 @@
 #include <unistd.h>
 
 #include "control/control.h"
+#include "daemon/config_file.h"
 #include "daemon/options.h"
+#include "daemon/state.h"
 #include "scsi/store.h"
 
 #define FORCE_AFTER_MS 250
@@ -44,27 +51,45 @@ struct serve {
 	struct reactor *control;
 	struct reactor *data[CPUS_MAX];
 	unsigned data_count;
+	char directory[PATHS_MAX]; /* where it was started; "": unknown */
+	json_t *config; /* to be set up at the start; NULL: nothing */
+	bool cancelled; /* a signal has ended the start */
 
 	/* control reactor */
 	struct bdev_registry *registry;
 	struct filters *filters;
 	struct lvols *lvols;
 	struct scsi_store *scsi_store;
+	struct state *state; /* NULL: nothing is kept */
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct control *methods;
 	struct message begin;
+	struct message cancel;
 	struct message end;
+	struct flow start;
 	struct flow stop;
 	struct bdev *last; /* the device being unregistered */
 
 	/* handed to the main thread with the semaphore */
 	sem_t event;
 	int rc;
+	bool config_failed; /* that is what rc says */
 	struct reason reason;
 };
 
 /* ---- control reactor ----------------------------------------------------------------------- */
+
+/* framework_start_init has failed. */
+static void serve_failed(void *arg, int rc, const struct reason *reason)
+{
+	struct serve *serve = arg;
+
+	serve->rc = rc;
+	serve->config_failed = true;
+	serve->reason = *reason;
+	kill(getpid(), SIGTERM);
+}
 
 static int serve_make_rpc(struct serve *serve)
 {
@@ -80,6 +105,9 @@ static int serve_make_rpc(struct serve *serve)
 		.cpus = serve->options.cpus,
 		.pinned = serve->options.pinned,
 		.version = SLUICE_VERSION,
+		.failed = serve_failed,
+		.failed_arg = serve,
+		.directory = serve->directory[0] ? serve->directory : NULL,
 	};
 	int rc = control_create(&options, &serve->methods);
 
@@ -131,18 +159,82 @@ static int serve_make(struct serve *serve)
 	return rc;
 }
 
+/* From the file that was given, or from the state. */
+static int serve_load_config(struct serve *serve)
+{
+	const char *file = serve->options.config_file;
+	enum config_failure on_failure = CONFIG_STOP;
+	struct reason reason = {0};
+	int rc;
+
+	if (!serve->config)
+		return 0;
+	if (!file)
+		on_failure = CONFIG_KEEP;
+	else if (serve->options.ignore_init_errors)
+		on_failure = CONFIG_SKIP;
+	rc = control_load_config(serve->methods, serve->config, on_failure, &reason);
+	if (rc)
+		reason_set(&serve->reason, rc, "%s%s: %s",
+			file ? "configuration file " : "the configuration in the state directory ",
+			file ? file : serve->options.state_dir, reason_text(&reason, rc));
+	return rc;
+}
+
+static json_t *serve_collect_config(void *arg)
+{
+	return control_get_config(arg);
+}
+
+static void serve_keep_state(struct serve *serve)
+{
+	if (!serve->state)
+		return;
+	state_set_source(serve->state, serve_collect_config, serve->methods);
+	rpc_server_set_keeper(serve->rpc, state_get_keeper(serve->state));
+}
+
+static enum flow_result serve_start_run(struct flow *f)
+{
+	struct serve *serve = container_of(f, struct serve, start);
+
+	FLOW_BEGIN(f);
+	f->error = serve_make(serve);
+	if (f->error)
+		goto finish;
+	serve_keep_state(serve);
+	f->error = serve_load_config(serve);
+	serve->config_failed = true; /* if it fails now */
+	if (f->error)
+		goto finish;
+	AWAIT(f, control_begin_startup(serve->methods, &serve->reason, flow_resume, f));
+	if (!f->error && !serve->options.wait_for_rpc)
+		AWAIT(f, control_begin_runtime(serve->methods, &serve->reason, flow_resume, f));
+	if (f->error)
+		goto finish;
+	serve->config_failed = false;
+	if (serve->options.rpc_socket[0])
+		rpc_server_serve(serve->rpc);
+finish:
+	serve->rc = f->error;
+	sem_post(&serve->event);
+	FLOW_END(f);
+}
+
 static void serve_begin(struct message *message)
 {
 	struct serve *serve = container_of(message, struct serve, begin);
 
-	serve->rc = serve_make(serve);
-	if (!serve->rc) {
-		if (!serve->options.wait_for_rpc)
-			control_begin_runtime(serve->methods);
-		if (serve->options.rpc_socket[0])
-			rpc_server_serve(serve->rpc);
-	}
-	sem_post(&serve->event);
+	flow_start(&serve->start, serve->control, "start", serve_start_run);
+}
+
+/* A signal has come before the start was done. */
+static void serve_cancel(struct message *message)
+{
+	struct serve *serve = container_of(message, struct serve, cancel);
+
+	if (serve->methods)
+		control_stop(serve->methods);
 }
 
 static void serve_find_first(struct bdev *bdev, void *arg)
@@ -186,6 +278,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 		bdev_for_each(serve->registry, serve_lift_limits, NULL);
 	if (serve->rpc)
 		AWAIT(f, rpc_server_stop(serve->rpc, flow_resume, f));
+	if (serve->state)
+		AWAIT(f, state_stop(serve->state, flow_resume, f));
 	if (serve->vhost)
 		AWAIT(f, vhost_destroy(serve->vhost, flow_resume, f));
 	if (serve->lvols)
@@ -210,6 +304,26 @@ static void serve_call(struct serve *serve, struct message *message)
 	reactor_send(serve->control, message);
 	while (sem_wait(&serve->event) < 0)
 		;
+}
+
+/* The start may take as long as what is set up takes; a signal ends it. */
+static void serve_await_begin(struct serve *serve, const sigset_t *signals)
+{
+	const struct timespec moment = {.tv_nsec = 5 * MSEC_NS};
+
+	serve->begin.run = serve_begin;
+	serve->cancel.run = serve_cancel;
+	reactor_send(serve->control, &serve->begin);
+	while (sem_trywait(&serve->event) < 0) {
+		int signal_number = sigtimedwait(signals, NULL, &moment);
+
+		if (signal_number <= 0 || signal_number == SIGUSR1 || serve->cancelled)
+			continue;
+		serve->cancelled = true;
+		log_notice("stopping before the start is done: received SIG%s",
+			sigabbrev_np(signal_number));
+		reactor_send(serve->control, &serve->cancel);
+	}
 }
 
 static int serve_make_directory(struct serve *serve, const char *path)
@@ -349,31 +463,47 @@ static int serve_make_reactors(struct serve *serve)
 	return rc;
 }
 
-static int serve_start(struct serve *serve)
+static int serve_read_config(struct serve *serve)
+{
+	if (!serve->options.config_file)
+		return 0;
+	return config_file_read(
+		serve->os, serve->options.config_file, &serve->reason, &serve->config);
+}
+
+static int serve_start(struct serve *serve, const sigset_t *signals)
 {
 	const struct os_real_options options = {.io_uring = serve->options.io_uring};
 	int rc = os_real_create(&options, &serve->reason, &serve->os);
 
+	if (!getcwd(serve->directory, sizeof(serve->directory)))
+		serve->directory[0] = '\0';
+	if (!rc)
+		rc = serve_read_config(serve);
 	if (!rc)
 		rc = serve_make_directories(serve);
 	if (!rc)
-		os_real_sockets_open(serve->os, serve->options.vhost_dir);
+		os_real_sockets_open(
+			serve->os, serve->options.vhost_dir[0] ? serve->options.vhost_dir : ".");
 	if (!rc && serve->options.pid_file)
 		rc = serve_write_pid(serve);
 	if (!rc)
 		rc = serve_make_reactors(serve);
+	if (!rc && serve->options.keeps_state)
+		rc = state_open(serve->os, serve->control, serve->options.state_dir, &serve->reason,
+			&serve->state, &serve->config);
 	if (!rc)
 		rc = scsi_store_open(serve->os, serve->control, serve->options.state_dir,
 			&serve->reason, &serve->scsi_store);
 	if (rc)
 		return rc;
-	serve->begin.run = serve_begin;
-	serve_call(serve, &serve->begin);
+	serve_await_begin(serve, signals);
 	return serve->rc;
 }
 
 static void serve_stop(struct serve *serve)
 {
+	json_decref(serve->config);
 	serve->end.run = serve_end;
 	if (serve->control)
 		serve_call(serve, &serve->end);
@@ -391,6 +521,8 @@ static void serve_stop(struct serve *serve)
 		filters_destroy(serve->filters);
 	if (serve->scsi_store)
 		scsi_store_close(serve->scsi_store);
+	if (serve->state)
+		state_close(serve->state);
 	if (serve->registry)
 		bdev_registry_destroy(serve->registry);
 	for (unsigned i = 0; i < serve->data_count; i++)
@@ -470,6 +602,14 @@ static void signals_await_stop(const sigset_t *set)
 	log_notice("stopping: received SIG%s", sigabbrev_np(signal_number));
 }
 
+/* What scripts know: the code of the call that failed, cut to 8 bits. */
+static int serve_exit_status(const struct serve *serve, int rc)
+{
+	if (!rc || !serve->config_failed)
+		return rc ? 1 : 0;
+	return (uint8_t)rc ? (uint8_t)rc : 1;
+}
+
 int serve_main(int argc, char **argv)
 {
 	struct serve *serve = calloc(1, sizeof(*serve));
@@ -487,8 +627,10 @@ int serve_main(int argc, char **argv)
 	signals_block(&signals);
 	serve_raise_limits();
 	sem_init(&serve->event, 0, 0);
-	rc = serve_start(serve);
-	if (rc) {
+	rc = serve_start(serve, &signals);
+	if (serve->cancelled) {
+		rc = 0;
+	} else if (rc) {
 		log_error("%s", reason_text(&serve->reason, rc));
 	} else {
 		log_notice("ready: management socket %s, data threads %u, I/O through %s",
@@ -497,7 +639,12 @@ int serve_main(int argc, char **argv)
 		signals_await_stop(&signals);
 	}
 	serve_stop(serve);
+	if (!rc && serve->rc && !serve->cancelled) {
+		rc = serve->rc;
+		log_error("%s", reason_text(&serve->reason, rc));
+	}
+	rc = serve_exit_status(serve, rc);
 	sem_destroy(&serve->event);
 	free(serve);
-	return rc ? 1 : 0;
+	return rc;
 }

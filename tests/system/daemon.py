@@ -50,9 +50,10 @@ def session_members(session):
 
 class Daemon:
     """io_uring: "allowed", "off" (the daemon is told not to), "forbidden" (the kernel refuses).
-    $SLUICE_TEST_IO_URING is what daemons get that a test says nothing about."""
+    $SLUICE_TEST_IO_URING is what daemons get that a test says nothing about.
+    state: what is configured is there again after a restart; else each begins with nothing."""
 
-    def __init__(self, place, *arguments, io_uring=None):
+    def __init__(self, place, *arguments, io_uring=None, state=False):
         self.place = pathlib.Path(place)
         self.place.mkdir(parents=True)
         self.rpc_socket = self.place / "rpc.sock"
@@ -62,7 +63,7 @@ class Daemon:
         self.state_dir.mkdir()
         self.log = self.place / "daemon.log"
         self.io_uring = io_uring or os.environ.get("SLUICE_TEST_IO_URING", "allowed")
-        self.arguments = arguments
+        self.arguments = arguments if state else ("--no-state", *arguments)
         self.process = None
         self.rpc = None
         self.stopped = False

@@ -29,6 +29,45 @@ static struct reactor *reactor_make(struct world *world, const char *name)
 	return reactor;
 }
 
+static void runtime_begun(void *arg, int rc)
+{
+	struct world *world = arg;
+
+	world->start_rc = rc;
+	if (!rc)
+		rpc_server_serve(world->rpc);
+	world->done = true;
+}
+
+static void startup_begun(void *arg, int rc)
+{
+	struct world *world = arg;
+
+	if (rc || world->wait_for_rpc)
+		runtime_begun(world, rc);
+	else
+		control_begin_runtime(world->methods, &world->reason, runtime_begun, world);
+}
+
+static void begin(struct world *world)
+{
+	if (world->config)
+		world->start_rc = control_load_config(
+			world->methods, world->config, world->on_failure, &world->reason);
+	if (world->start_rc)
+		world->done = true;
+	else
+		control_begin_startup(world->methods, &world->reason, startup_begun, world);
+}
+
+static void failed(void *arg, int rc, const struct reason *reason)
+{
+	struct world *world = arg;
+
+	world->failed_rc = rc;
+	world->reason = *reason;
+}
+
 static void make_run(struct message *message)
 {
 	struct world *world = container_of(message, struct world, message);
@@ -45,6 +84,9 @@ static void make_run(struct message *message)
 		.data_count = 1,
 		.cpus = {.bits = {1}},
 		.version = "test",
+		.failed = failed,
+		.failed_arg = world,
+		.directory = "/started/here",
 	};
 	struct lvols_options lvols = {.data = world->data, .data_count = 1};
 	struct reason reason = {0};
@@ -64,13 +106,10 @@ static void make_run(struct message *message)
 	control.rpc = world->rpc;
 	assert_int_equal(control_create(&control, &world->methods), 0);
 	assert_int_equal(rpc_server_listen(world->rpc, "/rpc", &reason), 0);
-	if (!world->wait_for_rpc)
-		control_begin_runtime(world->methods);
-	rpc_server_serve(world->rpc);
-	world->done = true;
+	begin(world);
 }
 
-struct world *world_start(bool wait_for_rpc)
+static struct world *start(json_t *config, enum config_failure on_failure, bool wait_for_rpc)
 {
 	const struct sim_options options = {.seed = 1, .allow_blocking = true};
 	struct world *world = calloc(1, sizeof(*world));
@@ -82,9 +121,25 @@ struct world *world_start(bool wait_for_rpc)
 	world->control = reactor_make(world, "control");
 	world->data[0] = reactor_make(world, "data0");
 	world->wait_for_rpc = wait_for_rpc;
+	world->config = config;
+	world->on_failure = on_failure;
 	world_run(world, make_run);
 	assert_int_equal(world->os->ops->socket_connect(world->os, "/rpc", &world->fd), 0);
 	return world;
+}
+
+struct world *world_start(bool wait_for_rpc)
+{
+	return start(NULL, CONFIG_STOP, wait_for_rpc);
+}
+
+struct world *world_start_configured(
+	const char *config, enum config_failure on_failure, bool wait_for_rpc)
+{
+	json_t *subsystems = json_loads(config, 0, NULL);
+
+	assert_non_null(subsystems);
+	return start(subsystems, on_failure, wait_for_rpc);
 }
 
 static void find_first(struct bdev *bdev, void *arg)
@@ -139,6 +194,7 @@ void world_end(struct world *world)
 	reactor_destroy(world->data[0]);
 	reactor_destroy(world->control);
 	assert_int_equal(sim_destroy(world->sim), 0);
+	json_decref(world->config);
 	free(world);
 }
 

@@ -34,11 +34,20 @@ struct world {
 	struct flow stop;
 	struct bdev *last;
 	bool wait_for_rpc;
+	json_t *config; /* applied at the start; NULL: none */
+	enum config_failure on_failure;
+	int start_rc; /* of the start */
+	int failed_rc; /* what framework_start_init was told to end for */
+	struct reason reason;
 	bool done;
 };
 
 /* wait_for_rpc: in STARTUP. */
 struct world *world_start(bool wait_for_rpc);
+/* Applies what these entries say; the outcome is in start_rc. Without success there are no clients:
+ * world_end is all that may follow. */
+struct world *world_start_configured(
+	const char *config, enum config_failure on_failure, bool wait_for_rpc);
 /* Removes everything and checks that nothing is left. */
 void world_end(struct world *world);
 
