@@ -22,6 +22,8 @@ static const char help[] =
 	"  volume create|list|resize|snapshot|clone|inflate|decouple|set-parent|read-only|\n"
 	"         export|import|rename|delete\n"
 	"                             volumes in them\n"
+	"  config save|load|missing|retry|forget\n"
+	"                             what is configured, as a file; what could not be set up\n"
 	"  check FILE                 look at a store that no daemon has open, and repair it\n"
 	"  rpc METHOD [JSON]          call any method of the daemon\n"
 	"\n"
@@ -32,6 +34,7 @@ static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } commands[] = {
+	{"config", cli_config},
 	{"disk", cli_disk},
 	{"rpc", cli_rpc},
 	{"store", cli_store},

@@ -17,6 +17,7 @@
 
 /* ---- commands: argv[0] is the command's last word ---------------------------------------- */
 
+int cli_config(int argc, char **argv);
 int cli_rpc(int argc, char **argv);
 int cli_disk(int argc, char **argv);
 int cli_disk_attach(int argc, char **argv);
