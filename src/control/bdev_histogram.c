@@ -12,7 +12,7 @@
 #include "base/alloc.h"
 #include "base/base64.h"
 #include "base/endian.h"
-#include "control/control_impl.h"
+#include "control/config_impl.h"
 
 #define BORDERS_MAX 256
 
@@ -37,26 +37,35 @@ static const struct rpc_param enable_table[] = {
 	{0},
 };
 
+static const struct {
+	const char *name;
+	enum bdev_io_type type;
+} types[] = {
+	{"read", BDEV_IO_READ},
+	{"write", BDEV_IO_WRITE},
+	{"unmap", BDEV_IO_UNMAP},
+	{"flush", BDEV_IO_FLUSH},
+	{"write_zeroes", BDEV_IO_WRITE_ZEROES},
+};
+
 /* 0: no such type. */
 static unsigned types_of(const char *opc)
 {
-	static const struct {
-		const char *name;
-		enum bdev_io_type type;
-	} types[] = {
-		{"read", BDEV_IO_READ},
-		{"write", BDEV_IO_WRITE},
-		{"unmap", BDEV_IO_UNMAP},
-		{"flush", BDEV_IO_FLUSH},
-		{"write_zeroes", BDEV_IO_WRITE_ZEROES},
-	};
-
 	if (!opc)
 		return (1u << BDEV_IO_TYPES) - 1;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		if (strcmp(types[i].name, opc) == 0)
 			return 1u << types[i].type;
 	return 0;
+}
+
+/* NULL: all of them. */
+static const char *opc_of(unsigned mask)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (mask == 1u << types[i].type)
+			return types[i].name;
+	return NULL;
 }
 
 static void enable_answer(void *request, int rc)
@@ -246,9 +255,24 @@ static void bdev_get_histogram_borders(
 	bdev_get_histogram(bdev, &call->histogram, histogram_taken, call);
 }
 
+void histogram_write_config(struct config_writer *writer, const struct bdev *bdev)
+{
+	const struct bdev_histogram_options *options;
+
+	if (!bdev->histogram)
+		return;
+	options = &bdev->histogram->options;
+	config_add(writer, "bdev_enable_histogram",
+		json_pack("{s:s, s:b, s:s*, s:I, s:I, s:I}", "name", bdev->name, "enable", 1, "opc",
+			opc_of(options->types), "granularity", (json_int_t)options->granularity,
+			"min_nsec", (json_int_t)options->min_ns, "max_nsec",
+			(json_int_t)options->max_ns));
+}
+
 const struct rpc_method bdev_histogram_methods[] = {
 	{"bdev_enable_histogram", RPC_RUNTIME, bdev_enable_histogram, enable_table,
-		sizeof(struct enable_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct enable_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_get_histogram", RPC_RUNTIME, bdev_get_histogram_method, bdev_name_table,
 		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_get_histogram_borders", RPC_RUNTIME, bdev_get_histogram_borders, borders_table,

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "control/control_impl.h"
+#include "control/config_impl.h"
 
 #define IOS_STEP 1000
 
@@ -82,8 +82,24 @@ json_t *limits_describe(const struct bdev *bdev)
 		(json_int_t)(limits.w_bytes / MIB));
 }
 
+void limits_write_config(struct config_writer *writer, const struct bdev *bdev)
+{
+	struct bdev_limits limits = bdev_get_limits(bdev);
+	json_t *params;
+
+	if (!limits.rw_ios && !limits.rw_bytes && !limits.r_bytes && !limits.w_bytes)
+		return;
+	params = limits_describe(bdev);
+	if (json_object_set_new(params, "name", json_string(bdev->name))) {
+		json_decref(params);
+		params = NULL;
+	}
+	config_add(writer, "bdev_set_qos_limit", params);
+}
+
 const struct rpc_method bdev_limits_methods[] = {
 	{"bdev_set_qos_limit", RPC_RUNTIME, bdev_set_qos_limit, limits_table,
-		sizeof(struct limits_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct limits_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{0},
 };

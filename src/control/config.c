@@ -6,9 +6,9 @@
  * A subsystem's configuration is derived from what is there, not from a record of the calls that
  * made it: so it says how things are after all changes, deletions and renamings, and cannot
  * disagree with them. Order within a subsystem: options; then objects in the order in which they
- * came, so that what stands on another comes after it; then what is set for them. Volumes and their
- * stores tell nothing: they are on their disks and found there, except that a store within a volume
- * is looked for only when that is asked (bdev_examine).
+ * came, filters last, so that what stands on another comes after it; then what is set for them.
+ * Volumes and their stores tell nothing: they are on their disks and found there, except that a
+ * store within a volume is looked for only when that is asked (bdev_examine).
  *
  * The names and their dependencies are those of SPDK, as far as there is something to set here. A
  * configuration file's parts for other subsystems are passed over, those for these are not.
@@ -49,6 +49,14 @@ static void bdev_write_config(struct bdev *bdev, void *arg)
 	}
 }
 
+static void bdev_write_settings(struct bdev *bdev, void *arg)
+{
+	if (bdev->removing)
+		return;
+	limits_write_config(arg, bdev);
+	histogram_write_config(arg, bdev);
+}
+
 /* A store within a volume of another. */
 static void store_write_config(struct lvs *lvs, void *arg)
 {
@@ -68,7 +76,9 @@ static void bdevs_write_config(struct config_writer *writer)
 
 	bdev_options_write_config(writer);
 	bdev_for_each(options->registry, bdev_write_config, writer);
+	filters_write_config(writer);
 	lvs_for_each(options->lvols, store_write_config, writer);
+	bdev_for_each(options->registry, bdev_write_settings, writer);
 	config_add_bare(writer, "bdev_wait_for_examine");
 }
 
@@ -136,11 +146,15 @@ static const struct rpc_param get_config_table[] = {
 
 static bool entry_creates(const json_t *entry)
 {
-	static const char suffix[] = "_create";
+	static const char *const methods[] = {
+		"bdev_malloc_create", "bdev_null_create", "bdev_aio_create", "bdev_uring_create"};
 	const char *method = json_string_value(json_object_get(entry, "method"));
-	size_t len = strlen(method);
 
-	return len > strlen(suffix) && strcmp(method + len - strlen(suffix), suffix) == 0;
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (strcmp(method, methods[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /* Devices that stand on none other may be made side by side: runs of them become arrays. */

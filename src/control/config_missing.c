@@ -11,6 +11,7 @@
  *	making a block device		bdev NAME
  *	making a controller		ctrlr NAME
  *	something of a controller	ctrlr NAME METHOD TARGET LUN QUEUE
+ *	something of a block device	METHOD NAME
  *	anything else			METHOD PARAMETERS
  */
 #include <errno.h>
@@ -58,6 +59,8 @@ static char *call_identity(const json_t *call)
 			number_of(params, "queue"));
 	} else if (name && text_ends_with(method, "_create")) {
 		len = asprintf(&identity, "bdev %s", name);
+	} else if (name) {
+		len = asprintf(&identity, "%s %s", method, name);
 	} else {
 		text = json_dumps(params, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 		len = asprintf(&identity, "%s %s", method, text ? text : "");

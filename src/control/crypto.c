@@ -210,11 +210,11 @@ const struct rpc_method crypto_methods[] = {
 	{"accel_crypto_keys_get", RPC_RUNTIME, accel_crypto_keys_get, keys_get_table,
 		sizeof(struct key_name_params), .decode_error = CRYPTO_DECODE_ERROR},
 	{"bdev_crypto_create", RPC_RUNTIME, bdev_crypto_create, crypto_table,
-		sizeof(struct crypto_params),
+		sizeof(struct crypto_params), .changes_configuration = true,
 		.decode_error = {RPC_PARSE_ERROR,
 			"Failed to decode crypto disk create parameters."}},
 	{"bdev_crypto_delete", RPC_RUNTIME, bdev_crypto_delete, bdev_name_table,
-		sizeof(struct bdev_name_params),
+		sizeof(struct bdev_name_params), .changes_configuration = true,
 		.decode_error = {RPC_INVALID_PARAMS, "Invalid parameters"}},
 	{0},
 };

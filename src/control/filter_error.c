@@ -214,9 +214,11 @@ static void bdev_error_resume_pending(
 
 const struct rpc_method filter_error_methods[] = {
 	{"bdev_error_create", RPC_RUNTIME, bdev_error_create, error_table,
-		sizeof(struct error_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct error_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_error_delete", RPC_RUNTIME, bdev_error_delete, bdev_name_table,
-		sizeof(struct bdev_name_params), .decode_error = RPC_DECODE_ERROR},
+		sizeof(struct bdev_name_params), .changes_configuration = true,
+		.decode_error = RPC_DECODE_ERROR},
 	{"bdev_error_inject_error", RPC_RUNTIME, bdev_error_inject_error, inject_table,
 		sizeof(struct inject_params), .decode_error = RPC_DECODE_ERROR},
 	{"bdev_error_resume_pending", RPC_RUNTIME, bdev_error_resume_pending, bdev_name_table,

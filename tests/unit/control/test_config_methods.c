@@ -179,6 +179,21 @@ static void make_much(struct world *world)
 		{"vhost_create_scsi_controller", "{\"ctrlr\":\"s1\"}"},
 		{"vhost_scsi_controller_add_target",
 			"{\"ctrlr\":\"s1\",\"scsi_target_num\":0,\"lun\":2,\"bdev_name\":\"a0\"}"},
+		{"bdev_null_create", "{\"name\":\"n1\",\"num_blocks\":4096,\"block_size\":512}"},
+		{"bdev_split_create", "{\"base_bdev\":\"n1\",\"split_count\":3}"},
+		{"bdev_delay_create",
+			"{\"name\":\"d\",\"base_bdev_name\":\"n1p0\",\"avg_read_latency\":1,"
+			"\"p99_read_latency\":2,\"avg_write_latency\":3,\"p99_write_latency\":4}"},
+		{"bdev_delay_update_latency",
+			"{\"delay_bdev_name\":\"d\",\"latency_type\":\"p99_read\","
+			"\"latency_us\":9}"},
+		{"bdev_error_create", "{\"base_name\":\"n1p1\"}"},
+		{"bdev_passthru_create",
+			"{\"name\":\"later\",\"base_bdev_name\":\"absent\",\"uuid\":"
+			"\"11111111-2222-3333-4444-555555555555\"}"},
+		{"bdev_set_qos_limit", "{\"name\":\"d\",\"rw_ios_per_sec\":1500}"},
+		{"bdev_enable_histogram",
+			"{\"name\":\"m1\",\"enable\":true,\"opc\":\"write\",\"granularity\":5}"},
 	};
 
 	SAY_ALL(world, calls);
@@ -195,7 +210,7 @@ static void what_is_told_makes_the_same_again(void **state)
 		for (size_t i = 0; i < ARRAY_SIZE(subsystems); i++)
 			told[i] = config_of(first, subsystems[i], batches);
 		world_end(first);
-		assert_int_equal(json_array_size(told[2]), batches ? 3 : 7);
+		assert_int_equal(json_array_size(told[2]), batches ? 9 : 14);
 		assert_int_equal(json_array_size(told[3]), 4);
 		assert_int_equal(json_array_size(told[5]), 6);
 
@@ -215,6 +230,27 @@ static void what_is_told_makes_the_same_again(void **state)
 			"\"result\":\"Malloc1\"");
 		world_end(second);
 	}
+}
+
+static void a_device_is_encrypted_again_and_its_key_is_told_nobody(void **state)
+{
+	static const char *const calls[][2] = {
+		{"bdev_null_create", "{\"name\":\"n\",\"num_blocks\":8,\"block_size\":512}"},
+		{"accel_crypto_key_create",
+			"{\"cipher\":\"AES_XTS\",\"key\":\"00112233445566778899aabbccddeeff\","
+			"\"key2\":\"ffeeddccbbaa99887766554433221100\",\"name\":\"k\"}"},
+		{"bdev_crypto_create",
+			"{\"name\":\"c\",\"base_bdev_name\":\"n\",\"key_name\":\"k\"}"},
+	};
+	struct world *world = world_start(false);
+
+	SAY_ALL(world, calls);
+	assert_non_null(strstr(world_call(world, "framework_get_config", "{\"name\":\"bdev\"}"),
+		"{\"method\":\"bdev_crypto_create\",\"params\":{\"base_bdev_name\":\"n\","
+		"\"name\":\"c\",\"key_name\":\"k\"}}"));
+	assert_null(strstr(
+		world_call(world, "framework_get_config", "{\"name\":\"accel\"}"), "aabbccddeeff"));
+	world_end(world);
 }
 
 static void a_controller_that_waits_for_its_start_still_waits(void **state)
@@ -297,6 +333,7 @@ int main(void)
 		cmocka_unit_test(subsystems_are_listed_after_what_they_depend_on),
 		cmocka_unit_test(options_are_for_the_start_and_told_again),
 		cmocka_unit_test(what_is_told_makes_the_same_again),
+		cmocka_unit_test(a_device_is_encrypted_again_and_its_key_is_told_nobody),
 		cmocka_unit_test(a_controller_that_waits_for_its_start_still_waits),
 		cmocka_unit_test(a_store_within_a_volume_is_asked_for_by_name),
 		cmocka_unit_test(a_controller_without_its_device_is_left_out),
