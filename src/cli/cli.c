@@ -24,6 +24,7 @@ static const char help[] =
 	"                             volumes in them\n"
 	"  config save|load|missing|retry|forget\n"
 	"                             what is configured, as a file; what could not be set up\n"
+	"  top                        what disks and data threads do just now\n"
 	"  check FILE                 look at a store that no daemon has open, and repair it\n"
 	"  rpc METHOD [JSON]          call any method of the daemon\n"
 	"\n"
@@ -38,6 +39,7 @@ static const struct {
 	{"disk", cli_disk},
 	{"rpc", cli_rpc},
 	{"store", cli_store},
+	{"top", cli_top},
 	{"volume", cli_volume},
 };
 

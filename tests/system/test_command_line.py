@@ -500,7 +500,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
 
 
 @pytest.mark.parametrize("arguments", [[], ["disk"], ["disk", "attach"], ["disk", "detach"],
-                                       ["disk", "list"], ["rpc"], ["serve"]])
+                                       ["disk", "list"], ["rpc"], ["serve"], ["top"]])
 def test_every_command_explains_itself(shell, arguments):
     assert shell.good(*arguments, "--help").startswith("usage: sluice")
 
