@@ -7,7 +7,7 @@ BUILD ?= build
 BUS ?= scsi
 PYTHON := /usr/bin/python3
 
-.PHONY: all demo test bench soak tidy format install clean
+.PHONY: all demo test bench soak tidy format install deb clean
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD) sluice
@@ -47,7 +47,14 @@ format:
 	@git ls-files '*.c' '*.h' | xargs clang-format -i
 
 install: all
+	@ninja -C $(BUILD) data/sluice.1
 	@meson install -C $(BUILD) --no-rebuild
+
+# A package for this Debian: sluice_VERSION_ARCHITECTURE.deb
+deb: all
+	@tools/deps build deb
+	@ninja -C $(BUILD) data/sluice.1
+	@tools/deb $(BUILD) .
 
 clean:
 	@rm -rf build build-*

@@ -40,6 +40,7 @@
 #include "control/control.h"
 #include "daemon/config_file.h"
 #include "daemon/options.h"
+#include "daemon/service.h"
 #include "daemon/state.h"
 #include "scsi/store.h"
 
@@ -64,6 +65,7 @@ struct serve {
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct control *methods;
+	struct service_watchdog *watchdog; /* NULL: nobody watches */
 	struct message begin;
 	struct message cancel;
 	struct message end;
@@ -215,6 +217,7 @@ static enum flow_result serve_start_run(struct flow *f)
 	serve->config_failed = false;
 	if (serve->options.rpc_socket[0])
 		rpc_server_serve(serve->rpc);
+	serve->watchdog = service_watchdog_start(serve->control, serve->data, serve->data_count);
 finish:
 	serve->rc = f->error;
 	sem_post(&serve->event);
@@ -270,6 +273,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 	struct serve *serve = container_of(f, struct serve, stop);
 
 	FLOW_BEGIN(f);
+	if (serve->watchdog)
+		AWAIT(f, service_watchdog_stop(serve->watchdog, flow_resume, f));
 	if (serve->methods)
 		control_stop(serve->methods);
 	if (serve->filters)
@@ -599,6 +604,7 @@ static void signals_await_stop(const sigset_t *set)
 	int signal_number = signals_await(set);
 
 	signals_force_begin(set);
+	service_tell("STOPPING=1");
 	log_notice("stopping: received SIG%s", sigabbrev_np(signal_number));
 }
 
@@ -636,6 +642,7 @@ int serve_main(int argc, char **argv)
 		log_notice("ready: management socket %s, data threads %u, I/O through %s",
 			serve->options.rpc_socket[0] ? serve->options.rpc_socket : "none",
 			serve->data_count, os_real_engine(serve->os));
+		service_tell("READY=1");
 		signals_await_stop(&signals);
 	}
 	serve_stop(serve);
