@@ -7,6 +7,7 @@ takes away. A promise whose cells were not measured is not in the list.
 import dataclasses
 import statistics
 
+import history
 import measure
 
 COMPARED = ("requests", "storage", "large", "volumes")      # sections that SPDK is in
@@ -46,9 +47,15 @@ class Cells:
         if not ours or not theirs:
             return None
         best = max if measure.FIGURES[figure][1] else min
+        pair = equally_far(undisturbed(ours[0]["runs"]), undisturbed(theirs[0]["runs"]))
         first, second = (best((run[figure] for run in runs if run.get(figure)), default=None)
-                         for runs in equally_far(ours[0]["runs"], theirs[0]["runs"]))
+                         for runs in pair)
         return first / second if first and second else None
+
+
+def undisturbed(runs):
+    """Those in which the load had its core; all of them if there are none such."""
+    return [run for run in runs if run.get("load_share", 1) >= history.QUIET] or runs
 
 
 def equally_far(ours, theirs):
