@@ -35,11 +35,11 @@ struct blob_store_create_options {
 	enum blobstore_clear_method clear_method; /* of the whole device; DEFAULT: unmap */
 };
 
-/* How many of its clusters are free. */
+/* How many of its clusters are free, or of its metadata pages: what there is less of. */
 enum blob_store_space {
 	BLOB_STORE_PLENTY,
 	BLOB_STORE_LOW, /* fewer than the low-water mark, until half as many more are */
-	BLOB_STORE_FULL, /* none, until half of the mark are */
+	BLOB_STORE_FULL, /* none, or too few pages for a first write; until half of the mark are */
 };
 
 struct blob_store_user {
@@ -73,7 +73,7 @@ void blob_store_destroy(struct blob_store *store, done_fn done, void *arg);
 /* The device has grown: uses what is new. -ENOSPC: more than the mask's room allows. */
 void blob_store_grow(struct blob_store *store, struct reason *reason, done_fn done, void *arg);
 
-/* The mark, of all clusters; 0: none. It is not stored. */
+/* The mark, of all clusters and of all pages; 0: none. It is not stored. */
 #define BLOB_STORE_LOW_WATER_PERCENT 5
 void blob_store_set_low_water(struct blob_store *store, unsigned percent);
 
@@ -89,6 +89,7 @@ struct blob_store_info {
 	uint64_t max_growable_bytes;
 	uint32_t md_pages;
 	uint32_t md_pages_free;
+	enum blob_store_space md_space; /* of pages alone */
 	bool recovered; /* by this load */
 };
 

@@ -29,6 +29,9 @@
  * Each entry stands for itself, so any subset is a state in which some of the requests were made:
  * none of them has been answered.
  *
+ * Where there are no metadata pages for slots that have none, their records find no space, and the
+ * rest of the commit goes on.
+ *
  * A write that fails may have happened. In 1 that makes no difference. In 3 and 4 the old contents
  * are written again; if that fails too the blob is broken, and the clusters in question stay taken
  * until the next load.
@@ -201,8 +204,18 @@ static int record_apply(struct commit_op *op, const struct blob_record *record)
 						    : apply_free(op, record);
 }
 
-/* As many of those that wait as one commit takes. */
-static void commit_take(struct commit_op *op)
+static bool commit_has_work(const struct commit_op *op)
+{
+	const struct blob_record *record;
+
+	list_for_each_entry (record, &op->records, link)
+		if (record->status == 0)
+			return true;
+	return false;
+}
+
+/* As many of those that wait as one commit takes; false: they all have failed already. */
+static bool commit_take(struct commit_op *op)
 {
 	struct blob_record *record, *next;
 	unsigned taken = 0;
@@ -214,6 +227,7 @@ static void commit_take(struct commit_op *op)
 		list_add_tail(&op->records, &record->link);
 		record->status = record_apply(op, record);
 	}
+	return commit_has_work(op);
 }
 
 static void changes_free(struct commit_op *op)
@@ -321,6 +335,31 @@ static void commit_put_pages_back(struct commit_op *op)
 		change->fresh = 0;
 	}
 	op->num_fresh = 0;
+}
+
+/* There is no page for slots that have none: what would go there finds no space, like whoever lost
+ * against it, and the rest goes on. What is freed there never was on the disk. false: nothing is
+ * left. */
+static bool commit_leave_pageless(struct commit_op *op)
+{
+	struct slot_change *change, *next;
+	struct blob_record *record;
+
+	list_for_each_entry (record, &op->records, link) {
+		bool applied = record->status == 0 || record->status == -EEXIST;
+
+		if (applied && record->kind == BLOB_RECORD_ALLOCATE &&
+			!op->blob->md.pages[slot_of(record->index)])
+			record->status = -ENOSPC;
+	}
+	HASH_ITER (hh, op->changes, change, next) {
+		if (!slot_needs_page(op->blob, change))
+			continue;
+		HASH_DEL(op->changes, change);
+		free(change);
+		op->num_changes--;
+	}
+	return commit_has_work(op);
 }
 
 /* ---- writes ------------------------------------------------------------- */
@@ -462,16 +501,6 @@ static void commit_answer(struct commit_op *op, int rc)
 	}
 }
 
-static bool commit_has_work(const struct commit_op *op)
-{
-	const struct blob_record *record;
-
-	list_for_each_entry (record, &op->records, link)
-		if (record->status == 0)
-			return true;
-	return false;
-}
-
 static void commit_end(struct commit_op *op)
 {
 	changes_free(op);
@@ -488,6 +517,17 @@ static void commit_end(struct commit_op *op)
 	bdev_gate_leave(&op->blob->md_gate);
 }
 
+/* Who uses the store hears of it. */
+static bool commit_lacks_pages(struct commit_op *op, int rc)
+{
+	if (rc != -ENOSPC)
+		return false;
+	store_pages_lack(op->blob->store, op->pages);
+	if (op->blob->md.uses_table)
+		op->flow.error = 0;
+	return op->blob->md.uses_table;
+}
+
 static enum flow_result commit_run(struct flow *f)
 {
 	struct commit_op *op = container_of(f, struct commit_op, flow);
@@ -496,11 +536,16 @@ static enum flow_result commit_run(struct flow *f)
 	md_init(&op->md, 0);
 next:
 	AWAIT(f, bdev_gate_enter(&op->blob->md_gate, &op->turn, flow_resume, f));
-	commit_take(op);
-	if (!commit_has_work(op))
+	if (!commit_take(op))
 		goto answer;
 	op->pages = commit_pages_wanted(op);
 	AWAIT(f, store_begin_change(op->blob->store, op->pages, NULL, flow_resume, f));
+	if (commit_lacks_pages(op, f->rc)) {
+		op->pages = 0;
+		if (!commit_leave_pageless(op))
+			goto answer;
+		AWAIT(f, store_begin_change(op->blob->store, 0, NULL, flow_resume, f));
+	}
 	if (flow_failed(f)) {
 		op->pages = 0;
 		goto answer;

@@ -458,6 +458,8 @@ void blob_store_get_info(const struct blob_store *store, struct blob_store_info 
 		atomic_load_explicit(&store->free_clusters, memory_order_relaxed) +
 		atomic_load_explicit(&store->reserved_clusters, memory_order_relaxed);
 	ret_info->md_pages_free = atomic_load_explicit(&store->free_pages, memory_order_relaxed);
+	ret_info->md_space = (enum blob_store_space)atomic_load_explicit(
+		&store->page_space, memory_order_relaxed);
 }
 
 struct bdev *blob_store_base(const struct blob_store *store)

@@ -405,14 +405,6 @@ void store_mark_dirty(struct blob_store *store, done_fn done, void *arg)
 	change_op_start(store, "store_mark_dirty", mark_dirty_run, done, arg);
 }
 
-static uint32_t pages_left(const struct blob_store *store)
-{
-	uint32_t free_pages = store->used_pages.bits - store->used_pages.count -
-			      !bitmap_test(&store->used_pages, 0);
-
-	return free_pages - store->pages_promised;
-}
-
 static bool change_is_ready(const struct blob_store *store, uint32_t pages)
 {
 	const struct store_ahead *ahead = store->ahead;
@@ -423,7 +415,7 @@ static bool change_is_ready(const struct blob_store *store, uint32_t pages)
 
 static int change_check(const struct blob_store *store, uint32_t pages, struct reason *reason)
 {
-	if (pages_left(store) >= pages)
+	if (store_pages_left(store) >= pages)
 		return 0;
 	return reason_set(reason, -ENOSPC,
 		"the metadata of the store on %s is full: delete snapshots or volumes, or make a "
@@ -522,4 +514,6 @@ void store_end_change(struct blob_store *store, uint32_t pages_left)
 {
 	invariant(store->pages_promised >= pages_left);
 	store->pages_promised -= pages_left;
+	if (store->pages_lacked)
+		store_water_changed(store);
 }

@@ -75,6 +75,7 @@ struct blob_store {
 	uint32_t cluster_hint; /* where the next search starts */
 	uint32_t page_hint;
 	uint32_t pages_promised; /* by store_begin_change, not taken yet */
+	uint32_t pages_lacked; /* a first write wanted so many and found fewer; 0: none did */
 	bool dirty; /* clean = 0 is on the disk, and stable */
 	bool leaks; /* something is in use for nobody: only a recovery finds out what */
 	struct store_ahead *ahead; /* store_change.c */
@@ -85,6 +86,7 @@ struct blob_store {
 	struct list releases; /* store_space.c: under way */
 	struct deferred water_check;
 	enum blob_store_space space; /* as control was told */
+	enum blob_store_space cluster_space;
 	done_fn releases_done;
 	void *releases_arg;
 	struct list seats; /* struct store_seat */
@@ -95,6 +97,7 @@ struct blob_store {
 	/* engine writes, control reads, relaxed */
 	_Atomic uint64_t free_clusters;
 	_Atomic uint32_t free_pages;
+	_Atomic unsigned page_space; /* enum blob_store_space */
 	_Atomic uint64_t reserved_clusters; /* of free ones: in channels' reserves */
 	_Atomic uint64_t super_blob;
 	_Atomic unsigned low_water_percent; /* control writes */
@@ -318,6 +321,10 @@ void store_page_put_back(struct blob_store *store, uint32_t index);
 unsigned store_clusters_take(struct blob_store *store, unsigned count, uint32_t *ret_clusters);
 void store_clusters_put_back(struct blob_store *store, const uint32_t *clusters, unsigned count);
 uint64_t store_clusters_free(const struct blob_store *store);
+/* That may still be promised. */
+uint32_t store_pages_left(const struct blob_store *store);
+/* A first write found fewer than that: the store is full. */
+void store_pages_lack(struct blob_store *store, uint32_t pages);
 
 /*
  * What metadata on the disk has just ceased to refer to (that write has ended): becomes free after
@@ -334,7 +341,7 @@ void store_release_drop(struct store_release *release); /* instead of start; NUL
 void store_releases_wait(struct blob_store *store, done_fn done, void *arg);
 /* After the maps were changed by somebody else: control sees what is free. */
 void store_space_publish(struct blob_store *store);
-/* Free clusters, or reserved ones, have changed: is the low-water mark crossed? */
+/* Free clusters, reserved ones or pages have changed: is the low-water mark crossed? */
 void store_water_changed(struct blob_store *store);
 void store_space_init(struct blob_store *store);
 

@@ -34,6 +34,7 @@ static void publish_pages(struct blob_store *store)
 {
 	atomic_store_explicit(&store->free_pages, store->used_pages.bits - store->used_pages.count,
 		memory_order_relaxed);
+	store_water_changed(store);
 }
 
 void store_space_publish(struct blob_store *store)
@@ -63,25 +64,55 @@ static void water_told(struct message *message)
 
 /* What is worse is left only when it is better by half of the mark, so that a store at one of its
  * marks does not tell both in turns. */
-static enum blob_store_space water_look(const struct blob_store *store)
+static enum blob_store_space water_level(
+	enum blob_store_space was, uint64_t unused, uint64_t needed, uint64_t mark)
+{
+	if (unused < needed || (was == BLOB_STORE_FULL && unused <= mark / 2))
+		return BLOB_STORE_FULL;
+	if (unused < (was == BLOB_STORE_PLENTY ? mark : mark + mark / 2))
+		return BLOB_STORE_LOW;
+	return BLOB_STORE_PLENTY;
+}
+
+static uint64_t water_mark(const struct blob_store *store, const struct bitmap *of)
+{
+	return (uint64_t)of->bits *
+	       atomic_load_explicit(&store->low_water_percent, memory_order_relaxed) / 100;
+}
+
+static enum blob_store_space water_look_at_clusters(struct blob_store *store)
 {
 	uint64_t unused = store_clusters_free(store) +
 			  atomic_load_explicit(&store->reserved_clusters, memory_order_relaxed);
-	uint64_t percent = atomic_load_explicit(&store->low_water_percent, memory_order_relaxed);
-	uint64_t mark = store->used_clusters.bits * percent / 100;
 
-	if (unused == 0 || (store->space == BLOB_STORE_FULL && unused <= mark / 2))
-		return BLOB_STORE_FULL;
-	if (unused < (store->space == BLOB_STORE_PLENTY ? mark : mark + mark / 2))
-		return BLOB_STORE_LOW;
-	return BLOB_STORE_PLENTY;
+	store->cluster_space = water_level(
+		store->cluster_space, unused, 1, water_mark(store, &store->used_clusters));
+	return store->cluster_space;
+}
+
+/* A first write needs several pages or none: some may be left when it finds too few. */
+static enum blob_store_space water_look_at_pages(struct blob_store *store)
+{
+	enum blob_store_space was = (enum blob_store_space)atomic_load_explicit(
+		&store->page_space, memory_order_relaxed);
+	uint32_t unused = store_pages_left(store);
+	enum blob_store_space space;
+
+	if (unused >= store->pages_lacked)
+		store->pages_lacked = 0;
+	space = water_level(
+		was, unused, store->pages_lacked, water_mark(store, &store->used_pages));
+	atomic_store_explicit(&store->page_space, space, memory_order_relaxed);
+	return space;
 }
 
 /* At the end of a turn: while clusters go into a reserve they are neither here nor there. */
 static void water_check(struct deferred *deferred)
 {
 	struct blob_store *store = container_of(deferred, struct blob_store, water_check);
-	enum blob_store_space space = water_look(store);
+	enum blob_store_space clusters = water_look_at_clusters(store);
+	enum blob_store_space pages = water_look_at_pages(store);
+	enum blob_store_space space = clusters > pages ? clusters : pages;
 	struct water_event *event;
 
 	if (space == store->space)
@@ -125,6 +156,20 @@ void store_space_init(struct blob_store *store)
 }
 
 /* ---- pages -------------------------------------------------------------- */
+
+uint32_t store_pages_left(const struct blob_store *store)
+{
+	uint32_t unused = store->used_pages.bits - store->used_pages.count -
+			  !bitmap_test(&store->used_pages, 0);
+
+	return unused - store->pages_promised;
+}
+
+void store_pages_lack(struct blob_store *store, uint32_t pages)
+{
+	store->pages_lacked = pages;
+	store_water_changed(store);
+}
 
 static uint32_t page_find(const struct blob_store *store, uint32_t from, bool for_extents)
 {

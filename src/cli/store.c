@@ -104,9 +104,13 @@ static const char *store_space(const json_t *store)
 {
 	if (!json_object_get(store, "low_on_space"))
 		return "";
+	if (json_is_true(json_object_get(store, "md_full")))
+		return "metadata full";
 	if (json_is_true(json_object_get(store, "full")))
 		return "full";
-	return json_is_true(json_object_get(store, "low_on_space")) ? "low" : "ok";
+	if (!json_is_true(json_object_get(store, "low_on_space")))
+		return "ok";
+	return json_is_true(json_object_get(store, "md_low")) ? "metadata low" : "low";
 }
 
 static json_t *store_describe(const struct volume_work *work, const json_t *store)

@@ -222,6 +222,10 @@ static void lvstore_append(struct lvs *lvs, void *list)
 	json_object_set_new(described, "md_pages", json_integer(info.store.md_pages));
 	json_object_set_new(described, "md_pages_free", json_integer(info.store.md_pages_free));
 	json_object_set_new(
+		described, "md_low", json_boolean(info.store.md_space != BLOB_STORE_PLENTY));
+	json_object_set_new(
+		described, "md_full", json_boolean(info.store.md_space == BLOB_STORE_FULL));
+	json_object_set_new(
 		described, "low_on_space", json_boolean(info.space != BLOB_STORE_PLENTY));
 	json_object_set_new(described, "full", json_boolean(info.space == BLOB_STORE_FULL));
 	json_object_set_new(described, "low_water_percent", json_integer(info.low_water_percent));

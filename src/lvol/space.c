@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * How much space a store has left, and who is told: the log, with what to do; whoever asked
- * (lvols_subscribe_space); and the users of its volumes, so that a SCSI initiator hears of it
- * before a write fails. Each change once: the blob layer tells them, with a hysteresis.
+ * How much space a store has left, clusters and metadata pages, and who is told: the log, with what
+ * to do; whoever asked (lvols_subscribe_space); and the users of its volumes, so that a SCSI
+ * initiator hears of it before a write fails. Each change once: the blob layer tells them, with a
+ * hysteresis.
  *
- * The mark is a share of all clusters. It is an attribute of the super blob, "low_water", with the
- * number as text; without one it is BLOB_STORE_LOW_WATER_PERCENT. What a store tells before it is
- * open, by a mark that may be another one, is not passed on: only what is true then.
+ * The mark is a share of all clusters, and of all metadata pages. It is an attribute of the super
+ * blob, "low_water", with the number as text; without one it is BLOB_STORE_LOW_WATER_PERCENT. What
+ * a store tells before it is open, by a mark that may be another one, is not passed on: only what
+ * is true then.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,12 +19,34 @@
 
 /* ---- telling --------------------------------------------------------------------------- */
 
+/* Of both, what there is less of. */
+static bool space_is_of_metadata(const struct lvs *lvs, const struct blob_store_info *info)
+{
+	return lvs->space != BLOB_STORE_PLENTY && info->md_space >= lvs->space;
+}
+
+/* Growing adds no pages. */
+static void space_log_metadata(const struct lvs *lvs, const struct blob_store_info *info)
+{
+	if (lvs->space == BLOB_STORE_LOW)
+		log_warning("volume store %s has little metadata left, %u of %u pages: delete "
+			    "volumes or snapshots, or move some to a store made with more "
+			    "metadata pages (sluice store create --md-pages)",
+			lvs->name, info->md_pages_free, info->md_pages);
+	else
+		log_warning("the metadata of volume store %s is full: what machines write to new "
+			    "places waits or fails until you delete volumes or snapshots",
+			lvs->name);
+}
+
 static void space_log(const struct lvs *lvs)
 {
 	struct blob_store_info info;
 
 	blob_store_get_info(lvs->store, &info);
-	if (lvs->space == BLOB_STORE_PLENTY)
+	if (space_is_of_metadata(lvs, &info))
+		space_log_metadata(lvs, &info);
+	else if (lvs->space == BLOB_STORE_PLENTY)
 		log_notice("volume store %s has space again", lvs->name);
 	else if (lvs->space == BLOB_STORE_LOW)
 		log_warning(

@@ -225,6 +225,133 @@ static void zeroes_over_a_snapshot_need_space_as_well(void **state)
 	pool_close(&pool);
 }
 
+/* ---- metadata ----------------------------------------------------------- */
+
+#define SLOT_CLUSTERS 512u /* that an extent page is of */
+#define MANY_SLOTS    100u
+
+static void meta_open(struct pool *pool, uint64_t seed)
+{
+	static const struct io_place_options few_pages = {.md_percent = 8};
+
+	io_place_open(&pool->place, seed, &few_pages);
+	assert_int_equal(
+		volume_create(&pool->place.volumes, MANY_SLOTS * SLOT_CLUSTERS, true, &pool->blob),
+		0);
+	pool->next = 0;
+}
+
+static int meta_write(struct pool *pool, unsigned reactor, uint64_t slot, uint64_t cluster)
+{
+	return volume_write(&pool->place.volumes, pool->blob, reactor,
+		(slot * SLOT_CLUSTERS + cluster) * CLUSTER, 512, 'm');
+}
+
+static void meta_expect(struct pool *pool, enum blob_store_space space)
+{
+	struct blob_store_info info;
+
+	host_sleep(&pool->place.world.host, 100 * MSEC_NS);
+	volumes_info(&pool->place.volumes, &info);
+	assert_int_equal(atomic_load(&pool->place.volumes.space), space);
+	assert_int_equal(info.md_space, space);
+}
+
+/* A cluster of each slot until there is no page for the next: pool->next. */
+static void meta_fill(struct pool *pool)
+{
+	int rc;
+
+	do
+		rc = meta_write(pool, 0, pool->next, 0);
+	while (rc == 0 && ++pool->next < MANY_SLOTS);
+	assert_int_equal(rc, -ENOSPC);
+	assert_true(io_place_free(&pool->place) > 500);
+}
+
+static void metadata_that_is_full_is_a_full_store_until_pages_are_given_back(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 10)
+	{
+		uint64_t free;
+		struct blob *other;
+		struct pool pool;
+
+		meta_open(&pool, seed);
+		meta_expect(&pool, BLOB_STORE_PLENTY);
+		assert_int_equal(
+			volume_create(&pool.place.volumes, 8 * SLOT_CLUSTERS, true, &other), 0);
+		for (unsigned slot = 0; slot < 8; slot++)
+			assert_int_equal(volume_write(&pool.place.volumes, other, 1,
+						 slot * SLOT_CLUSTERS * CLUSTER, 512, 'o'),
+				0);
+		meta_fill(&pool);
+		meta_expect(&pool, BLOB_STORE_FULL);
+		free = io_place_free(&pool.place);
+		assert_int_equal(meta_write(&pool, 2, pool.next, 0), -ENOSPC);
+		assert_int_equal(io_place_free(&pool.place), free);
+		assert_int_equal(volume_delete(&pool.place.volumes, other), 0);
+		assert_int_equal(meta_write(&pool, 2, pool.next, 0), 0);
+		meta_expect(&pool, BLOB_STORE_PLENTY);
+		pool_close(&pool);
+	}
+}
+
+static void metadata_that_runs_low_is_told_before_it_is_full(void **state)
+{
+	struct pool pool;
+	unsigned low = 0;
+
+	meta_open(&pool, 1);
+	while (meta_write(&pool, 0, pool.next, 0) == 0) {
+		host_sleep(&pool.place.world.host, 5 * MSEC_NS);
+		low += atomic_load(&pool.place.volumes.space) == BLOB_STORE_LOW;
+		pool.next++;
+	}
+	assert_true(low > 0);
+	meta_expect(&pool, BLOB_STORE_FULL);
+	pool_close(&pool);
+}
+
+/* However many requests share a commit: only those that lack a page are refused. */
+static void what_needs_no_page_is_written_while_there_is_none(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 20)
+	{
+		struct io_request requests[8] = {0};
+		struct pool pool;
+
+		meta_open(&pool, seed);
+		meta_fill(&pool);
+		for (unsigned i = 0; i < 8; i++)
+			io_request_begin(&pool.place, &requests[i], pool.blob, i % WORLD_REACTORS,
+				BDEV_IO_WRITE, 0,
+				((i % 2 ? pool.next + i / 4 : i) * SLOT_CLUSTERS + 9) * CLUSTER,
+				CLUSTER, 'n');
+		for (unsigned i = 0; i < 8; i++)
+			assert_int_equal(
+				io_request_finish(&pool.place, &requests[i]), i % 2 ? -ENOSPC : 0);
+		assert_true(volume_holds(&pool.place.volumes, pool.blob,
+			(6 * SLOT_CLUSTERS + 9) * CLUSTER, CLUSTER, 'n'));
+		assert_true(volume_holds(&pool.place.volumes, pool.blob,
+			(pool.next * SLOT_CLUSTERS + 9) * CLUSTER, CLUSTER, 0));
+		pool_close(&pool);
+	}
+}
+
+static void a_discard_where_nothing_could_be_written_needs_no_page(void **state)
+{
+	struct pool pool;
+
+	meta_open(&pool, 1);
+	meta_fill(&pool);
+	assert_int_equal(meta_write(&pool, 1, pool.next, 5), -ENOSPC);
+	assert_int_equal(pool_unmap(&pool, pool.next * SLOT_CLUSTERS, SLOT_CLUSTERS), 0);
+	assert_int_equal(pool_unmap(&pool, 0, MANY_SLOTS * SLOT_CLUSTERS), 0);
+	assert_int_equal(io_place_allocated(&pool.place, pool.blob), 0);
+	pool_close(&pool);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +363,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_store_that_has_grown_serves_those_who_found_nothing),
 		cmocka_unit_test(a_full_store_takes_a_snapshot_and_gives_it_up),
 		cmocka_unit_test(zeroes_over_a_snapshot_need_space_as_well),
+		cmocka_unit_test(metadata_that_is_full_is_a_full_store_until_pages_are_given_back),
+		cmocka_unit_test(metadata_that_runs_low_is_told_before_it_is_full),
+		cmocka_unit_test(what_needs_no_page_is_written_while_there_is_none),
+		cmocka_unit_test(a_discard_where_nothing_could_be_written_needs_no_page),
 	};
 
 	host_select(argc, argv);

@@ -144,6 +144,35 @@ static void a_store_is_listed_with_the_members_that_clients_know_in_order(void *
 	world_end(world);
 }
 
+/* 31 pages of metadata: half of them are the mark. */
+static void little_metadata_is_told_like_little_space(void **state)
+{
+	struct world *world = world_start(false);
+
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":131072,\"block_size\":512,\"name\":\"m\"}");
+	call_for_uuid(world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs0\",\"cluster_sz\":1048576,"
+		"\"num_md_pages_per_cluster_ratio\":50}");
+	world_call(world, "bdev_lvol_set_low_water", "{\"lvs_name\":\"lvs0\",\"percent\":50}");
+	expect_part(world, "bdev_lvol_get_lvstores", NULL,
+		"\"md_low\":false,\"md_full\":false,\"low_on_space\":false,\"full\":false");
+	for (unsigned i = 0; i < 20; i++) {
+		char params[100];
+
+		snprintf(params, sizeof(params),
+			"{\"lvol_name\":\"v%u\",\"size_in_mib\":1,\"lvs_name\":\"lvs0\","
+			"\"thin_provision\":true}",
+			i);
+		call_for_uuid(world, "bdev_lvol_create", params);
+	}
+	sim_run_for(world->sim, 10 * MSEC_NS);
+	expect_part(world, "bdev_lvol_get_lvstores", NULL,
+		"\"md_low\":true,\"md_full\":false,\"low_on_space\":true,\"full\":false");
+	expect_part(world, "notify_get_notifications", NULL, "\"type\":\"lvstore_space_low\"");
+	world_end(world);
+}
+
 /* 63 clusters, of which 3 are the mark at first. */
 static void little_space_is_told_and_where_that_begins_is_kept(void **state)
 {
@@ -734,6 +763,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(little_space_is_told_and_where_that_begins_is_kept),
+		cmocka_unit_test(little_metadata_is_told_like_little_space),
 		cmocka_unit_test(stores_are_created_and_refused_as_clients_expect),
 		cmocka_unit_test(a_store_is_listed_with_the_members_that_clients_know_in_order),
 		cmocka_unit_test(volumes_are_created_and_refused_as_clients_expect),
