@@ -41,3 +41,8 @@ void bdev_gate_leave(struct bdev_gate *gate)
 	list_remove(&next->link);
 	reactor_defer(gate->reactor, DEFER_COMPLETE, &next->deferred);
 }
+
+bool bdev_gate_is_wanted(const struct bdev_gate *gate)
+{
+	return !list_is_empty(&gate->waiting);
+}

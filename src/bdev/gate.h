@@ -26,5 +26,7 @@ void bdev_gate_init(struct bdev_gate *gate, struct reactor *reactor);
 /* done(arg, 0) when it is this one's turn. */
 void bdev_gate_enter(struct bdev_gate *gate, struct bdev_gate_turn *turn, done_fn done, void *arg);
 void bdev_gate_leave(struct bdev_gate *gate);
+/* For whoever is in it: somebody waits. */
+bool bdev_gate_is_wanted(const struct bdev_gate *gate);
 
 #endif

@@ -189,8 +189,9 @@ struct lvol_usage { /* clusters */
 	uint64_t shared; /* that others show as well: its own or its parents' */
 };
 
-/* As many entries as volumes at that moment, as lvol_for_each tells them for this store; the caller
- * frees the array. Walks all maps, a little in each turn. */
+/* As many entries as volumes at the end, as lvol_for_each tells them for this store; the caller
+ * frees the array (NULL without any). Walks all maps, a little in each turn; operations that are
+ * asked for meanwhile come in between, so that each entry is of a moment of its own. */
 struct lvs_usage {
 	struct lvol *lvol; /* not to be used, to be compared only */
 	struct lvol_usage usage;

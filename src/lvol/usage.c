@@ -6,7 +6,10 @@
  * shows.
  *
  * Maps have millions of entries: a walk stops after USAGE_TURN_CLUSTERS and goes on in the next
- * turn. The gate is held all the time, so that no map and no volume goes.
+ * turn. The gate is held meanwhile, so that no map and no volume goes; but when somebody waits for
+ * it he gets it between two turns, and the volume that was being looked at is begun again. So what
+ * is said of one volume is of one moment, and of two volumes perhaps of two. A volume that has been
+ * begun USAGE_AGAIN_MAX times again is looked at to its end: there always is one.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +18,7 @@
 #include "lvol/lvol_impl.h"
 
 #define USAGE_TURN_CLUSTERS    2048
+#define USAGE_AGAIN_MAX        3u
 #define FRAGMENTS_CLUSTERS_MAX (UINT64_C(1) << 26)
 
 /* A turn is over: the next one. */
@@ -39,6 +43,11 @@ static void usage_pause(struct usage_pause *pause, struct reactor *reactor, done
 	timer_start(reactor, &pause->timer, 1);
 }
 
+static bool usage_must_yield(const struct lvs *lvs, unsigned again)
+{
+	return again < USAGE_AGAIN_MAX && bdev_gate_is_wanted(&lvs->gate);
+}
+
 /* ---- usage ----------------------------------------------------------------------------- */
 
 struct usage_op {
@@ -46,28 +55,71 @@ struct usage_op {
 	struct bdev_gate_turn turn;
 	struct usage_pause pause;
 	struct lvs *lvs;
-	struct list *at; /* the volume being looked at */
+	struct lvol *lvol; /* the volume being looked at, or NULL */
+	unsigned again; /* it was begun, after the first time */
 	const struct blob *owner; /* it, then its parents */
 	uint64_t index; /* in owner */
-	struct lvs_usage *usages;
-	unsigned count;
+	struct lvol_usage usage; /* of it */
+	struct lvs_usage
+		*usages; /* of those before, in the order of the store's list; referenced */
+	unsigned count, room;
 	struct lvs_usage **ret_usages;
 	unsigned *ret_count;
 	done_fn done;
 	void *arg;
 };
 
-static int usage_prepare(struct usage_op *op)
+static struct lvol *usage_lvol(const struct usage_op *op, struct list *link)
 {
-	unsigned room = 1;
+	return link == &op->lvs->volumes ? NULL : list_entry(link, struct lvol, link);
+}
+
+static void usage_begin_volume(struct usage_op *op, struct lvol *lvol)
+{
+	op->lvol = lvol;
+	op->owner = lvol ? lvol->blob : NULL;
+	op->index = 0;
+	op->usage = (struct lvol_usage){0};
+}
+
+/* Somebody else has had the gate. The store's list may have lost some and got some at its end: what
+ * it has lost is left out, and the first of which nothing is known comes next. */
+static int usage_go_on(struct usage_op *op)
+{
+	struct list *link = op->lvs->volumes.next;
+	unsigned kept = 0;
 
 	if (op->lvs->state != LVS_OPEN)
 		return -ENODEV;
-	for (op->at = op->lvs->volumes.next; op->at != &op->lvs->volumes; op->at = op->at->next)
-		room++;
-	op->usages = calloc(room, sizeof(*op->usages));
-	op->at = op->lvs->volumes.next;
-	return op->usages ? 0 : -ENOMEM;
+	for (unsigned i = 0; i < op->count; i++) {
+		struct lvol *lvol = op->usages[i].lvol;
+
+		if (usage_lvol(op, link) != lvol) {
+			lvol_put(lvol);
+			continue;
+		}
+		op->usages[kept++] = op->usages[i];
+		link = link->next;
+	}
+	op->count = kept;
+	usage_begin_volume(op, usage_lvol(op, link));
+	return 0;
+}
+
+static int usage_add(struct usage_op *op)
+{
+	if (op->count == op->room) {
+		unsigned room = op->room * 2 + 16;
+		struct lvs_usage *more = realloc(op->usages, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		op->usages = more;
+		op->room = room;
+	}
+	lvol_get(op->lvol);
+	op->usages[op->count++] = (struct lvs_usage){.lvol = op->lvol, .usage = op->usage};
+	return 0;
 }
 
 struct clone_look {
@@ -107,52 +159,67 @@ static bool cluster_is_hidden(const struct blob *blob, const struct blob *owner,
 	return false;
 }
 
-static void usage_count(struct usage_op *op, const struct lvol *lvol)
+static void usage_count(struct usage_op *op)
 {
-	struct lvol_usage *usage = &op->usages[op->count].usage;
+	const struct blob *blob = op->lvol->blob;
 
-	if (op->owner != lvol->blob)
-		usage->shared += !cluster_is_hidden(lvol->blob, op->owner, op->index);
-	else if (cluster_is_shown_by_clones(lvol->blob, op->index))
-		usage->shared++;
+	if (op->owner != blob)
+		op->usage.shared += !cluster_is_hidden(blob, op->owner, op->index);
+	else if (cluster_is_shown_by_clones(blob, op->index))
+		op->usage.shared++;
 	else
-		usage->exclusive++;
+		op->usage.exclusive++;
 }
 
 /* The next owner, or the next volume. */
-static void usage_advance(struct usage_op *op, const struct lvol *lvol, const struct blob *parent)
+static int usage_advance(struct usage_op *op, const struct blob *parent)
 {
+	int rc = 0;
+
 	op->index = 0;
 	op->owner = parent;
 	if (parent)
-		return;
-	op->usages[op->count].lvol = list_entry(op->at, struct lvol, link);
-	op->count++;
-	op->at = op->at->next;
+		return 0;
+	rc = usage_add(op);
+	op->again = 0;
+	usage_begin_volume(op, usage_lvol(op, op->lvol->link.next));
+	return rc;
 }
 
-/* A turn's share; false when all have been counted. */
+/* A turn's share; false when all have been counted, or something is wrong. */
 static bool usage_step(struct usage_op *op)
 {
 	struct blob_info info;
 
 	for (unsigned i = 0; i < USAGE_TURN_CLUSTERS; i++) {
-		const struct lvol *lvol = list_entry(op->at, struct lvol, link);
-
-		if (op->at == &op->lvs->volumes)
+		if (op->flow.error || !op->lvol)
 			return false;
-		if (!op->owner)
-			op->owner = lvol->blob;
 		blob_get_info(op->owner, &info);
 		op->index = blob_next_owned(op->owner, op->index);
 		if (op->index >= info.num_clusters) {
-			usage_advance(op, lvol, info.parent);
+			flow_fail(&op->flow, usage_advance(op, info.parent));
 			continue;
 		}
-		usage_count(op, lvol);
+		usage_count(op);
 		op->index++;
 	}
 	return true;
+}
+
+static void usage_end(struct usage_op *op)
+{
+	for (unsigned i = 0; i < op->count; i++)
+		lvol_put(op->usages[i].lvol);
+	bdev_gate_leave(&op->lvs->gate);
+	if (op->flow.error) {
+		free(op->usages);
+	} else {
+		*op->ret_usages = op->usages;
+		*op->ret_count = op->count;
+	}
+	op->done(op->arg, op->flow.error);
+	lvs_put(op->lvs);
+	free(op);
 }
 
 static enum flow_result usage_run(struct flow *f)
@@ -161,18 +228,17 @@ static enum flow_result usage_run(struct flow *f)
 
 	FLOW_BEGIN(f);
 	AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
-	flow_fail(f, usage_prepare(op));
-	if (flow_failed(f))
-		goto leave;
-	while (usage_step(op))
+	flow_fail(f, usage_go_on(op));
+	while (usage_step(op)) {
 		AWAIT(f, usage_pause(&op->pause, f->reactor, flow_resume, f));
-	*op->ret_usages = op->usages;
-	*op->ret_count = op->count;
-leave:
-	bdev_gate_leave(&op->lvs->gate);
-	op->done(op->arg, f->error);
-	lvs_put(op->lvs);
-	free(op);
+		if (!usage_must_yield(op->lvs, op->again))
+			continue;
+		op->again++;
+		bdev_gate_leave(&op->lvs->gate);
+		AWAIT(f, bdev_gate_enter(&op->lvs->gate, &op->turn, flow_resume, f));
+		flow_fail(f, usage_go_on(op));
+	}
+	usage_end(op);
 	FLOW_END(f);
 }
 
@@ -197,8 +263,9 @@ struct fragments_op {
 	struct usage_pause pause;
 	struct lvol_op *gate; /* the head of an operation: begins and ends it */
 	struct lvol *lvol;
+	unsigned again; /* it was begun, after the first time */
 	uint64_t offset;
-	uint64_t length;
+	uint64_t length; /* 0: to the end */
 	uint64_t first; /* cluster */
 	uint64_t index; /* the next one to be looked at */
 	struct lvol_fragments fragments;
@@ -210,7 +277,7 @@ static int fragments_prepare(struct fragments_op *op)
 {
 	struct blob_store_info store;
 	struct blob_info blob;
-	uint64_t size, last;
+	uint64_t size, length, last;
 
 	blob_store_get_info(op->lvol->lvs->store, &store);
 	blob_get_info(op->lvol->blob, &blob);
@@ -218,10 +285,9 @@ static int fragments_prepare(struct fragments_op *op)
 	if (op->offset > size || op->length > size - op->offset)
 		return reason_set(op->reason, -EINVAL, "volume %s has %llu bytes", op->lvol->name,
 			(unsigned long long)size);
-	if (op->length == 0)
-		op->length = size - op->offset;
+	length = op->length ? op->length : size - op->offset;
 	op->first = op->index = op->offset / store.cluster_size;
-	last = (op->offset + op->length + store.cluster_size - 1) / store.cluster_size;
+	last = (op->offset + length + store.cluster_size - 1) / store.cluster_size;
 	op->fragments.num_clusters = last - op->first;
 	if (op->fragments.num_clusters > FRAGMENTS_CLUSTERS_MAX)
 		return reason_set(op->reason, -EINVAL,
@@ -250,6 +316,12 @@ static bool fragments_step(struct fragments_op *op)
 	return true;
 }
 
+static void fragments_forget(struct fragments_op *op)
+{
+	free(op->fragments.bits);
+	op->fragments = (struct lvol_fragments){0};
+}
+
 static enum flow_result fragments_run(struct flow *f)
 {
 	struct fragments_op *op = container_of(f, struct fragments_op, flow);
@@ -260,8 +332,19 @@ static enum flow_result fragments_run(struct flow *f)
 		flow_fail(f, fragments_prepare(op));
 	if (flow_failed(f))
 		goto finish;
-	while (fragments_step(op))
+	while (fragments_step(op)) {
 		AWAIT(f, usage_pause(&op->pause, f->reactor, flow_resume, f));
+		if (!usage_must_yield(op->lvol->lvs, op->again))
+			continue;
+		op->again++;
+		fragments_forget(op);
+		bdev_gate_leave(&op->lvol->lvs->gate);
+		AWAIT(f, lvol_op_enter(op->gate, flow_resume, f));
+		if (!flow_failed(f))
+			flow_fail(f, fragments_prepare(op));
+		if (flow_failed(f))
+			goto finish;
+	}
 	*op->ret_fragments = op->fragments;
 finish:
 	lvol_op_end(op->gate, f->error);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What is asked of a store while clusters of one of its volumes are being copied. Reads of the
- * device wait, so the copying stands still; operations on volumes read nothing.
+ * device wait, so the copying stands still; operations on volumes read nothing. And while clusters
+ * of all volumes are being counted, which takes many turns.
  */
 #include <stdio.h>
 #include <string.h>
@@ -186,6 +187,87 @@ static void other_volumes_are_worked_on_during_a_shallow_copy(void **state)
 	fault_world_end(&fw);
 }
 
+/* Three volumes of 4096 clusters each, all allocated: two turns of counting each. */
+static struct world *counting_start(void)
+{
+	static const char *const names[] = {"a", "b", "c"};
+	struct world *world = world_start(false);
+	char params[100];
+
+	call_well(world, "bdev_malloc_create",
+		"{\"name\":\"m\",\"num_blocks\":524288,\"block_size\":512}");
+	call_well(world, "bdev_lvol_create_lvstore",
+		"{\"bdev_name\":\"m\",\"lvs_name\":\"lvs0\",\"cluster_sz\":16384,"
+		"\"num_md_pages_per_cluster_ratio\":5}");
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(params, sizeof(params),
+			"{\"lvs_name\":\"lvs0\",\"lvol_name\":\"%s\",\"size_in_mib\":64}",
+			names[i]);
+		call_well(world, "bdev_lvol_create", params);
+	}
+	return world;
+}
+
+static void expect_usage(const char *answer, const char *alias, unsigned exclusive, unsigned shared)
+{
+	const char *at = strstr(answer, alias);
+	char expected[100];
+
+	snprintf(expected, sizeof(expected),
+		"\"num_exclusive_clusters\":%u,\"num_shared_clusters\":%u", exclusive, shared);
+	assert_non_null(at);
+	assert_non_null(strstr(at, expected));
+	assert_true(strstr(at, expected) == strstr(at, "\"num_exclusive_clusters\""));
+}
+
+static void operations_need_not_wait_until_all_clusters_are_counted(void **state)
+{
+	struct world *world = counting_start();
+	const char *answer;
+
+	world_say(world, "bdev_lvol_get_lvols", "{\"usage\":true}");
+	world_say(
+		world, "bdev_lvol_snapshot", "{\"lvol_name\":\"lvs0/a\",\"snapshot_name\":\"s\"}");
+	world_say(world, "bdev_lvol_delete", "{\"name\":\"lvs0/b\"}");
+	answer = world_hear(world);
+	assert_null(strstr(answer, "alias"));
+	assert_string_equal(world_hear(world), TRUE_RESULT);
+	answer = world_hear(world);
+	expect_usage(answer, "lvs0/a", 0, 4096);
+	expect_usage(answer, "lvs0/c", 4096, 0);
+	expect_usage(answer, "lvs0/s", 0, 4096);
+	assert_null(strstr(answer, "lvs0/b"));
+	world_end(world);
+}
+
+static void a_map_is_that_of_the_moment_after_what_came_in_between(void **state)
+{
+	struct world *world = counting_start();
+
+	world_say(world, "bdev_lvol_get_fragmap", "{\"name\":\"lvs0/a\"}");
+	world_say(world, "bdev_lvol_resize", "{\"name\":\"lvs0/a\",\"size_in_mib\":32}");
+	assert_string_equal(world_hear(world), TRUE_RESULT);
+	assert_non_null(
+		strstr(world_hear(world), "\"num_clusters\":2048,\"num_allocated_clusters\":2048"));
+	world_say(world, "bdev_lvol_get_fragmap", "{\"name\":\"lvs0/b\"}");
+	world_say(world, "bdev_lvol_delete", "{\"name\":\"lvs0/b\"}");
+	assert_string_equal(world_hear(world), NO_DEVICE);
+	assert_string_equal(world_hear(world), TRUE_RESULT);
+	world_end(world);
+}
+
+/* Each begins the other's volume again, a few times. */
+static void two_that_count_both_come_to_an_end(void **state)
+{
+	struct world *world = counting_start();
+
+	for (unsigned i = 0; i < 4; i++)
+		world_say(world, "bdev_lvol_get_lvols", "{\"usage\":true}");
+	for (unsigned i = 0; i < 4; i++)
+		expect_usage(world_hear(world), "lvs0/c", 4096, 0);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -195,6 +277,9 @@ int main(void)
 		cmocka_unit_test(a_store_can_be_deleted_while_a_volume_is_made_independent),
 		cmocka_unit_test(the_device_of_a_store_can_go_while_a_volume_is_made_independent),
 		cmocka_unit_test(other_volumes_are_worked_on_during_a_shallow_copy),
+		cmocka_unit_test(operations_need_not_wait_until_all_clusters_are_counted),
+		cmocka_unit_test(a_map_is_that_of_the_moment_after_what_came_in_between),
+		cmocka_unit_test(two_that_count_both_come_to_an_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
