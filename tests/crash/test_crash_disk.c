@@ -12,6 +12,61 @@
 #define PUTS    40u
 #define CHOICES 8u
 
+/* ---- images ---- */
+
+static uint64_t sum_with(struct crash_image *image, uint64_t offset, uint8_t byte)
+{
+	crash_image_write(image, offset, &byte, 1);
+	return crash_image_sum(image);
+}
+
+static void images_that_hold_the_same_are_known_wherever_it_lies(void **state)
+{
+	struct crash_image below, image, flat;
+	uint64_t sum;
+
+	crash_image_init(&below, NULL, SIZE);
+	crash_image_init(&image, &below, SIZE);
+	crash_image_init(&flat, NULL, SIZE);
+	assert_int_equal(crash_image_sum(&image), crash_image_sum(&flat));
+	crash_image_fill(&below, 3 * KIB, 1, 6 * KIB);
+	crash_image_fill(&image, 4 * KIB, 2, 9 * KIB);
+	crash_image_fill(&flat, 3 * KIB, 1, 1 * KIB);
+	crash_image_fill(&flat, 4 * KIB, 2, 9 * KIB);
+	sum = crash_image_sum(&flat);
+	assert_int_equal(crash_image_sum(&image), sum);
+	crash_image_reset(&image, &below);
+	assert_int_not_equal(crash_image_sum(&image), sum);
+	crash_image_fill(&image, 4 * KIB, 2, 9 * KIB);
+	assert_int_equal(sum_with(&image, 40 * KIB, 0), sum);
+	assert_int_not_equal(sum_with(&image, 40 * KIB, 1), sum);
+	assert_int_equal(sum_with(&image, 40 * KIB, 0), sum);
+	crash_image_fini(&flat);
+	crash_image_fini(&image);
+	crash_image_fini(&below);
+}
+
+/* Each byte, and a page in another's place. */
+static void images_that_differ_anywhere_have_another_sum(void **state)
+{
+	struct crash_image image;
+	uint64_t sum;
+
+	crash_image_init(&image, NULL, SIZE);
+	crash_image_fill(&image, 0, 7, 2 * CRASH_PAGE_BYTES);
+	sum = crash_image_sum(&image);
+	for (uint64_t at = 0; at < 3ull * CRASH_PAGE_BYTES; at++) {
+		uint8_t was = *crash_image_at(&image, at);
+
+		assert_int_not_equal(sum_with(&image, at, was ^ (uint8_t)(1u << at % 8)), sum);
+		assert_int_equal(sum_with(&image, at, was), sum);
+	}
+	crash_image_reset(&image, NULL);
+	crash_image_fill(&image, CRASH_PAGE_BYTES, 7, 2 * CRASH_PAGE_BYTES);
+	assert_int_not_equal(crash_image_sum(&image), sum);
+	crash_image_fini(&image);
+}
+
 /* ---- logs by hand ---- */
 
 struct desk {
@@ -292,6 +347,8 @@ static void two_swapped_writes_are_caught(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(images_that_hold_the_same_are_known_wherever_it_lies),
+		cmocka_unit_test(images_that_differ_anywhere_have_another_sum),
 		cmocka_unit_test(a_flush_makes_stable_what_ended_before_it_came),
 		cmocka_unit_test(a_flush_that_has_not_ended_promises_nothing),
 		cmocka_unit_test(fua_makes_its_own_write_stable_and_stays_on_top),
