@@ -11,7 +11,7 @@
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
  *
  * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): EXTENDED COPY, READ BUFFER, WRITE BUFFER.
+ * that only looks like an answer): READ BUFFER, WRITE BUFFER.
  */
 #include "scsi/command.h"
 
@@ -50,6 +50,13 @@
 	{                                                                                          \
 		SCSI_PERSISTENT_OUT, action, 10, SA | ONCE,                                        \
 			{0x5f, action, 0xff, 0, 0, BE32, CTRL}, scsi_run_persistent_out            \
+	}
+
+#define COPY_RESULTS(action, list_id)                                                              \
+	{                                                                                          \
+		SCSI_RECEIVE_COPY_RESULTS, action, 16, SA,                                         \
+			{0x84, action, list_id, 0, 0, 0, 0, 0, 0, 0, BE32, 0, CTRL},               \
+			scsi_run_receive_copy_results                                              \
 	}
 
 const struct scsi_command scsi_commands[] = {
@@ -116,6 +123,11 @@ const struct scsi_command scsi_commands[] = {
 	PERSISTENT_OUT(SCSI_SA_PREEMPT_AND_ABORT),
 	PERSISTENT_OUT(SCSI_SA_REGISTER_AND_IGNORE),
 	PERSISTENT_OUT(SCSI_SA_REGISTER_AND_MOVE),
+	{SCSI_EXTENDED_COPY, SCSI_SA_EXTENDED_COPY_LID1, 16, SA | SCSI_COMMAND_ONCE,
+		{0x83, 0, 0, 0, 0, 0, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_extended_copy},
+	COPY_RESULTS(SCSI_SA_COPY_STATUS, 0xff),
+	COPY_RESULTS(SCSI_SA_OPERATING_PARAMETERS, 0),
+	COPY_RESULTS(SCSI_SA_FAILED_SEGMENT_DETAILS, 0xff),
 	{SCSI_READ_16, 0, 16, MED, {0x88, 0xf8, BE64, BE32, 0, CTRL}, scsi_run_read_write},
 	{SCSI_COMPARE_AND_WRITE, 0, 16, WR | SCSI_COMMAND_ONCE,
 		{0x89, 0xf8, BE64, 0, 0, 0, 0xff, 0, CTRL}, scsi_run_compare_and_write},
@@ -277,6 +289,8 @@ static enum scsi_run attention_tell(struct scsi_task *task)
 {
 	enum scsi_unit_attention attention;
 
+	if (task->of_copy) /* it stays for the initiator's own commands */
+		return SCSI_GOES_ON;
 	/* Another reactor may have told it in between: then there is nothing to tell here. */
 	if (!scsi_attention_take(task->channel->attachment, &attention))
 		return SCSI_GOES_ON;

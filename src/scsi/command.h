@@ -80,6 +80,7 @@ bool scsi_read_write_submit(struct scsi_task *task);
 enum scsi_run scsi_write_data(struct scsi_task *task, uint8_t flags, scsi_step_fn next);
 
 enum scsi_run scsi_run_compare_and_write(struct scsi_task *task);
+enum scsi_run scsi_run_extended_copy(struct scsi_task *task);
 enum scsi_run scsi_run_format_unit(struct scsi_task *task);
 enum scsi_run scsi_run_get_lba_status(struct scsi_task *task);
 enum scsi_run scsi_run_inquiry(struct scsi_task *task);
@@ -94,6 +95,7 @@ enum scsi_run scsi_run_read_capacity_10(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_16(struct scsi_task *task);
 enum scsi_run scsi_run_read_defect_data(struct scsi_task *task);
 enum scsi_run scsi_run_read_write(struct scsi_task *task);
+enum scsi_run scsi_run_receive_copy_results(struct scsi_task *task);
 enum scsi_run scsi_run_receive_diagnostic(struct scsi_task *task);
 enum scsi_run scsi_run_report_luns(struct scsi_task *task);
 enum scsi_run scsi_run_log_select(struct scsi_task *task);

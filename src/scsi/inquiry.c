@@ -38,7 +38,7 @@ static enum scsi_run inquiry_standard(struct scsi_task *task, size_t allocation_
 	data[3] = 0x10 | 0x02; /* HISUP, response data format */
 	data[4] = INQUIRY_BYTES - 5;
 	if (task->channel)
-		data[5] = 0x20; /* TPGS: access states are set by command only */
+		data[5] = 0x20 | 0x08; /* TPGS: access states are set by command only; 3PC */
 	data[7] = 0x02; /* CMDQUE */
 	memcpy(data + 8, SCSI_VENDOR, 8);
 	memcpy(data + 16, SCSI_PRODUCT, 16);

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "core/slab.h"
+#include "scsi/copy.h"
 #include "scsi/identity.h"
 #include "scsi/lun_mode.h"
 #include "scsi/lun_reservation.h"
@@ -139,6 +140,7 @@ int scsi_attachment_open(struct bdev *bdev, const struct scsi_attachment_options
 	attachment->number = options->number;
 	attachment->read_only = options->read_only;
 	list_init(&attachment->channels);
+	list_init(&attachment->copies);
 
 	if (!lun)
 		lun = lun_create(bdev, options);
@@ -174,6 +176,7 @@ void scsi_attachment_close(struct scsi_attachment *attachment)
 
 	invariant(list_is_empty(&attachment->channels));
 	scsi_attachment_lose_nexus(attachment);
+	scsi_copy_forget(attachment);
 	bdev_close(&attachment->user);
 	list_remove(&attachment->link);
 	if (--lun->attachment_count == 0 && !scsi_wipe_orphan(lun))

@@ -40,6 +40,7 @@
 
 struct scsi_attachment;
 struct scsi_store;
+struct scsi_target_view;
 struct scsi_task;
 struct scsi_wipe;
 
@@ -134,6 +135,7 @@ struct scsi_attachment {
 	_Atomic bool prevents; /* this initiator has prevented the removal of the medium */
 	struct list link; /* lun->attachments */
 	struct list channels;
+	struct list copies; /* records of EXTENDED COPY (copy.h) */
 
 	/* Any thread; read by every command, written only when something happens. */
 	CACHE_ALIGNED _Atomic uint32_t attention;
@@ -185,6 +187,11 @@ struct scsi_lun_channel {
 	/* Takes over what the initiator has sent already; may be NULL. */
 	void (*fetch)(void *arg);
 	void *fetch_arg;
+	/* Which units EXTENDED COPY finds here: targets by their numbers, NULL where there is none;
+	 * set by the owner before the channel is opened, the entries change between tasks' steps.
+	 */
+	const struct scsi_target_view *const *targets;
+	unsigned target_count; /* 0: only this one */
 
 	/* control reactor's */
 	struct list link; /* attachment->channels, from open to close */

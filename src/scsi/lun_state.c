@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "scsi/lun_state.h"
 
+#include "scsi/copy.h"
 #include "scsi/lun_mode.h"
 #include "scsi/port.h"
 
@@ -80,12 +81,13 @@ void scsi_lun_state_reset(struct scsi_lun *lun)
 	scsi_lun_set_conditions(lun, 0, POWER_CONDITIONS);
 	atomic_store_explicit(&lun->low_power, 0, memory_order_relaxed);
 	list_for_each_entry (attachment, &lun->attachments, link)
-		atomic_store_explicit(&attachment->prevents, false, memory_order_relaxed);
+		scsi_lun_state_lose_nexus(attachment);
 }
 
 void scsi_lun_state_lose_nexus(struct scsi_attachment *attachment)
 {
 	atomic_store_explicit(&attachment->prevents, false, memory_order_relaxed);
+	scsi_copy_forget(attachment);
 }
 
 void scsi_lun_state_restart(struct scsi_attachment *attachment)

@@ -40,7 +40,8 @@ void scsi_lun_set_conditions(struct scsi_lun *lun, uint32_t set, uint32_t clear)
  * saved, nothing prevents the removal of the medium, and the unit is active. A medium that was
  * ejected stays so. */
 void scsi_lun_state_reset(struct scsi_lun *lun);
-/* Control reactor: what the initiator has prevented is so no longer. */
+/* Control reactor: what the initiator has prevented is so no longer, and what its copies have left
+ * is forgotten. */
 void scsi_lun_state_lose_nexus(struct scsi_attachment *attachment);
 /* For lun.c: the initiator has begun anew. */
 void scsi_lun_state_restart(struct scsi_attachment *attachment);

@@ -23,6 +23,8 @@
 #define SENSE_DESCRIPTOR 0x72
 #define SENSE_VALID      0x80
 
+#define FORWARDED_BYTES_MAX 52 /* so that all of it fits */
+
 /* SPC-4 4.5.2.4: SKSV, C/D, BPV and the pointer, or SKSV and the progress indication. */
 static void key_specific_encode(const struct scsi_sense *sense, uint8_t *buf)
 {
@@ -33,9 +35,38 @@ static void key_specific_encode(const struct scsi_sense *sense, uint8_t *buf)
 	}
 	if (sense->field_in_cdb)
 		buf[0] |= 0x40;
+	if (sense->field_in_segment)
+		buf[0] |= 0x20;
 	if (sense->field_bit >= 0)
 		buf[0] |= 0x08 | (uint8_t)sense->field_bit;
 	be16_put(buf + 1, sense->field_byte);
+}
+
+/* SPC-4 4.5.2.3: the number of the segment, in the fixed format's last two bytes of four. */
+static unsigned segment_encode(const struct scsi_sense *sense, uint8_t *buf)
+{
+	buf[0] = 0x01;
+	buf[1] = 0x0a;
+	be64_put(buf + 4, sense->segment);
+	return 12;
+}
+
+/* SPC-4 4.5.2.7. */
+static unsigned forwarded_encode(const struct scsi_forwarded_sense *forwarded, uint8_t *buf)
+{
+	unsigned len = forwarded->sense_len;
+
+	buf[0] = 0x0c;
+	buf[2] = (uint8_t)forwarded->from;
+	if (len > FORWARDED_BYTES_MAX) {
+		len = FORWARDED_BYTES_MAX;
+		buf[2] |= 0x80; /* FSDT */
+	}
+	buf[1] = (uint8_t)(2 + len);
+	buf[3] = forwarded->status;
+	if (len)
+		memcpy(buf + 4, forwarded->sense, len);
+	return 4 + len;
 }
 
 static unsigned descriptors_encode(const struct scsi_sense *sense, uint8_t *buf)
@@ -58,19 +89,39 @@ static unsigned descriptors_encode(const struct scsi_sense *sense, uint8_t *buf)
 		key_specific_encode(sense, buf + len + 4);
 		len += 8;
 	}
+	if (sense->segment_valid)
+		len += segment_encode(sense, buf + len);
+	if (sense->forwarded.from)
+		len += forwarded_encode(&sense->forwarded, buf + len);
 	buf[7] = (uint8_t)(len - 8);
 	return len;
 }
 
+/* SPC-4 6.4.3.4: where the status and sense data of the source or the destination begin. */
+static unsigned forwarded_append(const struct scsi_forwarded_sense *forwarded, uint8_t *buf)
+{
+	unsigned at = SCSI_SENSE_FIXED_BYTES;
+	unsigned len = forwarded->sense_len;
+
+	if (len > FORWARDED_BYTES_MAX)
+		len = FORWARDED_BYTES_MAX;
+	buf[forwarded->from == SCSI_FORWARDED_SOURCE ? 8 : 9] = (uint8_t)at;
+	buf[at] = forwarded->status;
+	if (len)
+		memcpy(buf + at + 1, forwarded->sense, len);
+	return at + 1 + len;
+}
+
 unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_format, uint8_t *buf)
 {
+	unsigned len = SCSI_SENSE_FIXED_BYTES;
+
 	memset(buf, 0, SCSI_SENSE_BYTES);
 	if (descriptor_format)
 		return descriptors_encode(sense, buf);
 
 	buf[0] = SENSE_FIXED;
 	buf[2] = sense->key;
-	buf[7] = SCSI_SENSE_FIXED_BYTES - 8;
 	be16_put(buf + 12, sense->code);
 	if (sense->information_valid && sense->information <= UINT32_MAX) {
 		buf[0] |= SENSE_VALID;
@@ -78,7 +129,12 @@ unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_forma
 	}
 	if (sense->field_valid || sense->progress_valid)
 		key_specific_encode(sense, buf + 15);
-	return SCSI_SENSE_FIXED_BYTES;
+	if (sense->segment_valid)
+		be16_put(buf + 10, sense->segment);
+	if (sense->forwarded.from)
+		len = forwarded_append(&sense->forwarded, buf);
+	buf[7] = (uint8_t)(len - 8);
+	return len;
 }
 
 enum scsi_run scsi_task_check_sense(struct scsi_task *task, const struct scsi_sense *sense)

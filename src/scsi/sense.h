@@ -11,6 +11,14 @@
 
 #define SCSI_SENSE_FIXED_BYTES 18
 
+/* What a device of an EXTENDED COPY answered to the copy manager. */
+struct scsi_forwarded_sense {
+	enum { SCSI_FORWARDED_NONE, SCSI_FORWARDED_SOURCE, SCSI_FORWARDED_DESTINATION } from;
+	uint8_t status;
+	uint8_t sense_len;
+	const uint8_t *sense;
+};
+
 struct scsi_sense {
 	uint8_t key;
 	uint16_t code; /* SCSI_ASC_... */
@@ -20,6 +28,10 @@ struct scsi_sense {
 	bool field_in_cdb;
 	int8_t field_bit; /* -1: the whole byte */
 	uint16_t field_byte;
+	bool field_in_segment; /* of COPY ABORTED: relative to that segment descriptor (SD) */
+	bool segment_valid; /* command-specific information: of COPY ABORTED */
+	uint16_t segment;
+	struct scsi_forwarded_sense forwarded;
 	bool progress_valid; /* sense-key specific: of NOT READY; no field then */
 	uint16_t progress; /* of 65536 */
 };

@@ -11,6 +11,7 @@
 #include "scsi/task_impl.h"
 
 #include "scsi/command.h"
+#include "scsi/copy.h"
 #include "scsi/order.h"
 #include "scsi/sense.h"
 #include "scsi/steps.h"
@@ -47,6 +48,7 @@ void scsi_submit(struct scsi_task *task)
 			return;
 	}
 	task->lock = NULL;
+	task->copy = NULL;
 	task->deferred.queued = false;
 	task->deferred.run = task_deferred;
 	if (channel && task->attribute | channel->watched && scsi_order_holds(task))
@@ -65,9 +67,12 @@ bool scsi_task_release(struct scsi_task *task)
 {
 	slab_put(task->reactor, task->buffer_class, task->buffer);
 	task->buffer = NULL;
-	if (!task->lock)
+	if (task->lock)
+		scsi_task_unlock(task);
+	else if (task->copy)
+		scsi_copy_end(task);
+	else
 		return false;
-	scsi_task_unlock(task);
 	return true;
 }
 

@@ -34,6 +34,7 @@ enum scsi_response {
 enum scsi_task_attribute { SCSI_TASK_SIMPLE, SCSI_TASK_ORDERED, SCSI_TASK_HEAD, SCSI_TASK_ACA };
 
 struct scsi_command;
+struct scsi_copy_record;
 struct scsi_lock;
 struct scsi_loop;
 
@@ -65,6 +66,7 @@ struct scsi_task {
 	uint8_t attribute;
 	bool well_known; /* addressed to the REPORT LUNS well-known LUN; channel is NULL */
 	bool recovered; /* was in flight before a restart, and may have been executed then */
+	bool of_copy; /* the copy manager's: unit attentions are not for it (copy.h) */
 	uint64_t tag;
 	uint8_t cdb[SCSI_CDB_BYTES]; /* zero beyond its length */
 
@@ -90,6 +92,7 @@ struct scsi_task {
 	const struct scsi_loop *loop; /* bounce.h */
 	void *buffer; /* of the slab class below, or NULL */
 	struct scsi_lock *lock; /* or NULL; only with a buffer (lock.c) */
+	struct scsi_copy_record *copy; /* or NULL; only with a buffer (copy.h) */
 	uint8_t buffer_class;
 	uint8_t loop_flags;
 	enum scsi_run (*after)(struct scsi_task *task); /* a part of a command */

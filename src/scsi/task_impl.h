@@ -7,7 +7,7 @@
 
 #include "scsi/task.h"
 
-/* task.c: gives task->buffer back. true: a lock is being given back, then comes finish again. */
+/* task.c: gives task->buffer back. true: so is more, and then comes finish again. */
 bool scsi_task_release(struct scsi_task *task);
 /* task.c: outside submit, what came before has ended. */
 void scsi_task_next_step(struct scsi_task *task);

@@ -9,6 +9,7 @@
 #include "base/endian.h"
 #include "scsi/buffer.h"
 #include "scsi/command.h"
+#include "scsi/copy.h"
 #include "scsi/identity.h"
 #include "scsi/range.h"
 #include "scsi/sense.h"
@@ -41,25 +42,10 @@ static unsigned designator_put(
 	return 4 + len;
 }
 
-#define CODE_BINARY 1
-#define CODE_ASCII  2
-#define CODE_UTF8   3
-
-#define TYPE_T10       0x01
-#define TYPE_NAA       0x03
-#define TYPE_SCSI_NAME 0x08
-#define TYPE_EUI_64    0x02
 /* association: target port */
 #define TYPE_PORT_NAA      0x13
 #define TYPE_RELATIVE_PORT 0x14
 #define TYPE_PORT_GROUP    0x15
-
-/* SPC-4 7.8.6.5: from the same bits as the NAA name; locally administered, of one unit. */
-static void eui_64_make(const uint8_t naa[8], uint8_t eui[8])
-{
-	memcpy(eui, naa, 8);
-	eui[0] = (uint8_t)((eui[0] & 0x0f) << 4 | 0x02);
-}
 
 static unsigned port_designators_put(const struct scsi_attachment *attachment, uint8_t *data)
 {
@@ -67,34 +53,34 @@ static unsigned port_designators_put(const struct scsi_attachment *attachment, u
 	unsigned len;
 
 	be16_put(relative_port + 2, attachment->relative_port);
-	len = designator_put(data, CODE_BINARY, TYPE_PORT_NAA, attachment->port_naa, 8);
-	len += designator_put(data + len, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
-	len += designator_put(data + len, CODE_BINARY, TYPE_PORT_GROUP, relative_port, 4);
+	len = designator_put(data, SCSI_CODE_BINARY, TYPE_PORT_NAA, attachment->port_naa, 8);
+	len += designator_put(data + len, SCSI_CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
+	len += designator_put(data + len, SCSI_CODE_BINARY, TYPE_PORT_GROUP, relative_port, 4);
 	return len;
 }
 
-/* The well-known unit is of no port in particular. */
+/* The well-known unit is of no port in particular. The unit's own names come last: who takes the
+ * last that fits means the unit. */
 static unsigned fill_device_identification(const struct scsi_lun_channel *channel, uint8_t *data)
 {
 	static const uint8_t relative_port[4] = {0, 0, 0, 1};
 	const struct scsi_lun *lun = channel ? channel->attachment->lun : NULL;
 	char t10[8 + SCSI_SERIAL_BYTES];
-	char name[20] = "naa.";
+	char name[SCSI_NAME_BYTES];
 	uint8_t eui[8];
-	unsigned len = 0;
+	unsigned len;
 
 	if (!lun)
-		return designator_put(data, CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
+		return designator_put(data, SCSI_CODE_BINARY, TYPE_RELATIVE_PORT, relative_port, 4);
 	memcpy(t10, SCSI_VENDOR, 8);
 	memcpy(t10 + 8, lun->serial, SCSI_SERIAL_BYTES);
-	for (unsigned i = 0; i < 16; i++)
-		name[4 + i] = "0123456789abcdef"[lun->naa[i / 2] >> (i % 2 ? 0 : 4) & 15];
-	eui_64_make(lun->naa, eui);
-	len += designator_put(data + len, CODE_BINARY, TYPE_NAA, lun->naa, 8);
-	len += designator_put(data + len, CODE_ASCII, TYPE_T10, t10, sizeof(t10));
-	len += designator_put(data + len, CODE_UTF8, TYPE_SCSI_NAME, name, sizeof(name));
-	len += designator_put(data + len, CODE_BINARY, TYPE_EUI_64, eui, 8);
-	return len + port_designators_put(channel->attachment, data + len);
+	scsi_identity_make_name(lun->naa, name);
+	scsi_identity_make_eui_64(lun->naa, eui);
+	len = port_designators_put(channel->attachment, data);
+	len += designator_put(data + len, SCSI_CODE_ASCII, SCSI_DESIGNATOR_T10, t10, sizeof(t10));
+	len += designator_put(data + len, SCSI_CODE_UTF8, SCSI_DESIGNATOR_NAME, name, sizeof(name));
+	len += designator_put(data + len, SCSI_CODE_BINARY, SCSI_DESIGNATOR_EUI, eui, 8);
+	return len + designator_put(data + len, SCSI_CODE_BINARY, SCSI_DESIGNATOR_NAA, lun->naa, 8);
 }
 
 /* SPC-4 7.8.8: none, it is managed through the daemon. */
@@ -115,6 +101,42 @@ static unsigned fill_mode_page_policy(const struct scsi_lun_channel *channel, ui
 	data[0] = SCSI_MODE_ALL; /* all pages and subpages: shared by all initiators */
 	data[1] = 0xff;
 	return 4;
+}
+
+/* SPC-4 7.8.17: one descriptor, its length a multiple of four. */
+static unsigned copy_descriptor_put(
+	uint8_t *data, uint16_t type, const uint8_t *contents, unsigned len)
+{
+	be16_put(data, type);
+	be16_put(data + 2, (uint16_t)align_up(len, 4));
+	memcpy(data + 4, contents, len);
+	return 4 + (unsigned)align_up(len, 4);
+}
+
+/* What copy.h has: no tokens. */
+static unsigned fill_third_party_copy(const struct scsi_lun_channel *channel, uint8_t *data)
+{
+	static const uint8_t commands[] = {8, SCSI_EXTENDED_COPY, 1, SCSI_SA_EXTENDED_COPY_LID1,
+		SCSI_RECEIVE_COPY_RESULTS, 3, SCSI_SA_COPY_STATUS, SCSI_SA_OPERATING_PARAMETERS,
+		SCSI_SA_FAILED_SEGMENT_DETAILS};
+	static const uint8_t descriptors[] = {
+		2, SCSI_SEGMENT_BLOCK_BLOCK, SCSI_CSCD_IDENTIFICATION};
+	static const uint8_t cscd_ids[] = {0, 2, SCSI_CSCD_SELF >> 8, SCSI_CSCD_SELF & 0xff};
+	uint8_t parameters[28] = {0}, operations[32] = {0};
+	unsigned len;
+
+	be16_put(parameters + 4, SCSI_COPY_CSCDS_MAX);
+	be16_put(parameters + 6, SCSI_COPY_SEGMENTS_MAX);
+	be32_put(parameters + 8, SCSI_COPY_DESCRIPTORS_BYTES_MAX);
+	be32_put(operations, SCSI_COPY_CONCURRENT_MAX);
+	be32_put(operations + 4, SCSI_COPY_CONCURRENT_MAX);
+	be32_put(operations + 8, SCSI_COPY_SEGMENT_BYTES);
+	operations[12] = channel->block_shift;
+	len = copy_descriptor_put(data, 0x0001, commands, sizeof(commands));
+	len += copy_descriptor_put(data + len, 0x0004, parameters, sizeof(parameters));
+	len += copy_descriptor_put(data + len, 0x0008, descriptors, sizeof(descriptors));
+	len += copy_descriptor_put(data + len, 0x000c, cscd_ids, sizeof(cscd_ids));
+	return len + copy_descriptor_put(data + len, 0x8001, operations, sizeof(operations));
 }
 
 static uint32_t blocks_u32(const struct scsi_lun_channel *channel, uint64_t bytes)
@@ -177,6 +199,7 @@ static const struct vpd_page pages[] = {
 	{SCSI_VPD_MANAGEMENT_ADDRESSES, false, fill_management_addresses},
 	{SCSI_VPD_EXTENDED_INQUIRY, false, fill_extended_inquiry},
 	{SCSI_VPD_MODE_PAGE_POLICY, false, fill_mode_page_policy},
+	{SCSI_VPD_THIRD_PARTY_COPY, false, fill_third_party_copy},
 	{SCSI_VPD_BLOCK_LIMITS, false, fill_block_limits},
 	{SCSI_VPD_BLOCK_CHARACTERISTICS, false, fill_block_characteristics},
 	{SCSI_VPD_LOGICAL_BLOCK_PROVISIONING, false, fill_logical_block_provisioning},

@@ -91,6 +91,11 @@
 #define SCSI_SA_ORWRITE_32                 0x000e
 #define SCSI_SA_GET_LBA_STATUS_32          0x0012
 
+#define SCSI_SA_EXTENDED_COPY_LID1     0x00 /* of EXTENDED COPY */
+#define SCSI_SA_COPY_STATUS            0x00 /* of RECEIVE COPY RESULTS */
+#define SCSI_SA_OPERATING_PARAMETERS   0x03
+#define SCSI_SA_FAILED_SEGMENT_DETAILS 0x04
+
 #define SCSI_SA_READ_KEYS           0x00 /* of PERSISTENT RESERVE IN */
 #define SCSI_SA_READ_RESERVATION    0x01
 #define SCSI_SA_REPORT_CAPABILITIES 0x02
@@ -125,18 +130,24 @@
 #define SCSI_KEY_ILLEGAL_REQUEST 0x5
 #define SCSI_KEY_UNIT_ATTENTION  0x6
 #define SCSI_KEY_DATA_PROTECT    0x7
+#define SCSI_KEY_COPY_ABORTED    0xa
 #define SCSI_KEY_ABORTED_COMMAND 0xb
 #define SCSI_KEY_MISCOMPARE      0xe
 
 /* SPC-4 annex F.2: additional sense code and qualifier, 0xAAQQ */
 #define SCSI_ASC_NONE                        0x0000
+#define SCSI_ASC_OPERATION_IN_PROGRESS       0x0016
 #define SCSI_ASC_BECOMING_READY              0x0401
 #define SCSI_ASC_START_REQUIRED              0x0402 /* initializing command required */
 #define SCSI_ASC_FORMAT_IN_PROGRESS          0x0404
 #define SCSI_ASC_PORT_STANDBY                0x040b
 #define SCSI_ASC_PORT_UNAVAILABLE            0x040c
 #define SCSI_ASC_SANITIZE_IN_PROGRESS        0x041b
+#define SCSI_ASC_UNREACHABLE_COPY_TARGET     0x0804
 #define SCSI_ASC_WRITE_ERROR                 0x0c00
+#define SCSI_ASC_THIRD_PARTY_FAILURE         0x0d01 /* of a device of a copy */
+#define SCSI_ASC_COPY_TARGET_NOT_REACHABLE   0x0d02
+#define SCSI_ASC_INCORRECT_COPY_TARGET_TYPE  0x0d03
 #define SCSI_ASC_UNRECOVERED_READ_ERROR      0x1100
 #define SCSI_ASC_PARAMETER_LIST_LENGTH       0x1a00
 #define SCSI_ASC_MISCOMPARE                  0x1d00
@@ -146,6 +157,12 @@
 #define SCSI_ASC_LUN_NOT_SUPPORTED           0x2500
 #define SCSI_ASC_INVALID_FIELD_IN_PARAMETERS 0x2600
 #define SCSI_ASC_INVALID_RELEASE             0x2604 /* of a persistent reservation */
+#define SCSI_ASC_TOO_MANY_TARGETS            0x2606 /* descriptors */
+#define SCSI_ASC_UNSUPPORTED_TARGET_TYPE     0x2607
+#define SCSI_ASC_TOO_MANY_SEGMENTS           0x2608
+#define SCSI_ASC_UNSUPPORTED_SEGMENT_TYPE    0x2609
+#define SCSI_ASC_INEXACT_SEGMENT             0x260a
+#define SCSI_ASC_INLINE_DATA_EXCEEDED        0x260b
 #define SCSI_ASC_WRITE_PROTECTED             0x2700
 #define SCSI_ASC_SOFTWARE_WRITE_PROTECTED    0x2702
 #define SCSI_ASC_SPACE_ALLOCATION_FAILED     0x2707
@@ -176,6 +193,11 @@
 #define SCSI_ASC_IDLE_C_BY_COMMAND           0x5e08
 #define SCSI_ASC_STANDBY_Y_BY_COMMAND        0x5e0a
 
+/* SPC-4 6.4.5, 6.4.6: descriptors of EXTENDED COPY */
+#define SCSI_CSCD_IDENTIFICATION 0xe4
+#define SCSI_SEGMENT_BLOCK_BLOCK 0x02
+#define SCSI_CSCD_SELF           0xffff /* in place of an index: the addressed unit */
+
 /* SPC-4 6.6.2: peripheral qualifier and device type of INQUIRY's first byte */
 #define SCSI_PERIPHERAL_DISK       0x00
 #define SCSI_PERIPHERAL_WELL_KNOWN 0x1e
@@ -188,6 +210,7 @@
 #define SCSI_VPD_MANAGEMENT_ADDRESSES       0x85
 #define SCSI_VPD_EXTENDED_INQUIRY           0x86
 #define SCSI_VPD_MODE_PAGE_POLICY           0x87
+#define SCSI_VPD_THIRD_PARTY_COPY           0x8f
 #define SCSI_VPD_BLOCK_LIMITS               0xb0
 #define SCSI_VPD_BLOCK_CHARACTERISTICS      0xb1
 #define SCSI_VPD_LOGICAL_BLOCK_PROVISIONING 0xb2

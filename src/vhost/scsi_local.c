@@ -149,8 +149,14 @@ static struct scsi_lun_channel *local_find_channel(
 
 static int unit_op_create_channel(struct unit_op *op)
 {
-	return scsi_channel_create(
+	int rc = scsi_channel_create(
 		op->unit->attachment, op->local->reactor, local_fetch, op->local, &op->channel);
+
+	if (rc)
+		return rc;
+	op->channel->targets = op->local->targets;
+	op->channel->target_count = SCSI_DEVICE_TARGETS_MAX;
+	return 0;
 }
 
 static enum flow_result open_unit_run(struct flow *f)

@@ -33,6 +33,7 @@ struct fuzz {
 	struct scsi_attachment *attachments[FUZZ_NEXUSES];
 	struct scsi_lun_channel *channels[FUZZ_NEXUSES];
 	struct scsi_target_view *view;
+	const struct scsi_target_view *targets[1];
 	unsigned opened;
 };
 
@@ -73,6 +74,11 @@ static struct fuzz *fuzz_create(void)
 	fuzz.view = malloc(sizeof(*fuzz.view) + sizeof(fuzz.view->luns[0]));
 	fuzz.view->lun_count = 1;
 	fuzz.view->luns[0] = fuzz.channels[0];
+	fuzz.targets[0] = fuzz.view;
+	for (unsigned i = 0; i < FUZZ_NEXUSES; i++) {
+		fuzz.channels[i]->targets = fuzz.targets;
+		fuzz.channels[i]->target_count = 1;
+	}
 	return &fuzz;
 }
 

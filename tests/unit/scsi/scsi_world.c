@@ -30,6 +30,7 @@ static const struct scsi_attachment_ops attachment_ops = {
 struct attach_call {
 	struct world_call call;
 	struct scsi_world *w;
+	struct disk *disk;
 	uint16_t number;
 	struct scsi_attachment *attachment;
 	struct reactor *reactor;
@@ -42,12 +43,12 @@ static void attach_run(struct world_call *call)
 
 	const struct scsi_attachment_options options = {
 		.number = op->number,
-		.read_only = op->w->disk.options.attach_read_only,
-		.removable = op->w->disk.options.removable,
-		.store = op->w->disk.options.store,
+		.read_only = op->disk->options.attach_read_only,
+		.removable = op->disk->options.removable,
+		.store = op->disk->options.store,
 	};
 
-	assert_int_equal(scsi_attachment_open(&op->w->disk.bdev, &options, &attachment_ops, op->w,
+	assert_int_equal(scsi_attachment_open(&op->disk->bdev, &options, &attachment_ops, op->w,
 				 NULL, &op->attachment),
 		0);
 	scsi_attachment_set_nexus(op->attachment,
@@ -57,7 +58,13 @@ static void attach_run(struct world_call *call)
 
 struct scsi_attachment *scsi_world_attach(struct scsi_world *w, uint16_t number)
 {
-	struct attach_call op = {.call.run = attach_run, .w = w, .number = number};
+	return scsi_world_attach_disk(w, &w->disk, number);
+}
+
+struct scsi_attachment *scsi_world_attach_disk(
+	struct scsi_world *w, struct disk *disk, uint16_t number)
+{
+	struct attach_call op = {.call.run = attach_run, .w = w, .disk = disk, .number = number};
 
 	assert_int_equal(world_run(&w->world, w->world.control, &op.call), 0);
 	return op.attachment;

@@ -41,6 +41,9 @@ void scsi_world_end(struct scsi_world *w);
 
 /* Another initiator's attachment and channel to the same disk, on that reactor. */
 struct scsi_attachment *scsi_world_attach(struct scsi_world *w, uint16_t number);
+/* The same of another disk. */
+struct scsi_attachment *scsi_world_attach_disk(
+	struct scsi_world *w, struct disk *disk, uint16_t number);
 struct scsi_lun_channel *scsi_world_open(
 	struct scsi_world *w, struct scsi_attachment *attachment, unsigned reactor);
 void scsi_world_close(struct scsi_world *w, struct scsi_lun_channel *channel);

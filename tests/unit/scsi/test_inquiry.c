@@ -93,6 +93,7 @@ static void standard_data_names_a_disk_of_spc_4(void **state)
 	assert_int_equal(command->in[2], 0x06);
 	assert_int_equal(command->in[3] & 0x0f, 2);
 	assert_int_equal(command->in[4], 91);
+	assert_int_equal(command->in[5], 0x28); /* access states by command, third party copy */
 	assert_int_equal(command->in[7] & 0x02, 0x02);
 	assert_memory_equal(command->in + 8, "SLUICE  VIRTUAL DISK    0001", 28);
 	assert_int_equal(be16_get(command->in + 60), 0x0460);
@@ -108,7 +109,8 @@ static void wrong_inquiries_are_invalid_fields(void **state)
 
 static void every_page_that_is_listed_exists_and_no_other(void **state)
 {
-	static const uint8_t expected[] = {0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0xb0, 0xb1, 0xb2};
+	static const uint8_t expected[] = {
+		0x00, 0x80, 0x83, 0x85, 0x86, 0x87, 0x8f, 0xb0, 0xb1, 0xb2};
 	unsigned len, each;
 	struct command *list = page_get(0, &len);
 
@@ -145,6 +147,17 @@ static void the_serial_number_is_the_uuid(void **state)
 	command_free(command);
 }
 
+/* The designation descriptor whose second byte (association and type) that is. */
+static const uint8_t *designator_find(const struct command *page, uint8_t type)
+{
+	for (unsigned at = 4; at < be16_get(page->in + 2) + 4u; at += 4 + page->in[at + 3]) {
+		if (page->in[at + 1] == type)
+			return page->in + at;
+	}
+	fail_msg("no designator of type %02x", type);
+	return NULL;
+}
+
 static void the_identity_is_the_same_on_every_target_and_after_every_start(void **state)
 {
 	struct disk_options options = rich_disk();
@@ -160,13 +173,14 @@ static void the_identity_is_the_same_on_every_target_and_after_every_start(void 
 	command_free(second);
 
 	/* For ever: these bytes are in guests' configurations. */
-	assert_memory_equal(first->in + 4, "\x01\x03\x00\x08\x38\xfc\x03\xef\x00\x00\x00\x0d", 12);
-	assert_memory_equal(
-		first->in + 16, "\x02\x01\x00\x28SLUICE  5157ce000123456789abcdef01234567", 44);
+	assert_memory_equal(designator_find(first, 0x03),
+		"\x01\x03\x00\x08\x38\xfc\x03\xef\x00\x00\x00\x0d", 12);
+	assert_memory_equal(designator_find(first, 0x01),
+		"\x02\x01\x00\x28SLUICE  5157ce000123456789abcdef01234567", 44);
 	options.uuid = "5157ce00-0123-4567-89ab-cdef01234568";
 	restart(&options);
 	second = page_get(0x83, &again);
-	assert_memory_not_equal(first->in + 8, second->in + 8, 8); /* NAA */
+	assert_memory_not_equal(designator_find(first, 0x03), designator_find(second, 0x03), 12);
 	assert_memory_not_equal(first->in, second->in, len + 4);
 	command_free(first);
 	command_free(second);
@@ -177,6 +191,7 @@ static void designators_fill_the_page_exactly(void **state)
 	bool naa = false, name = false, eui = false;
 	unsigned len, at = 4;
 	struct command *command = page_get(0x83, &len);
+	const uint8_t *own = designator_find(command, 0x03) + 4;
 
 	while (at < len + 4) {
 		const uint8_t *designator = command->in + at;
@@ -190,21 +205,22 @@ static void designators_fill_the_page_exactly(void **state)
 			eui = true;
 			assert_int_equal(designator[3], 8);
 			assert_int_equal(designator[4] & 0x03, 0x02); /* local, of one */
-			assert_memory_equal(designator + 5, command->in + 9, 7);
+			assert_memory_equal(designator + 5, own + 1, 7);
 		}
 		if ((designator[1] & 0x0f) == 0x08) {
 			char text[21];
 
 			name = true;
-			snprintf(text, sizeof(text), "naa.%02x%02x%02x%02x%02x%02x%02x%02x",
-				command->in[8], command->in[9], command->in[10], command->in[11],
-				command->in[12], command->in[13], command->in[14], command->in[15]);
+			snprintf(text, sizeof(text), "naa.%02x%02x%02x%02x%02x%02x%02x%02x", own[0],
+				own[1], own[2], own[3], own[4], own[5], own[6], own[7]);
 			assert_memory_equal(designator + 4, text, 20);
 		}
 		at += 4 + designator[3];
 	}
 	assert_int_equal(at, len + 4);
 	assert_true(naa && name && eui);
+	/* Who takes the last NAA name of all takes the unit's, not the port's. */
+	assert_ptr_equal(own + 8, command->in + len + 4);
 	command_free(command);
 }
 
