@@ -12,6 +12,9 @@
  * before it came here. When it comes back it ends at once; with an error, or FUA, it goes to where
  * requests on the general way end, and is one of those from there on.
  *
+ * A map that is larger than the near caches makes each look wait for memory. So the entries of all
+ * requests of a turn are asked for as these come, and looked at when they have come: one wait.
+ *
  * The device below may have no room for it just then: a lock on it, or its removal, or the request
  * has waited above first and its stamp is older than its visit below. And a device that passes down
  * itself, a volume under the store, takes no other's. Then the general way makes its own requests.
@@ -265,39 +268,98 @@ static void straight_done(struct bdev_io *io)
 		io_end(blob_channel_of(io->channel), io, io->status);
 }
 
-/* Of a parent, for a READ; 0: none, or beyond the end. */
-static __attribute__((noinline)) uint32_t straight_cluster_below(
-	const struct blob_channel *own, const struct bdev_io *io)
+static inline void straight_pass(
+	struct blob_channel *own, struct bdev_io *io, uint32_t cluster, uint64_t within)
 {
-	uint64_t index = cluster_index(own, io->offset);
+	bdev_io_pass_down(
+		io, own->base, (uint64_t)cluster * own->cluster_size + within, straight_done);
+}
+
+/* Of a parent; 0: none, or beyond the end. */
+static uint32_t straight_cluster_below(const struct blob_channel *own, uint64_t index)
+{
 	struct blob_source source;
 
-	if (io->type != BDEV_IO_READ || index >= blob_map(own->blob)->num_clusters)
+	if (index >= blob_map(own->blob)->num_clusters)
 		return 0;
 	source = blob_source_below(own, index);
 	return source.kind == SOURCE_CLUSTER ? source.cluster : 0;
+}
+
+/* The blob itself has not got the cluster. On its own, so that the straight path keeps nothing
+ * across a call. */
+static __attribute__((noinline)) void straight_below(struct blob_channel *own, struct bdev_io *io)
+{
+	uint32_t cluster = 0;
+
+	if (io->type == BDEV_IO_READ)
+		cluster = straight_cluster_below(own, cluster_index(own, io->offset));
+	if (cluster && bdev_io_may_pass(io, own->base))
+		straight_pass(own, io, cluster, cluster_within(own, io->offset));
+	else
+		io_begin(own, io);
+}
+
+static inline void straight_run(struct blob_channel *own, struct bdev_io *io, uint64_t within)
+{
+	uint32_t cluster = blob_cluster(own, cluster_index(own, io->offset));
+
+	if (unlikely(!cluster))
+		straight_below(own, io);
+	else if (unlikely(!bdev_io_may_pass(io, own->base)))
+		io_begin(own, io);
+	else
+		straight_pass(own, io, cluster, within);
+}
+
+static void fetching_init(struct blob_channel *own)
+{
+	own->fetching.head = NULL;
+	own->fetching.tail = &own->fetching.head;
+}
+
+static void straight_fetched(struct deferred *deferred)
+{
+	struct blob_channel *own = container_of(deferred, struct blob_channel, fetched);
+	struct bdev_io *io = own->fetching.head;
+
+	fetching_init(own);
+	while (io) {
+		struct bdev_io *next = io->next;
+
+		straight_run(own, io, cluster_within(own, io->offset));
+		io = next;
+	}
+}
+
+/* Its entry will be there when all of this turn's have been asked for. */
+static __attribute__((noinline)) void straight_fetch(struct blob_channel *own, struct bdev_io *io)
+{
+	blob_map_prefetch(blob_map(own->blob), cluster_index(own, io->offset));
+	io->next = NULL;
+	*own->fetching.tail = io;
+	own->fetching.tail = &io->next;
+	reactor_defer(own->store->reactor, DEFER_SUBMIT, &own->fetched);
+}
+
+void blob_channel_init_straight(struct blob_channel *own)
+{
+	own->fetched.run = straight_fetched;
+	fetching_init(own);
 }
 
 void blob_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
 	struct blob_channel *own = blob_channel_of(channel);
 	uint64_t within = cluster_within(own, io->offset);
-	uint32_t cluster;
 
-	if (unlikely(io->type > BDEV_IO_WRITE || within + io->length > own->straight_bytes ||
-		     io->length == 0))
-		goto general;
 	/* READ is 0, WRITE 1: one branch, whichever of both comes. */
-	if (unlikely(io->type & (unsigned)blob_is_read_only(own->blob)))
-		goto general;
-	cluster = blob_cluster(own, cluster_index(own, io->offset));
-	if (unlikely(!cluster))
-		cluster = straight_cluster_below(own, io);
-	if (unlikely(!cluster || !bdev_io_may_pass(io, own->base)))
-		goto general;
-	bdev_io_pass_down(
-		io, own->base, (uint64_t)cluster * own->cluster_size + within, straight_done);
-	return;
-general:
-	io_begin(own, io);
+	if (unlikely(io->type > BDEV_IO_WRITE || io->length == 0 ||
+		     within + io->length > own->straight_bytes ||
+		     (io->type & (unsigned)blob_is_read_only(own->blob))))
+		io_begin(own, io);
+	else if (blob_map_is_far(blob_map(own->blob)))
+		straight_fetch(own, io);
+	else
+		straight_run(own, io, within);
 }

@@ -193,6 +193,7 @@ static void blob_channel_fill(struct blob_channel_op *op)
 	own->cluster_size = op->blob->store->cluster_size;
 	own->straight_bytes = bdev_channel_takes_passed(own->base) ? own->cluster_size : 0;
 	bdev_channel_set_passing(own->channel);
+	blob_channel_init_straight(own);
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		list_init(&own->allocations[i]);
 }
@@ -288,6 +289,7 @@ void blob_channel_fini(struct bdev_channel *channel)
 {
 	struct blob_channel *own = blob_channel_of(channel);
 
+	invariant(!own->fetching.head);
 	for (unsigned i = 0; i < BLOB_ALLOCATION_LISTS; i++)
 		invariant(list_is_empty(&own->allocations[i]));
 }

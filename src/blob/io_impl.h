@@ -140,6 +140,8 @@ struct blob_channel {
 	struct store_channel *store;
 	struct bdev_channel *channel; /* this one */
 	struct bdev_channel *esnap; /* of the foreign device at the end of the chain, or NULL */
+	struct bdev_io_list fetching; /* until fetched: entries of the map are on their way */
+	struct deferred fetched;
 	struct list allocations[BLOB_ALLOCATION_LISTS]; /* struct allocation, by index */
 };
 
@@ -244,7 +246,9 @@ void piece_clear(struct blob_piece *piece, enum bdev_io_type type, uint32_t clus
 
 /* ---- requests ------------------------------------------------------------------------------- */
 
-/* io.c: the end of a request: FUA. */
+/* io.c. Before the channel's first request. */
+void blob_channel_init_straight(struct blob_channel *own);
+/* The end of a request: FUA. */
 void io_end(struct blob_channel *own, struct bdev_io *io, int status);
 /* io_discard.c */
 void io_discard(struct blob_channel *own, struct bdev_io *io);

@@ -214,6 +214,26 @@ static inline uint32_t blob_map_get(const struct blob_map *map, uint64_t index)
 		      : 0;
 }
 
+/* Does the map have so many entries that the near caches will not keep them? */
+#define BLOB_MAP_NEAR_SLOTS 64 /* 128 KiB */
+static inline bool blob_map_is_far(const struct blob_map *map)
+{
+	return map->num_slots > BLOB_MAP_NEAR_SLOTS;
+}
+
+/* That entry will be looked at soon. */
+static inline void blob_map_prefetch(const struct blob_map *map, uint64_t index)
+{
+	const struct blob_extent *extent;
+
+	if (index >= map->num_clusters)
+		return;
+	extent = atomic_load_explicit(
+		&map->extents[index / BLOBSTORE_SLOT_ENTRIES], memory_order_acquire);
+	if (extent)
+		__builtin_prefetch((const uint32_t *)extent + index % BLOBSTORE_SLOT_ENTRIES);
+}
+
 /* The extent of that slot is there afterwards; -ENOMEM. */
 int blob_map_prepare(struct blob_map *map, uint32_t slot) MUST_CHECK;
 /* What `from` has of the slots of `to` goes over; slots prepared in both stay those of from. */

@@ -13,11 +13,22 @@
 
 static const struct io_place_options usual;
 
-static struct blob *written(struct io_place *place, uint64_t clusters)
+/* Clusters of each volume behind those that a test uses. */
+#define MANY 33000 /* the map is a large one, whose entries are fetched first */
+static uint64_t behind;
+
+static struct blob *created(struct io_place *place, uint64_t clusters)
 {
 	struct blob *blob;
 
-	assert_int_equal(volume_create(&place->volumes, clusters, true, &blob), 0);
+	assert_int_equal(volume_create(&place->volumes, clusters + behind, true, &blob), 0);
+	return blob;
+}
+
+static struct blob *written(struct io_place *place, uint64_t clusters)
+{
+	struct blob *blob = created(place, clusters);
+
 	for (uint64_t i = 0; i < clusters; i++)
 		assert_int_equal(
 			volume_write(&place->volumes, blob, 0, i * CLUSTER, CLUSTER, 'a' + (int)i),
@@ -138,7 +149,7 @@ static void line_make(struct io_place *place, struct line *line)
 	assert_int_equal(volume_snapshot(&place->volumes, line->top, &line->middle), 0);
 	volume_hide(&place->volumes, line->bottom);
 	volume_hide(&place->volumes, line->middle);
-	assert_int_equal(volume_create(&place->volumes, 4, true, &line->joins), 0);
+	line->joins = created(place, 4);
 	assert_int_equal(volume_write(&place->volumes, line->joins, 0, 0, CLUSTER, 'x'), 0);
 }
 
@@ -205,6 +216,53 @@ static void a_failure_below_is_the_requests_alone(void **state)
 	io_place_close(&place);
 }
 
+/* ---- many at once ------------------------------------------------------- */
+
+/* Of the volume's first clusters every second was written before the snapshot, every third after:
+ * some it has itself, some its parent, some nobody. */
+#define MIXED 24
+
+static int mixed_byte(unsigned cluster)
+{
+	if (cluster % 3 == 0)
+		return 'A' + (int)cluster;
+	return cluster % 2 == 0 ? 'a' + (int)cluster : 0;
+}
+
+static void requests_of_one_turn_find_each_its_own_cluster(void **state)
+{
+	struct io_request requests[MIXED];
+	struct io_place place;
+	struct blob *blob, *snapshot;
+
+	io_place_open(&place, 1, &usual);
+	blob = created(&place, MIXED);
+	for (unsigned i = 0; i < MIXED; i += 2)
+		assert_int_equal(
+			volume_write(&place.volumes, blob, 0, i * CLUSTER, CLUSTER, 'a' + (int)i),
+			0);
+	assert_int_equal(volume_snapshot(&place.volumes, blob, &snapshot), 0);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < MIXED; i += 3)
+			io_request_begin(&place, &requests[i], blob, 0, BDEV_IO_WRITE, 0,
+				i * CLUSTER, CLUSTER, 'A' + (int)i);
+		for (unsigned i = 0; i < MIXED; i += 3)
+			assert_int_equal(io_request_finish(&place, &requests[i]), 0);
+	}
+	for (unsigned i = 0; i < MIXED; i++)
+		io_request_begin(&place, &requests[i], blob, 0, BDEV_IO_READ, 0, i * CLUSTER,
+			CLUSTER, IO_GARBAGE);
+	for (unsigned i = 0; i < MIXED; i++) {
+		const unsigned char *bytes = requests[i].iov.iov_base;
+
+		assert_int_equal(world_finish(&place.world, &requests[i].call), 0);
+		assert_int_equal(bytes[0], mixed_byte(i));
+		assert_int_equal(bytes[CLUSTER - 1], mixed_byte(i));
+		free(requests[i].iov.iov_base);
+	}
+	io_place_close(&place);
+}
+
 /* ---- volumes below ------------------------------------------------------ */
 
 static void a_store_on_a_volume_holds_what_is_written(void **state)
@@ -246,9 +304,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_snapshot_has_what_was_under_way_below),
 		cmocka_unit_test(deleting_waits_for_who_came_to_stand_on_it_before_its_turn),
 		cmocka_unit_test(a_failure_below_is_the_requests_alone),
+		cmocka_unit_test(requests_of_one_turn_find_each_its_own_cluster),
 		cmocka_unit_test(a_store_on_a_volume_holds_what_is_written),
 	};
+	int failed;
 
 	host_select(argc, argv);
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("small volumes", tests, NULL, NULL);
+	behind = MANY;
+	return failed + cmocka_run_group_tests_name("large volumes", tests, NULL, NULL);
 }
