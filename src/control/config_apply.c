@@ -5,9 +5,9 @@
  *
  *	CONFIG_STOP	that is the end: the daemon does not start
  *	CONFIG_SKIP	it is told and forgotten
- *	CONFIG_KEEP	it is told and stays: the file or device it needs may come back. Others that
- *			need it fail in their turn and stay as well, so that the order is right when
- *			all are tried again
+ *	CONFIG_KEEP	it stays, and is tried again as long as others succeed, in case it came
+ *			before what it needs. What remains in the end is told: the file or device it
+ *			needs may come back
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -25,6 +25,8 @@ struct apply_op {
 	struct config_entry *entry; /* being called; NULL: none is left */
 	struct config_entry *next;
 	struct rpc_call call;
+	bool some_succeeded; /* in this round */
+	bool some_kept;
 	struct timer patience; /* tells which call takes long */
 	int rc;
 	struct reason *reason;
@@ -67,6 +69,13 @@ static struct config_entry *entry_after(const struct apply_op *op, struct list *
 	return NULL;
 }
 
+static void apply_begin_round(struct apply_op *op)
+{
+	op->entry = entry_after(op, &op->control->entries);
+	op->some_succeeded = false;
+	op->some_kept = false;
+}
+
 static void apply_begin_call(struct apply_op *op)
 {
 	op->next = entry_after(op, &op->entry->link);
@@ -76,15 +85,16 @@ static void apply_begin_call(struct apply_op *op)
 	rpc_server_call(op->control->options.rpc, &op->call, flow_resume, &op->flow);
 }
 
-static void entry_keep(struct config_entry *entry, const char *why)
+static void apply_tell_kept(const struct apply_op *op)
 {
-	char *error = strdup(why);
+	const struct config_entry *entry;
 
-	log_warning("%s %s of the configuration is missing: %s. It stays in the state: sluice "
-		    "config retry tries again",
-		config_entry_method(entry), entry_subject(entry), why);
-	free(entry->error);
-	entry->error = error;
+	list_for_each_entry (entry, &op->control->entries, link) {
+		if (entry->pass == op->pass && entry->error)
+			log_warning("%s %s of the configuration is missing: %s. It stays in the "
+				    "state: sluice config retry tries again",
+				config_entry_method(entry), entry_subject(entry), entry->error);
+	}
 }
 
 static void apply_failed(struct apply_op *op)
@@ -94,7 +104,9 @@ static void apply_failed(struct apply_op *op)
 
 	switch (op->control->on_failure) {
 	case CONFIG_KEEP:
-		entry_keep(op->entry, why);
+		free(op->entry->error);
+		op->entry->error = strdup(why);
+		op->some_kept = true;
 		break;
 	case CONFIG_SKIP:
 		log_warning("%s %s of the configuration failed and is passed over: %s",
@@ -112,10 +124,12 @@ static void apply_end_call(struct apply_op *op)
 {
 	timer_stop(op->control->options.control, &op->patience);
 	json_decref(op->call.result);
-	if (op->call.code)
+	if (op->call.code) {
 		apply_failed(op);
-	else
+	} else {
 		config_entry_free(op->entry);
+		op->some_succeeded = true;
+	}
 	op->entry = op->next;
 	if (op->control->stopping && !op->rc)
 		op->rc = -ECANCELED;
@@ -126,11 +140,14 @@ static enum flow_result apply_run(struct flow *f)
 	struct apply_op *op = container_of(f, struct apply_op, flow);
 
 	FLOW_BEGIN(f);
-	op->entry = entry_after(op, &op->control->entries);
-	while (op->entry && !op->rc) {
-		AWAIT(f, apply_begin_call(op));
-		apply_end_call(op);
-	}
+	do {
+		apply_begin_round(op);
+		while (op->entry && !op->rc) {
+			AWAIT(f, apply_begin_call(op));
+			apply_end_call(op);
+		}
+	} while (op->some_succeeded && op->some_kept && !op->rc);
+	apply_tell_kept(op);
 	op->control->applying = false;
 	op->done(op->arg, op->rc);
 	free(op);

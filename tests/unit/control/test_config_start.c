@@ -193,6 +193,24 @@ static void what_is_missing_is_listed_and_kept_and_all_else_is_there(void **stat
 	world_end(world);
 }
 
+/* As two stores within volumes of each other's devices may make it. */
+static void what_stands_before_what_it_needs_is_set_up_all_the_same(void **state)
+{
+	struct world *world = world_start_configured(
+		"[" IN("vhost_blk", "{\"method\":\"vhost_controller_set_coalescing\",\"params\":{"
+				    "\"ctrlr\":\"v\","
+				    "\"delay_base_us\":1,\"iops_threshold\":1000}},"
+				    "{\"method\":\"vhost_create_blk_controller\",\"params\":"
+				    "{\"ctrlr\":\"v\",\"dev_name\":\"n\"}}") "," IN("bdev",
+			NULL_DEVICE("n")) "]",
+		CONFIG_KEEP, false);
+
+	assert_int_equal(count_missing(world), 0);
+	assert_non_null(
+		strstr(world_call(world, "vhost_get_controllers", NULL), "\"delay_base_us\":1,"));
+	world_end(world);
+}
+
 static void what_has_come_back_is_set_up_when_it_is_tried_again(void **state)
 {
 	struct world *world = world_start_configured(DISKS, CONFIG_KEEP, false);
@@ -298,6 +316,7 @@ int main(void)
 		cmocka_unit_test(an_entry_that_fails_ends_the_start_that_was_asked_for),
 		cmocka_unit_test(an_entry_that_fails_may_be_passed_over),
 		cmocka_unit_test(what_is_missing_is_listed_and_kept_and_all_else_is_there),
+		cmocka_unit_test(what_stands_before_what_it_needs_is_set_up_all_the_same),
 		cmocka_unit_test(what_has_come_back_is_set_up_when_it_is_tried_again),
 		cmocka_unit_test(what_takes_the_place_of_the_missing_is_not_kept_twice),
 		cmocka_unit_test(what_belongs_to_a_controller_goes_with_it),
