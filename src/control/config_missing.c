@@ -171,7 +171,8 @@ static int subsystem_append(json_t *config, const struct config_entry *entry)
 		if (json_array_append_new(config, subsystem))
 			return -ENOMEM;
 	}
-	return json_array_append(json_object_get(subsystem, "config"), entry->call);
+	return json_array_append_new(
+		json_object_get(subsystem, "config"), json_deep_copy(entry->call));
 }
 
 json_t *control_get_config(const struct control *control)

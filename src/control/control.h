@@ -60,7 +60,7 @@ void control_begin_runtime(struct control *control, struct reason *reason, done_
 
 /*
  * The configuration as it is: [{"subsystem": ..., "config": [{"method": ..., "params": ...}, ...]},
- * ...], a new reference. NULL: no memory. Calling all of it in this order on another daemon makes
+ * ...], all of it new. NULL: no memory. Calling all of it in this order on another daemon makes
  * the same there. What nobody has chosen is left out; names of files are absolute; what was kept
  * because it could not be applied is in it.
  */

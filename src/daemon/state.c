@@ -40,7 +40,7 @@ struct state {
 	int shut; /* 0: open; else why not */
 	bool writing;
 	struct worker_job job;
-	json_t *subsystems; /* being written */
+	json_t *subsystems; /* being written; the worker's, who frees it */
 	int reserve_rc; /* the job's second result */
 	struct list written; /* waiters whose changes are being written */
 	struct list waiting; /* those of later changes */
@@ -58,6 +58,9 @@ static int state_write(struct worker_job *job)
 	struct state *state = container_of(job, struct state, job);
 	int rc = state->subsystems ? state_file_write(&state->file, state->subsystems) : -ENOMEM;
 
+	/* Of a thousand objects that takes a while, too. */
+	json_decref(state->subsystems);
+	state->subsystems = NULL;
 	state->reserve_rc = rc ? rc : state_file_reserve(&state->file);
 	return rc;
 }
@@ -93,8 +96,6 @@ static void state_written(void *arg, int rc)
 	struct state *state = arg;
 	struct list ended = LIST_INIT(ended);
 
-	json_decref(state->subsystems);
-	state->subsystems = NULL;
 	state->writing = false;
 	state_set_shut(state, rc ? rc : state->reserve_rc);
 	list_move_all(&ended, &state->written);

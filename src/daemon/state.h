@@ -21,8 +21,8 @@ struct state;
  * damaged is set aside and told; -EINVAL when the file is another version's. */
 int state_open(struct os *os, struct reactor *control, const char *directory, struct reason *reason,
 	struct state **ret_state, json_t **ret_subsystems) MUST_CHECK;
-/* What is to be kept, asked on the control reactor: a new reference, NULL without memory. Before
- * the first change. */
+/* What is to be kept, asked on the control reactor: all of it new, nothing shared with anybody; a
+ * worker frees it. NULL without memory. Before the first change. */
 void state_set_source(struct state *state, json_t *(*collect)(void *arg), void *arg);
 const struct rpc_keeper *state_get_keeper(struct state *state);
 /* No change comes any more: done when nothing is being written. */

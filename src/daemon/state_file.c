@@ -12,8 +12,8 @@
  *
  *	{"sluice_state": {"format": 1, "generation": 7, "crc32c": 123}, "subsystems": [...]}
  *
- * crc32c is that of generation and subsystems ("7 [...]", compact JSON). config.json counts if it
- * is whole, else of the next two the one that is and has the higher generation.
+ * crc32c is that of the text "7 N", N being that of the subsystems as compact JSON. config.json
+ * counts if it is whole, else of the next two the one that is and has the higher generation.
  *
  * Writing, and what a start finds when the daemon or the power goes before the step:
  *
@@ -128,14 +128,11 @@ static void candidate_fini(struct candidate *candidate)
 
 static uint32_t state_crc(uint64_t generation, const char *kept)
 {
-	char *text;
-	int len = asprintf(&text, "%" PRIu64 " %s", generation, kept);
-	uint32_t crc;
+	char text[64];
+	int len = snprintf(
+		text, sizeof(text), "%" PRIu64 " %" PRIu32, generation, crc32c(kept, strlen(kept)));
 
-	invariant(len >= 0);
-	crc = crc32c(text, (size_t)len);
-	free(text);
-	return crc;
+	return crc32c(text, (size_t)len);
 }
 
 static int candidate_check(
@@ -293,16 +290,37 @@ static int state_rename(const struct state_file *file)
 	return rc ? rc : state_sync_directory(file);
 }
 
-/* With everything around it; the caller frees it. */
-static char *state_text(const struct state_file *file, const json_t *subsystems, const char *kept)
+/* Compact text, but each call on a line of its own. What is looked for cannot be within a string:
+ * the quotes would have backslashes. */
+static char *text_break_lines(char *text, const char *kept)
+{
+	static const char call[] = "{\"method\":";
+	const char *next;
+
+	while ((next = strstr(kept, call))) {
+		text = mempcpy(text, kept, (size_t)(next - kept));
+		*text++ = '\n';
+		text = mempcpy(text, call, strlen(call));
+		kept = next + strlen(call);
+	}
+	return stpcpy(text, kept);
+}
+
+/* With everything around it; the caller frees it. NULL without memory. */
+static char *state_text(const struct state_file *file, const char *kept)
 {
 	uint64_t generation = file->generation + 1;
-	json_t *root = json_pack("{s:{s:i, s:I, s:I}, s:O}", "sluice_state", "format", STATE_FORMAT,
-		"generation", (json_int_t)generation, "crc32c",
-		(json_int_t)state_crc(generation, kept), "subsystems", subsystems);
-	char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+	/* A call is longer than the line's end. */
+	char *text = malloc(2 * strlen(kept) + 256);
+	char *end = text;
 
-	json_decref(root);
+	if (!text)
+		return NULL;
+	end += sprintf(end,
+		"{\"sluice_state\": {\"format\": %d, \"generation\": %" PRIu64
+		", \"crc32c\": %" PRIu32 "},\n\"subsystems\": ",
+		STATE_FORMAT, generation, state_crc(generation, kept));
+	strcpy(text_break_lines(end, kept), "}\n");
 	return text;
 }
 
@@ -316,7 +334,7 @@ int state_file_write(struct state_file *file, const json_t *subsystems)
 		free(kept);
 		return 0;
 	}
-	if (!rc && !(text = state_text(file, subsystems, kept)))
+	if (!rc && !(text = state_text(file, kept)))
 		rc = -ENOMEM;
 	if (!rc)
 		rc = state_write_new(file, text);
@@ -335,8 +353,7 @@ int state_file_write(struct state_file *file, const json_t *subsystems)
 int state_file_reserve(struct state_file *file)
 {
 	const struct os_ops *ops = file->os->ops;
-	/* Written with an indent it is longer than the compact text, but not twice as long. */
-	size_t len = 2 * (file->kept ? strlen(file->kept) : 0) + STATE_RESERVE_MORE;
+	size_t len = (file->kept ? strlen(file->kept) : 0) + STATE_RESERVE_MORE;
 	char *zeroes = calloc(1, len);
 	int fd;
 	int rc = zeroes ? 0 : -ENOMEM;
