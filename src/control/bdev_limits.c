@@ -82,11 +82,30 @@ json_t *limits_describe(const struct bdev *bdev)
 		(json_int_t)(limits.w_bytes / MIB));
 }
 
+static void limits_write_at_stop(struct config_writer *writer, const struct bdev *bdev)
+{
+	json_t *call;
+	size_t i;
+
+	json_array_foreach(writer->control->limits_at_stop, i, call)
+	{
+		json_t *params = json_object_get(call, "params");
+		const char *name = json_string_value(json_object_get(params, "name"));
+
+		if (strcmp(name, bdev->name) == 0)
+			config_add(writer, "bdev_set_qos_limit", json_deep_copy(params));
+	}
+}
+
 void limits_write_config(struct config_writer *writer, const struct bdev *bdev)
 {
 	struct bdev_limits limits = bdev_get_limits(bdev);
 	json_t *params;
 
+	if (writer->control->limits_at_stop) {
+		limits_write_at_stop(writer, bdev);
+		return;
+	}
 	if (!limits.rw_ios && !limits.rw_bytes && !limits.r_bytes && !limits.w_bytes)
 		return;
 	params = limits_describe(bdev);
@@ -95,6 +114,21 @@ void limits_write_config(struct config_writer *writer, const struct bdev *bdev)
 		params = NULL;
 	}
 	config_add(writer, "bdev_set_qos_limit", params);
+}
+
+static void limits_note(struct bdev *bdev, void *writer)
+{
+	limits_write_config(writer, bdev);
+}
+
+void limits_note_all(struct control *control)
+{
+	struct config_writer writer = {.control = control, .entries = json_array()};
+
+	if (control->limits_at_stop)
+		return;
+	bdev_for_each(control->options.registry, limits_note, &writer);
+	control->limits_at_stop = writer.entries;
 }
 
 const struct rpc_method bdev_limits_methods[] = {

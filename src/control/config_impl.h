@@ -36,6 +36,8 @@ bool file_bdev_write_config(struct config_writer *writer, const struct bdev *bde
 void filters_write_config(struct config_writer *writer);
 /* What is set for a device of any kind; nothing where nothing is. */
 void limits_write_config(struct config_writer *writer, const struct bdev *bdev);
+/* What is told from now on: the stop is about to lift the limits, which is no change. */
+void limits_note_all(struct control *control);
 void histogram_write_config(struct config_writer *writer, const struct bdev *bdev);
 
 #endif

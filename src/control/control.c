@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "control/config_entry_impl.h"
+#include "control/config_impl.h"
 
 static void control_bdev_event(const struct bdev_event *event, void *arg)
 {
@@ -75,6 +76,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 void control_destroy(struct control *control)
 {
 	invariant(list_is_empty(&control->init_waiters) && list_is_empty(&control->bdev_waiters));
+	json_decref(control->limits_at_stop);
 	config_entries_clear(control);
 	notify_fini(control);
 	free(control->busy_ns);
@@ -84,6 +86,7 @@ void control_destroy(struct control *control)
 void control_stop(struct control *control)
 {
 	control->stopping = true;
+	limits_note_all(control);
 	framework_waiters_finish(control, false);
 	bdev_waiters_cancel(control);
 }

@@ -58,6 +58,7 @@ struct control {
 	enum config_failure on_failure; /* of one of them */
 	bool applying; /* entries belongs to config_apply.c */
 	bool stopping;
+	json_t *limits_at_stop; /* bdev_set_qos_limit calls: the stop lifts the limits themselves */
 	struct list init_waiters; /* framework_wait_init */
 	struct list bdev_waiters; /* bdev_get_bdevs with a timeout */
 	unsigned malloc_count; /* default names */

@@ -327,6 +327,57 @@ static void the_state_leaves_out_what_nobody_chose(void **state)
 	world_end(world);
 }
 
+struct stop {
+	struct message message;
+	struct world *world;
+	json_t *config;
+	bool done;
+};
+
+static void limits_lifted(void *arg, int rc)
+{
+	struct stop *stop = arg;
+
+	assert_int_equal(rc, 0);
+	stop->config = control_get_config(stop->world->methods);
+	stop->done = true;
+}
+
+/* As the daemon does while a change may be under way. */
+static void stop_begins(struct message *message)
+{
+	static const struct bdev_limits none;
+	struct stop *stop = container_of(message, struct stop, message);
+
+	control_stop(stop->world->methods);
+	bdev_set_limits(bdev_find(stop->world->registry, "n"), &none, limits_lifted, stop);
+}
+
+static bool stop_is_done(void *arg)
+{
+	return ((struct stop *)arg)->done;
+}
+
+static void limits_that_the_stop_lifts_are_kept(void **state)
+{
+	static const char *const calls[][2] = {
+		{"bdev_null_create", "{\"name\":\"n\",\"num_blocks\":8,\"block_size\":512}"},
+		{"bdev_set_qos_limit", "{\"name\":\"n\",\"rw_ios_per_sec\":7000}"},
+	};
+	struct world *world = world_start(false);
+	struct stop stop = {.message.run = stop_begins, .world = world};
+	char *text;
+
+	SAY_ALL(world, calls);
+	reactor_send(world->control, &stop.message);
+	assert_true(sim_run(world->sim, stop_is_done, &stop, SEC_NS));
+	text = json_dumps(stop.config, JSON_COMPACT);
+	assert_non_null(strstr(text, "\"rw_ios_per_sec\":7000"));
+	free(text);
+	json_decref(stop.config);
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -338,6 +389,7 @@ int main(void)
 		cmocka_unit_test(a_store_within_a_volume_is_asked_for_by_name),
 		cmocka_unit_test(a_controller_without_its_device_is_left_out),
 		cmocka_unit_test(the_state_leaves_out_what_nobody_chose),
+		cmocka_unit_test(limits_that_the_stop_lifts_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
