@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Drives: NVMe controllers whose namespaces are block devices, named after drive and namespace
+ * ("Nvme0n1"). Control reactor.
+ *
+ * Namespaces that come, go or change in size while the drive is attached do so as block devices.
+ * A drive that is gone takes its block devices with it and stays as a name until it is detached.
+ */
+#ifndef BACKEND_NVME_H
+#define BACKEND_NVME_H
+
+#include "bdev/bdev.h"
+#include "nvme/controller.h"
+
+struct nvme_drive;
+
+/* Takes the transport over. options and name are copied, reason is borrowed. *ret_drive is set
+ * before done(0). -errno as nvme_controller_open. */
+void nvme_drive_attach(struct bdev_registry *registry, struct nvme_transport *transport,
+	const char *name, const struct nvme_options *options, struct reason *reason,
+	struct nvme_drive **ret_drive, done_fn done, void *arg);
+/* Its block devices are unregistered, it is shut down and freed. Once. */
+void nvme_drive_detach(struct nvme_drive *drive, done_fn done, void *arg);
+/* While it is not being detached. */
+void nvme_drive_reset(struct nvme_drive *drive, struct reason *reason, done_fn done, void *arg);
+
+#endif
