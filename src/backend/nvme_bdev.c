@@ -3,7 +3,8 @@
  * A namespace as a block device: its requests are the driver's (nvme/qpair.h), which cuts and
  * repeats them. What the drive says of itself is what users are told: block size, deallocation, and
  * how much of a write a power failure cannot tear. A store whose pages are larger than that is
- * warned about.
+ * warned about. What an UNMAP leaves is not told, whatever DLFEAT says of deallocated blocks: a
+ * drive need not deallocate what it is asked to.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -180,7 +181,6 @@ static void nvme_bdev_fill(struct nvme_bdev *own)
 	bdev->size_bytes = ns->blocks << ns->block_shift;
 	bdev->optimal_io_bytes = ns->boundary << ns->block_shift;
 	bdev->atomic_write_bytes = ns->atomic_blocks << ns->block_shift;
-	bdev->unmap_reads_zeroes = ns->deallocated_reads_zeroes;
 }
 
 void nvme_bdev_create(struct nvme_drive *drive, const struct nvme_namespace *ns)

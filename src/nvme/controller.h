@@ -68,7 +68,6 @@ struct nvme_namespace {
 	uint64_t blocks;
 	uint8_t block_shift;
 	bool shared; /* other controllers may have it as well */
-	bool deallocated_reads_zeroes;
 	bool zeroes_deallocate; /* WRITE ZEROES may */
 	uint32_t boundary; /* blocks: commands do not cross a multiple; 0: none */
 	uint32_t atomic_blocks; /* of a write through a power failure */

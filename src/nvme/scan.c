@@ -96,7 +96,6 @@ static void nvme_namespace_take(struct nvme_scan_op *op)
 		.blocks = id->nsze,
 		.block_shift = id->lbaf[NVME_FLBAS_FORMAT(id->flbas)].lbads,
 		.shared = id->nmic & NVME_NMIC_SHARED,
-		.deallocated_reads_zeroes = NVME_DLFEAT_READ(id->dlfeat) == NVME_DLFEAT_READ_ZEROES,
 		.zeroes_deallocate = id->dlfeat & NVME_DLFEAT_ZEROES_DEALLOCATE,
 		.boundary = id->noiob,
 		.atomic_blocks = (own_atomic ? id->nawupf : controller->awupf) + 1u,

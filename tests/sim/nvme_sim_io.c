@@ -255,7 +255,7 @@ static uint16_t nvme_sim_deallocate(
 	if (!nvme_sim_transfer(sim, sqe, &range, sizeof(range), false))
 		return NVME_SC_TRANSFER_ERROR;
 	status = nvme_sim_range(sim, ns, range.lba, range.blocks, &data);
-	if (!status)
+	if (!status && nvme_sim_random(sim, 2)) /* it need not */
 		memset(data, 0, (size_t)range.blocks << sim->options.block_shift);
 	return status;
 }

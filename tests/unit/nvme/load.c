@@ -192,7 +192,8 @@ static void load_submit(struct load_worker *worker)
 
 static void load_note(struct load_worker *worker)
 {
-	bool known = worker->request.status == 0;
+	bool known = worker->request.status == 0 &&
+		     worker->request.type != NVME_REQUEST_DEALLOCATE; /* need not be done */
 	uint64_t holds = worker->request.type == NVME_REQUEST_WRITE ? worker->pattern : 0;
 
 	for (uint64_t i = 0; i < worker->blocks; i++) {

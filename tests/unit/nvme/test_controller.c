@@ -30,7 +30,7 @@ static void opened_it_tells_what_it_is(void **state)
 		assert_int_equal(ns[2].block_shift, 12);
 		assert_int_equal(ns[2].uuid[15], 3);
 		assert_int_equal(ns[2].atomic_blocks, 8);
-		assert_true(ns[2].deallocated_reads_zeroes);
+		assert_true(ns[2].zeroes_deallocate);
 		nvme_world_end(&world);
 	}
 }
