@@ -2,6 +2,7 @@
 /*
  * Between the files of the driver:
  *
+ *	vfio.c		a transport: a PCI function through the kernel's VFIO
  *	dma.c		memory that the controller may reach
  *	admin.c		the admin queue
  *	enable.c	registers: disable, enable, shut down

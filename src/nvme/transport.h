@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The edge between the driver and an NVMe controller: registers, memory that the controller may
- * reach, interrupts. The tests have one that is simulated (tests/sim/nvme_sim.h).
+ * reach, interrupts. vfio.c is a PCI function through the kernel's VFIO; the tests have one that is
+ * simulated (tests/sim/nvme_sim.h).
  *
  * Addresses on the controller's side are I/O virtual addresses (iova): the transport chooses them,
  * equal to the memory's own within a page, so that what is aligned for the one is for the other.

@@ -2,7 +2,7 @@
 """The guests' kernel: Debian's, taken out of its package together with the few modules we need.
 
 Gives a part with `vmlinuz`, `modules/*.ko`, `modules/order` (the order in which insmod must see
-them) and `version`.
+them), the same of `vfio`, and `version`.
 """
 
 import pathlib
@@ -17,6 +17,10 @@ from . import debian
 # What a guest loads, in this order; what these depend on comes before them.
 MODULES = ["crc32c_generic", "crc32c-intel", "crct10dif_generic", "crc64_rocksoft_generic",
            "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "sg", "ext4"]
+
+
+# What a guest loads that drives a device from user space; these are for programs' own initramfs.
+VFIO_MODULES = ["vfio_iommu_type1", "vfio-pci"]
 
 
 def key():
@@ -43,7 +47,7 @@ def extract(package, work):
 def wanted(path):
     """Whether a module can be one of ours or one they depend on: not the thousands of drivers."""
     parts = path.parts
-    return ("drivers" not in parts or "virtio" in parts or "scsi" in parts
+    return ("drivers" not in parts or "virtio" in parts or "scsi" in parts or "vfio" in parts
             or path.stem == "virtio_blk") and "net" not in parts and "sound" not in parts
 
 
@@ -52,8 +56,8 @@ def depends(module):
     return [name for name in match.group(1).decode().split(",") if name] if match else []
 
 
-def load_order(modules):
-    """MODULES and all they depend on, each after its dependencies."""
+def load_order(modules, names):
+    """The named modules and all they depend on, each after its dependencies."""
     by_symbol = {name.replace("-", "_"): name for name in modules}
     order = []
 
@@ -64,7 +68,7 @@ def load_order(modules):
             visit(by_symbol[needed.replace("-", "_")])
         order.append(name)
 
-    for name in MODULES:
+    for name in names:
         visit(by_symbol[name.replace("-", "_")])
     return order
 
@@ -76,11 +80,16 @@ def make(work):
         [package] = apt.download(name)
         modules = extract(package, work)
         (work / "version").write_text(package.name + "\n", encoding="ascii")
-    order = load_order(modules)
-    (work / "modules").mkdir()
+    write_modules(work / "modules", modules, MODULES)
+    write_modules(work / "vfio", modules, VFIO_MODULES)
+
+
+def write_modules(place, modules, names):
+    order = load_order(modules, names)
+    place.mkdir()
     for name in order:
-        (work / "modules" / f"{name}.ko").write_bytes(modules[name])
-    (work / "modules" / "order").write_text("".join(f"{n}.ko\n" for n in order), encoding="ascii")
+        (place / f"{name}.ko").write_bytes(modules[name])
+    (place / "order").write_text("".join(f"{n}.ko\n" for n in order), encoding="ascii")
 
 
 def prepare():

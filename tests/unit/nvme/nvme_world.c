@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "nvme/vfio.h"
+
 /* ---- operations --------------------------------------------------------- */
 
 struct world_op {
@@ -82,8 +84,8 @@ static void open_run(struct world_op *op)
 {
 	struct nvme_world *world = op->world;
 
-	nvme_controller_open(nvme_sim_transport(world->sim), world->control, &world->options,
-		&world_owner_ops, world, &world->reason, &world->controller, world_op_done, op);
+	nvme_controller_open(world->transport, world->control, &world->options, &world_owner_ops,
+		world, &world->reason, &world->controller, world_op_done, op);
 }
 
 static void close_run(struct world_op *op)
@@ -91,19 +93,13 @@ static void close_run(struct world_op *op)
 	nvme_controller_close(op->world->controller, world_op_done, op);
 }
 
-int nvme_world_try(struct nvme_world *world, uint64_t seed,
-	const struct nvme_sim_options *sim_options, const struct nvme_options *options,
-	void (*before)(struct nvme_sim *sim))
+static void world_host_start(
+	struct nvme_world *world, uint64_t seed, const struct nvme_options *options)
 {
 	static const struct nvme_options defaults = NVME_OPTIONS_DEFAULT;
-	struct nvme_sim_options own = {.namespaces = 1};
-	struct world_op op = {.run = open_run};
 	struct os *os;
 
 	memset(world, 0, sizeof(*world));
-	if (sim_options)
-		own = *sim_options;
-	own.seed = seed;
 	world->options = options ? *options : defaults;
 	host_start(&world->host, seed);
 	os = world->host.os;
@@ -115,23 +111,56 @@ int nvme_world_try(struct nvme_world *world, uint64_t seed,
 	assert_int_equal(os->ops->map(os, world->memory_fd, 0, NVME_WORLD_MEMORY, false,
 				 (void **)&world->memory),
 		0);
-	world->sim = nvme_sim_create(os, &own);
+}
+
+int nvme_world_try(struct nvme_world *world, uint64_t seed,
+	const struct nvme_sim_options *sim_options, const struct nvme_options *options,
+	void (*before)(struct nvme_sim *sim))
+{
+	struct nvme_sim_options own = {.namespaces = 1};
+	struct world_op op = {.run = open_run};
+
+	world_host_start(world, seed, options);
+	if (sim_options)
+		own = *sim_options;
+	own.seed = seed;
+	world->sim = nvme_sim_create(world->host.os, &own);
+	world->transport = nvme_sim_transport(world->sim);
 	if (before)
 		before(world->sim);
 	return world_op(world, &op);
 }
 
-void nvme_world_start(struct nvme_world *world, uint64_t seed,
-	const struct nvme_sim_options *sim_options, const struct nvme_options *options)
+static void world_open_qpairs(struct nvme_world *world)
 {
 	unsigned count;
 
-	assert_int_equal(nvme_world_try(world, seed, sim_options, options, NULL), 0);
 	for (unsigned i = 0; i < NVME_WORLD_REACTORS; i++)
 		assert_int_equal(nvme_world_qpair_open(world, i, &world->qpairs[i]), 0);
 	world->ns = nvme_controller_namespaces(world->controller, &count)[0];
 	assert_true(count > 0);
 	assert_null(world->ns.problem);
+}
+
+void nvme_world_start(struct nvme_world *world, uint64_t seed,
+	const struct nvme_sim_options *sim_options, const struct nvme_options *options)
+{
+	assert_int_equal(nvme_world_try(world, seed, sim_options, options, NULL), 0);
+	world_open_qpairs(world);
+}
+
+void nvme_world_start_real(struct nvme_world *world, const char *address)
+{
+	struct world_op op = {.run = open_run};
+	int rc;
+
+	world_host_start(world, 1, NULL);
+	rc = nvme_vfio_open(world->host.os, address, &world->reason, &world->transport);
+	if (!rc)
+		rc = world_op(world, &op);
+	if (rc)
+		fail_msg("%s", reason_text(&world->reason, rc));
+	world_open_qpairs(world);
 }
 
 void nvme_world_let_go(struct nvme_world *world)
@@ -156,7 +185,8 @@ void nvme_world_end(struct nvme_world *world)
 	for (unsigned i = 0; i < NVME_WORLD_REACTORS; i++)
 		host_stop_reactor(world->data[i]);
 	host_stop_reactor(world->control);
-	assert_int_equal(nvme_sim_destroy(world->sim), 0);
+	if (world->sim)
+		assert_int_equal(nvme_sim_destroy(world->sim), 0);
 	os->ops->unmap(os, world->memory, NVME_WORLD_MEMORY);
 	os->ops->close(os, world->memory_fd);
 	host_end(&world->host);

@@ -24,7 +24,8 @@ struct nvme_world {
 	struct host host;
 	struct reactor *control;
 	struct reactor *data[NVME_WORLD_REACTORS];
-	struct nvme_sim *sim;
+	struct nvme_sim *sim; /* NULL: a real controller */
+	struct nvme_transport *transport;
 	struct nvme_options options;
 	struct nvme_controller *controller;
 	struct nvme_qpair *qpairs[NVME_WORLD_REACTORS];
@@ -46,6 +47,8 @@ void nvme_world_start(struct nvme_world *world, uint64_t seed,
 int nvme_world_try(struct nvme_world *world, uint64_t seed,
 	const struct nvme_sim_options *sim_options, const struct nvme_options *options,
 	void (*before)(struct nvme_sim *sim));
+/* With a PCI function that is bound to vfio-pci, on the real kernel. */
+void nvme_world_start_real(struct nvme_world *world, const char *address);
 /* Closes queue pairs and controller. */
 void nvme_world_let_go(struct nvme_world *world);
 void nvme_world_end(struct nvme_world *world); /* also after a try that failed */
