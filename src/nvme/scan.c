@@ -68,7 +68,7 @@ static void nvme_namespace_set_uuid(struct nvme_namespace *ns,
 }
 
 static const char *nvme_namespace_problem(
-	const struct nvme_identify_namespace *id, const uint8_t *descriptors)
+	const struct nvme_identify_namespace *id, const uint8_t *descriptors, uint32_t transfer_max)
 {
 	const struct nvme_lba_format *format = &id->lbaf[NVME_FLBAS_FORMAT(id->flbas)];
 	const uint8_t *csi = nvme_descriptor_find(descriptors, NVME_DESCRIPTOR_CSI, 1);
@@ -77,6 +77,8 @@ static const char *nvme_namespace_problem(
 		return "it is zoned, or has another command set than that of blocks";
 	if (format->lbads < NVME_BLOCK_SHIFT_MIN || format->lbads > NVME_BLOCK_SHIFT_MAX)
 		return "its blocks have a size that is not from 512 to 65536";
+	if (UINT64_C(1) << format->lbads > transfer_max)
+		return "its blocks are larger than what the drive transfers at once";
 	if (format->ms)
 		return "its blocks have metadata: format it without";
 	if (id->nsze == 0 || id->nsze > (uint64_t)INT64_MAX >> format->lbads)
@@ -99,7 +101,8 @@ static void nvme_namespace_take(struct nvme_scan_op *op)
 		.zeroes_deallocate = id->dlfeat & NVME_DLFEAT_ZEROES_DEALLOCATE,
 		.boundary = id->noiob,
 		.atomic_blocks = (own_atomic ? id->nawupf : controller->awupf) + 1u,
-		.problem = nvme_namespace_problem(id, op->descriptors),
+		.problem =
+			nvme_namespace_problem(id, op->descriptors, op->controller->transfer_max),
 	};
 	nvme_namespace_set_uuid(ns, id, op->descriptors);
 }

@@ -118,6 +118,20 @@ static void a_namespace_with_metadata_is_named_and_refused(void **state)
 	nvme_world_end(&world);
 }
 
+static void a_namespace_of_blocks_that_are_never_whole_is_refused(void **state)
+{
+	const struct nvme_sim_options sim = {.namespaces = 1, .block_shift = 14, .mdts = 1};
+	const struct nvme_namespace *ns;
+	struct nvme_world world;
+	unsigned count;
+
+	assert_int_equal(nvme_world_try(&world, 1, &sim, NULL, NULL), 0);
+	ns = nvme_controller_namespaces(world.controller, &count);
+	assert_int_equal(count, 1);
+	assert_non_null(strstr(ns[0].problem, "at once"));
+	nvme_world_end(&world);
+}
+
 static void queue_pairs_end_where_the_controller_has_no_more(void **state)
 {
 	const struct nvme_sim_options sim = {.namespaces = 1, .queues = 3};
@@ -353,6 +367,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(it_is_told_to_shut_down_before_it_is_let_go),
 		cmocka_unit_test(what_cannot_be_opened_says_why_and_leaves_nothing),
 		cmocka_unit_test(a_namespace_with_metadata_is_named_and_refused),
+		cmocka_unit_test(a_namespace_of_blocks_that_are_never_whole_is_refused),
 		cmocka_unit_test(queue_pairs_end_where_the_controller_has_no_more),
 		cmocka_unit_test(a_queue_pair_that_cannot_be_made_leaves_nothing),
 		cmocka_unit_test(changes_of_namespaces_are_told),
