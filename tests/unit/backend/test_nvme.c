@@ -198,12 +198,21 @@ struct expected {
 	uint64_t size; /* 0: is not there */
 };
 
+/* On the control reactor: elsewhere the device may go between finding and looking. */
+static void look_run(struct world_call *call)
+{
+	const struct expected *expected = call->options;
+	const struct bdev *bdev = bdev_find(expected->world->registry, expected->name);
+
+	world_done(call, (bdev ? bdev_size(bdev) : 0) == expected->size);
+}
+
 static bool is_as_expected(struct expected *expected)
 {
 	for (unsigned i = 0; i < 100; i++) {
-		struct bdev *bdev = world_find(expected->world, expected->name);
+		struct world_call call = {.run = look_run, .options = expected};
 
-		if ((bdev ? bdev_size(bdev) : 0) == expected->size)
+		if (world_run(expected->world, expected->world->control, &call))
 			return true;
 		host_sleep(&expected->world->host, 5 * MSEC_NS);
 	}
