@@ -21,6 +21,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 {
 	static const struct rpc_method *const tables[] = {
 		framework_methods,
+		describe_methods,
 		option_methods,
 		config_methods,
 		missing_methods,

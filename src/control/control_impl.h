@@ -72,6 +72,7 @@ struct control {
 	.name = #field_, .type = (type_), .offset = offsetof(struct struct_, field_)
 
 extern const struct rpc_method framework_methods[];
+extern const struct rpc_method describe_methods[];
 extern const struct rpc_method option_methods[];
 extern const struct rpc_method config_methods[];
 extern const struct rpc_method missing_methods[];
