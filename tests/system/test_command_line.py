@@ -615,6 +615,15 @@ def test_a_file_that_the_daemon_may_not_write_is_not_silently_read_only(lab):
         assert daemon.wait(10) == 0
 
 
+def test_rpc_says_what_a_method_takes(shell):
+    rows = [line.split("\t") for line in
+            shell.good("rpc", "vhost_create_blk_controller", "--help").splitlines()]
+    assert ["ctrlr", "string", "required"] in rows
+    assert ["transport", "string", '"vhost_user_blk"'] in rows
+    assert "takes no parameters" in shell.good("rpc", "--help", "spdk_get_version")
+    assert "there is no method zz" in shell.bad(1, "rpc", "zz", "--help")
+
+
 def test_rpc_prints_results_and_explains_errors(shell):
     assert json.loads(shell.good("rpc", "bdev_get_bdevs")) == []
     assert "zz" in shell.bad(1, "rpc", "bdev_null_delete", '{"name":"zz"}')
