@@ -2,11 +2,12 @@
 /*
  * Commands that are alone on their range while they run (lock.c), against all other requests of all
  * initiators and of whoever else has the block device: COMPARE AND WRITE (SBC-3 5.2), ORWRITE (16)
- * (5.8), WRITE ATOMIC (16) (SBC-4).
+ * and (32) (5.8, 5.9), WRITE ATOMIC (16) (SBC-4).
  *
  * COMPARE AND WRITE writes the second half of its data-out in one request, once the first half has
  * been found equal to the disk: nobody sees a part of it, and no task management function ends it
- * half-way. ORWRITE goes piece by piece.
+ * half-way. ORWRITE goes piece by piece; that of 32
+ * bytes with BMOP 0 only, and the generation is 0 for ever.
  *
  * WRITE ATOMIC exists where the block device promises that a power cut leaves all or nothing of a
  * write (bdev.atomic_write_bytes); the lock adds that no reader finds a part of it. There are no
@@ -30,7 +31,7 @@ static uint64_t blocks_to_bytes(const struct scsi_task *task, uint64_t blocks)
 
 static uint8_t write_flags(const struct scsi_task *task)
 {
-	return task->cdb[1] & FLAG_FUA ? BDEV_IO_FUA : 0;
+	return scsi_range_flags(task) & FLAG_FUA ? BDEV_IO_FUA : 0;
 }
 
 /* Locks the range, with a buffer of that class. The range is kept in offset and left. */
@@ -139,12 +140,23 @@ static enum scsi_run orwrite_lock(struct scsi_task *task)
 	return scsi_task_lock(task, task->offset, task->left, orwrite_next);
 }
 
+static enum scsi_run orwrite_check_long(struct scsi_task *task)
+{
+	if (task->cdb[2] & 0x07) /* BMOP */
+		return scsi_task_check_cdb(task, 2, 2);
+	if (be32_get(task->cdb + 20)) /* EXPECTED ORWGENERATION */
+		return scsi_task_check(task, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_ORWRITE_GENERATION);
+	return SCSI_GOES_ON;
+}
+
 enum scsi_run scsi_run_orwrite(struct scsi_task *task)
 {
 	struct scsi_range range = scsi_range_decode(task);
 
-	if (task->cdb[1] & FLAG_PROTECT)
-		return scsi_task_check_cdb(task, 1, 7);
+	if (scsi_range_flags(task) & FLAG_PROTECT)
+		return scsi_task_check_cdb(task, scsi_range_flags_byte(task), 7);
+	if (task->command->cdb_len == 32 && orwrite_check_long(task) == SCSI_ENDED)
+		return SCSI_ENDED;
 	if (scsi_range_check_limit(task, &range, task->channel->transfer_bytes_max) == SCSI_ENDED)
 		return SCSI_ENDED;
 	if (range.blocks == 0)

@@ -41,6 +41,13 @@
 			0, 0, 0, 0, 0, 0, 0, BE32                                                  \
 	}
 
+/* With BMOP and the expected generation. */
+#define ORWRITE_USAGE                                                                              \
+	{                                                                                          \
+		0x7f, CTRL, 0x07, 0, 0, 0, 0, 0xff, 0, SCSI_SA_ORWRITE_32, 0xf8, 0, BE64, BE32, 0, \
+			0, 0, 0, BE32                                                              \
+	}
+
 #define PERSISTENT_IN(action)                                                                      \
 	{                                                                                          \
 		SCSI_PERSISTENT_IN, action, 10, SA | FREE,                                         \
@@ -178,6 +185,7 @@ const struct scsi_command scsi_commands[] = {
 		LONG_USAGE(SCSI_SA_WRITE_AND_VERIFY_32, 0xf6), scsi_run_write_and_verify},
 	{SCSI_VARIABLE_LENGTH, SCSI_SA_WRITE_SAME_32, 32, WR | LONG,
 		LONG_USAGE(SCSI_SA_WRITE_SAME_32, 0xf9), scsi_run_write_same},
+	{SCSI_VARIABLE_LENGTH, SCSI_SA_ORWRITE_32, 32, WR | LONG, ORWRITE_USAGE, scsi_run_orwrite},
 	{SCSI_VARIABLE_LENGTH, SCSI_SA_GET_LBA_STATUS_32, 32, MED | LONG,
 		LONG_USAGE(SCSI_SA_GET_LBA_STATUS_32, 0xff), scsi_run_get_lba_status},
 };

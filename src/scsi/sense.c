@@ -251,8 +251,9 @@ static bool task_is_repeatable(const struct scsi_task *task)
 	case SCSI_WRITE_SAME_16:
 	case SCSI_WRITE_ATOMIC_16:
 	case SCSI_UNMAP:
-	case SCSI_VARIABLE_LENGTH: /* those that write are the same as above */
 		return true;
+	case SCSI_VARIABLE_LENGTH: /* others that write are the same as above */
+		return be16_get(task->cdb + 8) != SCSI_SA_ORWRITE_32;
 	default:
 		return false;
 	}

@@ -177,6 +177,7 @@
 #define SCSI_ASC_ACCESS_STATE_CHANGED        0x2a06 /* asymmetric */
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
 #define SCSI_ASC_TIMESTAMP_CHANGED           0x2a10
+#define SCSI_ASC_ORWRITE_GENERATION          0x2c0c /* does not match */
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
 #define SCSI_ASC_FORMAT_FAILED               0x3101
 #define SCSI_ASC_SANITIZE_FAILED             0x3103

@@ -363,6 +363,43 @@ static void orwrite_refuses_what_it_should(void **state)
 	wants_sense(of_16(SCSI_ORWRITE_16, 0, 1, BLOCK), 0x072700);
 }
 
+static struct command *orwrite_32(uint64_t lba, uint32_t blocks, uint32_t out_len)
+{
+	struct command *command = of_16(SCSI_ORWRITE_16, lba, blocks, out_len);
+
+	memset(command->cdb, 0, sizeof(command->cdb));
+	command->cdb[0] = SCSI_VARIABLE_LENGTH;
+	command->cdb[7] = 24;
+	command->cdb[9] = SCSI_SA_ORWRITE_32;
+	be64_put(command->cdb + 12, lba);
+	be32_put(command->cdb + 28, blocks);
+	return command;
+}
+
+static void orwrite_of_32_bytes_does_the_same(void **state)
+{
+	struct command *command = orwrite_32(7, 3, 3 * BLOCK);
+	uint8_t expected[3 * BLOCK];
+
+	fill_pattern(w.disk.bytes + 7 * BLOCK, 3 * BLOCK, 5);
+	for (unsigned i = 0; i < sizeof(expected); i++)
+		expected[i] = w.disk.bytes[7 * BLOCK + i] | ((const uint8_t *)command->out)[i];
+	wants_good(command);
+	assert_memory_equal(w.disk.bytes + 7 * BLOCK, expected, sizeof(expected));
+	wants_sense(orwrite_32(4095, 2, 2 * BLOCK), 0x052100);
+	for (unsigned bit = 5; bit < 8; bit++) {
+		command = orwrite_32(0, 1, BLOCK);
+		command->cdb[10] = (uint8_t)(1 << bit);
+		wants_bad_cdb(command, 10, 7);
+	}
+	command = orwrite_32(0, 1, BLOCK);
+	command->cdb[2] = 1; /* changes the generation */
+	wants_bad_cdb(command, 2, 2);
+	command = orwrite_32(0, 1, BLOCK);
+	command->cdb[23] = 1; /* another generation is expected */
+	wants_sense(command, 0x052c0c);
+}
+
 /* ---- WRITE ATOMIC ---------------------------------------------------------------------------- */
 
 static void write_atomic_is_one_write(void **state)
@@ -447,6 +484,7 @@ int main(int argc, char **argv)
 		TEST(one_that_was_in_flight_when_a_daemon_died_is_not_done_again),
 		TEST(orwrite_sets_bits),
 		TEST(orwrite_refuses_what_it_should),
+		TEST(orwrite_of_32_bytes_does_the_same),
 		TEST(write_atomic_is_one_write),
 		TEST(write_atomic_refuses_what_it_should),
 		TEST(block_limits_tell_what_is_taken),
