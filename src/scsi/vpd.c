@@ -59,8 +59,8 @@ static unsigned port_designators_put(const struct scsi_attachment *attachment, u
 	return len;
 }
 
-/* The well-known unit is of no port in particular. The unit's own names come last: who takes the
- * last that fits means the unit. */
+/* The well-known unit is of no port in particular. The unit's NAA name is the first of all: who
+ * does not look at the association means the unit by it. */
 static unsigned fill_device_identification(const struct scsi_lun_channel *channel, uint8_t *data)
 {
 	static const uint8_t relative_port[4] = {0, 0, 0, 1};
@@ -76,11 +76,11 @@ static unsigned fill_device_identification(const struct scsi_lun_channel *channe
 	memcpy(t10 + 8, lun->serial, SCSI_SERIAL_BYTES);
 	scsi_identity_make_name(lun->naa, name);
 	scsi_identity_make_eui_64(lun->naa, eui);
-	len = port_designators_put(channel->attachment, data);
+	len = designator_put(data, SCSI_CODE_BINARY, SCSI_DESIGNATOR_NAA, lun->naa, 8);
 	len += designator_put(data + len, SCSI_CODE_ASCII, SCSI_DESIGNATOR_T10, t10, sizeof(t10));
 	len += designator_put(data + len, SCSI_CODE_UTF8, SCSI_DESIGNATOR_NAME, name, sizeof(name));
 	len += designator_put(data + len, SCSI_CODE_BINARY, SCSI_DESIGNATOR_EUI, eui, 8);
-	return len + designator_put(data + len, SCSI_CODE_BINARY, SCSI_DESIGNATOR_NAA, lun->naa, 8);
+	return len + port_designators_put(channel->attachment, data + len);
 }
 
 /* SPC-4 7.8.8: none, it is managed through the daemon. */

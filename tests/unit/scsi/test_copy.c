@@ -99,7 +99,6 @@ static void ranges_that_overlap_are_copied_upwards(void **state)
 
 static void units_are_found_by_each_of_their_names(void **state)
 {
-	const uint8_t *naa = c.attachment->lun->naa;
 	struct command *page = COMMAND(&c.w, SCSI_INQUIRY, 1, 0x83, 0, 255);
 	unsigned used = 0;
 
@@ -124,7 +123,6 @@ static void units_are_found_by_each_of_their_names(void **state)
 		used++;
 	}
 	assert_int_equal(used, 3); /* name, EUI-64, NAA */
-	assert_memory_equal(page->in + page->task.transferred - 8, naa, 8); /* the last */
 	command_free(page);
 }
 

@@ -219,8 +219,8 @@ static void designators_fill_the_page_exactly(void **state)
 	}
 	assert_int_equal(at, len + 4);
 	assert_true(naa && name && eui);
-	/* Who takes the last NAA name of all takes the unit's, not the port's. */
-	assert_ptr_equal(own + 8, command->in + len + 4);
+	/* Who takes the first NAA name of all takes the unit's, not the port's. */
+	assert_ptr_equal(own, command->in + 8);
 	command_free(command);
 }
 
