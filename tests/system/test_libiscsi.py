@@ -22,6 +22,7 @@ TESTS = 215
 SETUPS = {
     "write-protected": ["ReadOnly.*"],
     "two paths": ["MultipathIO.*", "Prin*", "Prout*", "Reserve6.*"],
+    "removable": ["NoMedia.*", "PreventAllow.*", "StartStopUnit.*"],
     "sanitize": ["Sanitize.*"],
     # Of 256 blocks, which the command cannot say, the tests have wrong ideas: shorter transfers
     # make them stop before.
@@ -69,19 +70,24 @@ def plug(daemon):
     disks = [daemon.put("scsi", bdev, controller="vm", target=target)
              for target, bdev in enumerate(bdevs, 1)]
     plain, first, second, coarse, protected = disks
+    daemon.call("bdev_malloc_create", name="medium", num_blocks=BLOCKS, block_size=512)
+    medium = daemon.put("scsi", "medium", controller="vm", target=len(bdevs) + 1, removable=True)
+    disks.append(medium)
     return disks, {"default": [plain], "short transfers": [plain], "sanitize": [plain],
                    "two paths": [first, second], "large physical blocks": [coarse],
-                   "write-protected": [protected]}
+                   "write-protected": [protected], "removable": [medium]}
 
 
 def generic_device(guest, disk):
-    """A disk that may only be read can be opened for writing by this name."""
+    """A disk that may only be read can be opened for writing by this name, and one whose medium
+    may go is not kept from that by who has it open."""
     name = guest.block_device(disk)
     return f"/dev/{guest.run(f'ls /sys/block/{name}/device/scsi_generic')}"
 
 
 def devices_of(guest, setup, disks):
-    name = generic_device if setup == "write-protected" else type(guest).device
+    generic = setup in ("write-protected", "removable")
+    name = generic_device if generic else type(guest).device
     return [name(guest, disk) for disk in disks]
 
 

@@ -8,6 +8,11 @@ from .checks import MIB
 from .patience import wait_until
 
 
+def generic(guest, device):
+    """The pass-through beside a block device."""
+    return "/dev/" + guest.run(f"ls /sys/block/{device[5:]}/device/scsi_generic")
+
+
 def check_identity(guest, device):
     told = guest.run(f"sg_inq {device}")
     for text in ("SLUICE", "SPC-4", "TPGS=2", "CmdQue=1"):
@@ -96,6 +101,17 @@ def check_data(guest, device):
                   "iflag=sgio && cmp /run/data /run/back")
 
 
+def check_copies(guest, device, other):
+    """From disk to disk, without the data passing through the guest."""
+    told = guest.run(f"sg_copy_results -p {device}")
+    assert "Maximum segment descriptor count: 16" in told, told
+    told = guest.run(f"sg_vpd -p tpc {device}")
+    assert "Extended copy" in told and "Receive copy" in told, told
+    source, target = generic(guest, device), generic(guest, other)
+    guest.run(f"sg_xcopy if={source} of={target} bs=512 skip=5 seek=77 count=3001 && "
+              f"cmp -n $((3001 * 512)) {device} {other} $((5 * 512)) $((77 * 512))")
+
+
 def check_reset(guest, device):
     guest.run(f"sg_reset -d {device}")
     assert "reset function occurred" in guest.run(f"sg_turs -n 4 -v {device}")
@@ -105,12 +121,12 @@ def check_reset(guest, device):
 
 def check_ejection(guest, device):
     """Through sg: who has the block device open prevents it, Linux sees to that."""
-    generic = "/dev/" + guest.run(f"ls /sys/block/{device[5:]}/device/scsi_generic")
+    name = generic(guest, device)
     assert guest.run(f"sg_start --eject {device}", check=False).status == 5     # illegal request
-    guest.run(f"sg_start --eject {generic}")
-    told = guest.run(f"sg_turs -v {generic}", check=False)
+    guest.run(f"sg_start --eject {name}")
+    told = guest.run(f"sg_turs -v {name}", check=False)
     assert told.status == 2 and "Medium not present" in told.output, told
-    guest.run(f"sg_start --load {generic} && sg_turs {generic}")
+    guest.run(f"sg_start --load {name} && sg_turs {name}")
 
 
 def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
@@ -134,6 +150,8 @@ def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
     check_ejection(guest, "/dev/" + guest.run("ls /sys/bus/scsi/devices/0:0:1:0/block"))
     sealed = guest.run("ls /sys/bus/scsi/devices/0:0:1:1/block")
     assert guest.run(f"cat /sys/block/{sealed}/ro") == "1"
+    check_copies(guest, device,
+                 "/dev/" + guest.run("ls /sys/bus/scsi/devices/0:0:1:0/block"))
     check_cache(guest, device)
     check_reset(guest, device)
     assert "Last LBA=32767 " in guest.run(f"sg_readcap -l {device}")
