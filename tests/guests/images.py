@@ -3,7 +3,7 @@
 
 Gives a part with
   initrd      busybox and the drivers, an uncompressed cpio archive
-  vmlinuz     the kernel
+  vmlinux     the kernel, for QEMU to load
   root.img    a bare ext4 file system (label sluice-root) with busybox, fio, sg3-utils and
               iscsi-test-cu
   disk.img    a GPT disk with the same file system as third partition, its kernel in /boot, and two
@@ -39,7 +39,8 @@ PROGRAMS += ["bash", "find", "grep", "pr", "sed", "sg_dd", "sg_logs", "sg_rtpg",
 SCRIPTS = ["rescan-scsi-bus.sh"]
 
 CMDLINE = ("console=ttyS0,115200 panic=-1 tsc=reliable no_timer_check mitigations=off "
-           "cryptomgr.notests random.trust_cpu=on rcupdate.rcu_expedited=1 nokaslr")
+           "cryptomgr.notests random.trust_cpu=on rcupdate.rcu_expedited=1 nokaslr "
+           "swiotlb=noforce")
 MIB = 1 << 20
 ROOT_SIZE = 256 * MIB
 BIOS_START, BIOS_SIZE = 1 * MIB, 1 * MIB
@@ -221,12 +222,12 @@ def make_disk(disk, tree, work):
 def make(work):
     kernel_dir = kernel.prepare()
     make_initrd(work / "initrd", kernel_dir)
-    shutil.copyfile(kernel_dir / "vmlinuz", work / "vmlinuz")
+    shutil.copyfile(kernel_dir / "vmlinux", work / "vmlinux")
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         tree = pathlib.Path(scratch) / "tree"
         make_tree(tree)
         make_ext4(work / "root.img", tree, ROOT_SIZE)
-        shutil.copyfile(work / "vmlinuz", tree / "boot/vmlinuz")
+        shutil.copyfile(kernel_dir / "vmlinuz", tree / "boot/vmlinuz")
         shutil.copyfile(work / "initrd", tree / "boot/initrd")
         make_disk(work / "disk.img", tree, pathlib.Path(scratch))
 

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The guests' kernel: Debian's, taken out of its package together with the few modules we need.
 
-Gives a part with `vmlinuz`, `modules/*.ko`, `modules/order` (the order in which insmod must see
-them), the same of `vfio`, and `version`.
+Gives a part with `vmlinuz`, `vmlinux` (the same, unpacked), `modules/*.ko`, `modules/order` (the
+order in which insmod must see them), the same of `vfio`, and `version`.
+
+Nearly all guests run under TCG, where a kernel takes longer to unpack itself than to start. QEMU
+loads the unpacked one, which has an entry for that (PVH). Modules lose their signatures, which each
+would be checked against, and the types of their data, which nothing here reads.
 """
 
+import lzma
 import pathlib
 import re
+import struct
 import subprocess
 import tarfile
 import tempfile
@@ -73,12 +79,21 @@ def load_order(modules, names):
     return order
 
 
+def unpack(image):
+    """The ELF file in a bzImage: its header (Documentation/arch/x86/boot.rst) tells where it is."""
+    setup_sectors = image[0x1f1] or 4
+    offset, length = struct.unpack_from("<II", image, 0x248)
+    begin = (setup_sectors + 1) * 512 + offset
+    return lzma.LZMADecompressor().decompress(image[begin:begin + length])
+
+
 def make(work):
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         apt = debian.Apt(scratch)
         name = apt.depends("linux-image-amd64", r"linux-image-[0-9.]+-\S+-amd64")
         [package] = apt.download(name)
         modules = extract(package, work)
+        (work / "vmlinux").write_bytes(unpack((work / "vmlinuz").read_bytes()))
         (work / "version").write_text(package.name + "\n", encoding="ascii")
     write_modules(work / "modules", modules, MODULES)
     write_modules(work / "vfio", modules, VFIO_MODULES)
@@ -88,7 +103,9 @@ def write_modules(place, modules, names):
     order = load_order(modules, names)
     place.mkdir()
     for name in order:
-        (place / f"{name}.ko").write_bytes(modules[name])
+        module = place / f"{name}.ko"
+        module.write_bytes(modules[name])
+        debian.run("objcopy", "--strip-debug", "--remove-section=.BTF", module)
     (place / "order").write_text("".join(f"{n}.ko\n" for n in order), encoding="ascii")
 
 

@@ -63,7 +63,7 @@ def firmware_arguments(boot, place, append):
     """How the guest starts: its kernel given to QEMU, or found on the disk by the firmware."""
     parts = images.prepare()
     if boot == "kernel":
-        return ["-kernel", str(parts / "vmlinuz"), "-initrd", str(parts / "initrd"),
+        return ["-kernel", str(parts / "vmlinux"), "-initrd", str(parts / "initrd"),
                 "-append", f"{images.CMDLINE} root=LABEL=sluice-root {append}"]
     if boot == "ovmf":
         variables = place / "ovmf-variables.fd"
