@@ -70,6 +70,14 @@ struct poller {
 	int64_t deficit_bytes;
 };
 
+#define POLLER_MANY 4
+
+/* So many are hot that what one needs leaves the near caches before its next turn. */
+static inline bool poller_has_many(const struct reactor *reactor)
+{
+	return reactor->hot_count >= POLLER_MANY;
+}
+
 /* One turn of all hot pollers; called by reactor_turn. */
 void poller_poll_all(struct reactor *reactor);
 

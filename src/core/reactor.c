@@ -205,6 +205,18 @@ static void reactor_run_deferred(struct reactor *reactor)
 	}
 }
 
+void reactor_run_ended(struct reactor *reactor)
+{
+	const unsigned phases = 1u << DEFER_COMPLETE | 1u << DEFER_PUBLISH;
+
+	for (unsigned round = 0; reactor->deferred_phases & phases && round < REACTOR_DEFER_ROUNDS;
+		round++) {
+		reactor->work_done++;
+		reactor_run_phase(
+			reactor, (unsigned)__builtin_ctz(reactor->deferred_phases & phases));
+	}
+}
+
 /* Stopping, and nothing is under way that would wake it: only senders that are on their way out of
  * reactor_send can keep it, and they do not. */
 static bool reactor_is_ending(const struct reactor *reactor)

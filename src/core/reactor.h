@@ -6,7 +6,8 @@
  * A turn (reactor_turn):
  *   1. read the clock once (reactor_now); run timers that are due
  *   2. run the messages that have arrived
- *   3. poll the hot pollers, each up to its fair share (poller.h)
+ *   3. poll the hot pollers, each up to its fair share (poller.h); where there are many, requests
+ *      that have ended already are completed and published behind each
  *   4. run what was deferred: batches for backends, completions, publishing to guests
  *   5. enter the ring: submit what was queued; sleep only if there is no hot poller, nothing
  *      deferred and no message, and then until the next timer at most
@@ -150,6 +151,9 @@ struct reactor *reactor_self(void);
 
 /* One turn; false once it is stopping and has nothing left to do. Called by the thread. */
 bool reactor_turn(struct reactor *reactor);
+
+/* For poller_poll_all: runs what is deferred to DEFER_COMPLETE and DEFER_PUBLISH, no batches. */
+void reactor_run_ended(struct reactor *reactor);
 
 /* Any thread. Messages of one sender run in the order they were sent. */
 void reactor_send(struct reactor *reactor, struct message *message);
