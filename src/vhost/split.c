@@ -96,33 +96,42 @@ static inline void split_mark(struct virtqueue *vq, uint16_t head)
 	inflight_step();
 }
 
+/* In both loops all is in variables of their own: for the compiler a store to the region may change
+ * what vq points to, which it would read again for each request. */
+
 /* Step 1. */
 static inline void split_link_batch(struct virtqueue *vq)
 {
-	struct vq_inflight *inflight = &vq->inflight;
+	struct vhost_inflight_split *region = vq->inflight.split;
+	const uint16_t *batch = vq->inflight.batch;
+	unsigned count = vq->inflight.batch_count;
+	uint16_t last = vq->inflight.last_batch_head;
 
-	for (unsigned i = 0; i < inflight->batch_count; i++) {
-		uint16_t head = inflight->batch[i];
+	for (unsigned i = 0; i < count; i++) {
+		uint16_t head = batch[i];
 
-		inflight->split->entries[head].next = inflight->last_batch_head;
-		inflight->last_batch_head = head;
+		region->entries[head].next = last;
+		last = head;
 	}
+	vq->inflight.last_batch_head = last;
 	inflight_step();
-	inflight->split->last_batch_head = inflight->last_batch_head;
+	region->last_batch_head = last;
 	inflight_step();
 }
 
 /* Steps 3 and 4. */
 static inline void split_clear_batch(struct virtqueue *vq, uint16_t used)
 {
-	struct vq_inflight *inflight = &vq->inflight;
+	struct vhost_inflight_split *region = vq->inflight.split;
+	const uint16_t *batch = vq->inflight.batch;
+	unsigned count = vq->inflight.batch_count;
 
 	inflight_step();
-	for (unsigned i = 0; i < inflight->batch_count; i++)
-		inflight->split->entries[inflight->batch[i]].inflight = 0;
-	inflight->batch_count = 0;
+	for (unsigned i = 0; i < count; i++)
+		region->entries[batch[i]].inflight = 0;
+	vq->inflight.batch_count = 0;
 	inflight_step();
-	inflight->split->used_idx = used;
+	region->used_idx = used;
 	inflight_step();
 }
 
