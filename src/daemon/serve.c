@@ -196,6 +196,13 @@ static void serve_keep_state(struct serve *serve)
 	rpc_server_set_keeper(serve->rpc, state_get_keeper(serve->state));
 }
 
+static void serve_tell_ready(const struct serve *serve)
+{
+	log_notice("ready: management socket %s, data threads %u, I/O through %s",
+		serve->options.rpc_socket[0] ? serve->options.rpc_socket : "none",
+		serve->data_count, os_real_engine(serve->os));
+}
+
 static enum flow_result serve_start_run(struct flow *f)
 {
 	struct serve *serve = container_of(f, struct serve, start);
@@ -215,6 +222,8 @@ static enum flow_result serve_start_run(struct flow *f)
 	if (f->error)
 		goto finish;
 	serve->config_failed = false;
+	/* Before clients can fill a log that nobody reads: the main thread has to see signals. */
+	serve_tell_ready(serve);
 	if (serve->options.rpc_socket[0])
 		rpc_server_serve(serve->rpc);
 	serve->watchdog = service_watchdog_start(serve->control, serve->data, serve->data_count);
@@ -639,9 +648,6 @@ int serve_main(int argc, char **argv)
 	} else if (rc) {
 		log_error("%s", reason_text(&serve->reason, rc));
 	} else {
-		log_notice("ready: management socket %s, data threads %u, I/O through %s",
-			serve->options.rpc_socket[0] ? serve->options.rpc_socket : "none",
-			serve->data_count, os_real_engine(serve->os));
 		service_tell("READY=1");
 		signals_await_stop(&signals);
 	}
