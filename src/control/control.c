@@ -86,8 +86,9 @@ void control_destroy(struct control *control)
 
 void control_stop(struct control *control)
 {
+	if (!control->stopping)
+		limits_note_all(control);
 	control->stopping = true;
-	limits_note_all(control);
 	framework_waiters_finish(control, false);
 	bdev_waiters_cancel(control);
 }
