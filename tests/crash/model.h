@@ -130,6 +130,9 @@ static inline unsigned model_hot_number(uint32_t cluster)
 	return MODEL_HOT_FIRST + (cluster > 511) + (cluster > 512) + (cluster > 1023);
 }
 
+/* Thick volumes have no more clusters than that: larger ones have no room in a store. */
+#define MODEL_THICK_MAX 9u
+
 static inline uint64_t model_facts(uint32_t parent_tag, bool thin, bool read_only, bool esnap)
 {
 	return (uint64_t)parent_tag << 4 | esnap << 2 | thin << 1 | read_only;
@@ -185,6 +188,8 @@ void model_set_cut(struct model *model, uint64_t now);
  * cluster by hot cluster as far as it has them. 0, or -1 and what is wrong. */
 int model_check_volume(const struct model *model, const struct model_volume *volume,
 	uint64_t num_clusters, const uint32_t *ids, char *ret_text, size_t size);
+/* May that cluster be allocated, now or ever? */
+bool model_may_have_cluster(const struct model_volume *volume, uint64_t cluster);
 /* Is one of the values that a version may have. */
 bool model_versions_allow(const struct model_versions *versions, uint64_t value, uint64_t now);
 /* The sizes that a volume may have, those of a snapshot are its origin's. */

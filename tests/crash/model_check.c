@@ -51,6 +51,21 @@ bool model_size_is_right(const struct model *model, const struct model_volume *v
 	return false;
 }
 
+/* ---- clusters -------------------------------------------------------------------------------- */
+
+/*
+ * Nobody writes outside the hot clusters: what is there comes from a volume that was thick once.
+ * It passes to its snapshot, from there to who takes the snapshot's clusters or copies them, and
+ * stays when that grows.
+ */
+bool model_may_have_cluster(const struct model_volume *volume, uint64_t cluster)
+{
+	if (model_is_hot(cluster))
+		return true;
+	return cluster < MODEL_THICK_MAX &&
+	       (volume->was_thick || volume->had_parent || volume->origin);
+}
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 static bool write_is_visible(

@@ -137,7 +137,7 @@ static bool size_prepare(struct scenario *s, struct scenario_op *op)
 
 	if (op->target)
 		blob_get_info(op->target->blob, &info);
-	most = info.thin ? UINT64_MAX : 10;
+	most = info.thin ? UINT64_MAX : MODEL_THICK_MAX + 1;
 	if (op->kind == SCENARIO_SHRINK)
 		op->clusters = size_pick(s, 0, now);
 	else if (op->kind == SCENARIO_GROW)

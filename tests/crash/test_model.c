@@ -330,6 +330,35 @@ static void an_operation_is_there_once_it_was_answered(void **state)
 	assert_false(model_span_may(&span, 20));
 }
 
+static void what_a_thick_volume_had_stays_with_who_takes_its_clusters(void **state)
+{
+	struct desk desk;
+	struct model_volume *snapshot, *clone;
+
+	desk_start(&desk);
+	desk.volume->was_thick = true;
+	snapshot = desk_add(&desk, desk.volume, NULL);
+	clone = desk_add(&desk, NULL, snapshot);
+	clone->had_parent = true;
+	assert_true(model_may_have_cluster(desk.volume, MODEL_THICK_MAX - 1));
+	assert_true(model_may_have_cluster(snapshot, MODEL_THICK_MAX - 1));
+	assert_true(model_may_have_cluster(clone, MODEL_THICK_MAX - 1));
+	assert_false(model_may_have_cluster(clone, MODEL_THICK_MAX));
+	desk_end(&desk);
+}
+
+static void a_thin_volume_has_no_cluster_that_nobody_writes(void **state)
+{
+	struct desk desk;
+
+	desk_start(&desk);
+	assert_true(model_may_have_cluster(desk.volume, 0));
+	assert_true(model_may_have_cluster(desk.volume, 1024));
+	assert_false(model_may_have_cluster(desk.volume, MODEL_HOT_FIRST));
+	assert_false(model_may_have_cluster(desk.volume, 513));
+	desk_end(&desk);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -346,6 +375,8 @@ int main(void)
 		cmocka_unit_test(a_shrink_under_way_leaves_all_or_takes_all),
 		cmocka_unit_test(a_new_parent_takes_all_sectors_or_none),
 		cmocka_unit_test(an_operation_is_there_once_it_was_answered),
+		cmocka_unit_test(what_a_thick_volume_had_stays_with_who_takes_its_clusters),
+		cmocka_unit_test(a_thin_volume_has_no_cluster_that_nobody_writes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
