@@ -89,12 +89,14 @@ def test_a_history_that_was_cut_off_is_still_read(tmp_path):
 
 def test_a_promise_that_is_not_kept_is_told_as_such():
     peer = copy.deepcopy(CELL)
-    peer.update(target="spdk", best={"iops": 90.0, "busy_ns_per_request": 80.0, "busy_share": 0.9})
+    peer.update(target="spdk", runs=[{"iops": 90.0, "busy_ns_per_request": 80.0}],
+                median={"busy_share": 0.9})
     ours = copy.deepcopy(CELL)
-    ours["best"]["busy_ns_per_request"] = 72.0
+    ours["runs"][0]["busy_ns_per_request"] = 72.0
     held = {p.what: p.holds for p in promises.check({"cells": [ours, peer]})}
-    assert held == {"busy time per request against SPDK: blk, null, depth 32": False,
-                    "IOPS against SPDK: blk, null, depth 32": True}
+    assert held == {
+        "busy time per request against SPDK: blk, null, split, randread, depth 32": False,
+        "rate against SPDK: blk, null, split, randread, depth 32": True}
 
 
 def cell(**differs):

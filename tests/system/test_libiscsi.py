@@ -138,7 +138,7 @@ def list_tests(guest):
 
 
 # Named after QEMU 10.0, so that of the sanitizers one is spared.
-@pytest.mark.parametrize("part", GUESTS, ids=[f"10.0, {part}" for part in GUESTS])
+@pytest.mark.parametrize("part", GUESTS, ids=[f"10.0-{part.replace(' ', '-')}" for part in GUESTS])
 def test_every_test_of_libiscsi_does_what_the_table_says(lab, part):
     daemon = lab.daemon()
     root = daemon.put_file("blk", "root", lab.image())
