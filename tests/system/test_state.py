@@ -258,7 +258,9 @@ def test_under_the_names_of_spdks_programs_it_has_their_ways(lab):
     try:
         def connect():
             try:
-                return Rpc(place / "rpc")
+                rpc = Rpc(place / "rpc")
+                rpc.call("spdk_get_version")
+                return rpc
             except OSError:
                 return None
         rpc = wait_until(connect, 20, "the daemon listens", pause=0.01)
