@@ -107,6 +107,14 @@ def test_what_is_installed_is_what_a_package_has(overlay, package):
         """)
 
 
+@pytest.mark.parametrize("unit", ["sluice.service", "sluice-disk@.service"])
+def test_a_unit_keeps_no_disk_away(unit):
+    """Each of these lets in listed devices only, the last one by what it implies."""
+    text = (BUILD / "data" / unit).read_text()
+    for setting in ("DeviceAllow", "DevicePolicy", "PrivateDevices", "ProtectClock"):
+        assert f"\n{setting}=" not in text
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("name", PAGES)
 def test_manual_pages_are_sound(name):
