@@ -145,7 +145,8 @@ class Daemon:
         for controller in self.call("vhost_get_controllers"):
             self.call("vhost_delete_controller", ctrlr=controller["ctrlr"])
         for bdev in self.call("bdev_get_bdevs"):
-            if bdev["product_name"] == "Logical Volume":
+            # Volumes and filters go with the device below them.
+            if bdev["product_name"] in ("Logical Volume", "crypto"):
                 continue
             kind = {"Malloc disk": "malloc", "Null disk": "null", "AIO disk": "aio",
                     "URING bdev": "uring"}[bdev["product_name"]]

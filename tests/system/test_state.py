@@ -151,6 +151,29 @@ def test_what_is_missing_is_told_and_kept(lab, tmp_path):
     assert len(daemon.call("vhost_get_controllers")) == 1
 
 
+def test_volumes_on_an_encrypted_device_come_back_with_its_key(lab):
+    daemon = lab.daemon(state=True)
+    daemon.file("base", lab.empty("base", 64), block_size=4096)
+    key = {"cipher": "AES_XTS", "name": "k", "key": 16 * "27", "key2": 16 * "31"}
+    daemon.call("accel_crypto_key_create", **key)
+    daemon.call("bdev_crypto_create", base_bdev_name="base", name="secret", key_name="k")
+    daemon.call("bdev_set_qos_limit", name="secret", rw_mbytes_per_sec=50)
+    daemon.call("bdev_lvol_create_lvstore", bdev_name="secret", lvs_name="pool")
+    volume = daemon.call("bdev_lvol_create", lvs_name="pool", lvol_name="v", size_in_mib=8)
+    daemon.call("vhost_create_blk_controller", ctrlr="vm", dev_name="pool/v")
+    restart(daemon)
+    assert daemon.call("bdev_lvol_get_lvstores") == []
+    told = [entry["method"] for entry in daemon.call("config_get_missing")]
+    assert told == ["bdev_crypto_create", "bdev_set_qos_limit", "vhost_create_blk_controller"]
+    daemon.call("accel_crypto_key_create", **key)
+    daemon.call("config_retry_missing")
+    assert daemon.call("config_get_missing") == []
+    assert daemon.call("bdev_get_bdevs", name="pool/v")[0]["name"] == volume
+    [secret] = daemon.call("bdev_get_bdevs", name="secret")
+    assert secret["assigned_rate_limits"]["rw_mbytes_per_sec"] == 50
+    assert [one["ctrlr"] for one in daemon.call("vhost_get_controllers")] == ["vm"]
+
+
 def test_what_is_damaged_is_set_aside(lab):
     daemon = lab.daemon(state=True)
     for name in ("one", "two"):
