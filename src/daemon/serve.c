@@ -517,7 +517,6 @@ static int serve_start(struct serve *serve, const sigset_t *signals)
 
 static void serve_stop(struct serve *serve)
 {
-	json_decref(serve->config);
 	serve->end.run = serve_end;
 	if (serve->control)
 		serve_call(serve, &serve->end);
@@ -525,6 +524,8 @@ static void serve_stop(struct serve *serve)
 		reactor_stop(serve->data[i]);
 	if (serve->control)
 		reactor_stop(serve->control);
+	/* The control thread had references of its own, and a free is no atomic operation. */
+	json_decref(serve->config);
 	if (serve->methods)
 		control_destroy(serve->methods);
 	if (serve->rpc)
