@@ -7,6 +7,9 @@ import re
 from .checks import MIB
 from .patience import wait_until
 
+ILLEGAL_REQUEST = 5     # exit statuses of the tools
+MISCOMPARE = 14
+
 
 def generic(guest, device):
     """The pass-through beside a block device."""
@@ -112,6 +115,53 @@ def check_copies(guest, device, other):
               f"cmp -n $((3001 * 512)) {device} {other} $((5 * 512)) $((77 * 512))")
 
 
+def holds(guest, device, byte, lba, blocks=1):
+    """Whether these blocks are full of one byte, given as tr writes it."""
+    guest.run(f"blockdev --flushbufs {device}")
+    others = guest.run(f"dd if={device} bs=512 skip={lba} count={blocks} 2>/dev/null | "
+                       f"tr -d '{byte}' | wc -c")
+    return int(others) == 0
+
+
+def status_of(guest, words):
+    return guest.run(words, check=False).status
+
+
+def check_blocks(guest, device):
+    """What looks at blocks, and what changes them with less data than they hold."""
+    guest.run("for byte in A B; do head -c 512 /dev/zero | tr '\\0' $byte > /run/$byte; done; "
+              "cat /run/A /run/B > /run/AB; cat /run/A /run/A > /run/AA")
+    guest.run(f"sg_write_same --10 --in=/run/A --xferlen=512 --lba=0 --num=64 {device}")
+    assert holds(guest, device, "A", 0, 64)
+    assert holds(guest, device, "\\0", 64)
+
+    guest.run(f"sg_verify --lba=0 --count=16384 {device}")
+    guest.run(f"sg_verify --lba=62 --count=2 --ndo=1024 --in=/run/AA {device}")
+    verify = f"sg_verify --lba=62 --count=2 --ndo=1024 --in=/run/AB {device}"
+    assert status_of(guest, verify) == MISCOMPARE
+    guest.run(f"sg_verify --16 --lba=0 --count=64 --ndo=512 --bytchk=3 --in=/run/A {device}")
+
+    compare = f"sg_compare_and_write --in=/run/AB --lba=5 --num=1 --xferlen=1024 {device}"
+    guest.run(compare)
+    assert holds(guest, device, "B", 5)
+    assert status_of(guest, compare) == MISCOMPARE
+
+    guest.run(f"sg_unmap --lba=8 --num=8 --force {device}")
+    guest.run(f"sg_write_same --16 --unmap --lba=16 --num=8 --in=/dev/zero --xferlen=512 {device}")
+    guest.run(f"sg_write_same --16 --ndob --lba=24 --num=8 {device}")
+    assert holds(guest, device, "\\0", 8, 24)
+    assert holds(guest, device, "A", 32, 32)
+    assert "mapped" in guest.run(f"sg_get_lba_status --lba=0 {device}")
+    assert "deallocated" in guest.run(f"sg_get_lba_status --lba=8192 {device}")
+
+    guest.run(f"sg_sanitize --overwrite --pattern=/run/B --quick --wait {device}")
+    assert holds(guest, device, "B", 0, 16384)
+    guest.run(f"sg_sanitize --block --quick --wait {device}")
+    assert holds(guest, device, "\\0", 0, 16384)
+    crypto = f"sg_sanitize --crypto --quick --wait {device}"
+    assert status_of(guest, crypto) == ILLEGAL_REQUEST
+
+
 def check_reset(guest, device):
     guest.run(f"sg_reset -d {device}")
     assert "reset function occurred" in guest.run(f"sg_turs -n 4 -v {device}")
@@ -122,7 +172,7 @@ def check_reset(guest, device):
 def check_ejection(guest, device):
     """Through sg: who has the block device open prevents it, Linux sees to that."""
     name = generic(guest, device)
-    assert guest.run(f"sg_start --eject {device}", check=False).status == 5     # illegal request
+    assert guest.run(f"sg_start --eject {device}", check=False).status == ILLEGAL_REQUEST
     guest.run(f"sg_start --eject {name}")
     told = guest.run(f"sg_turs -v {name}", check=False)
     assert told.status == 2 and "Medium not present" in told.output, told
@@ -139,7 +189,9 @@ def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
     bdev = daemon.file("sealed", lab.empty("sealed", 8))
     daemon.call("vhost_scsi_controller_add_target", ctrlr="vm", scsi_target_num=1,
                 bdev_name=bdev, lun=1, readonly=True)
-    guest = lab.boot("10.0", root, disk)
+    daemon.call("bdev_malloc_create", name="blocks", num_blocks=16384, block_size=512)
+    blocks = daemon.put("scsi", "blocks", controller="vm", target=2)
+    guest = lab.boot("10.0", root, disk, blocks)
     device = guest.device(disk)
     check_identity(guest, device)
     check_commands(guest, device)
@@ -152,6 +204,7 @@ def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
     assert guest.run(f"cat /sys/block/{sealed}/ro") == "1"
     check_copies(guest, device,
                  "/dev/" + guest.run("ls /sys/bus/scsi/devices/0:0:1:0/block"))
+    check_blocks(guest, guest.device(blocks))
     check_cache(guest, device)
     check_reset(guest, device)
     assert "Last LBA=32767 " in guest.run(f"sg_readcap -l {device}")
