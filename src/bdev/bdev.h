@@ -34,6 +34,13 @@
 struct bdev_registry;
 struct bdev_user;
 
+/* Of a device that takes its space from a pool as it is written. */
+struct bdev_space {
+	uint64_t used_bytes; /* by this device */
+	uint64_t available_bytes; /* to it, and to others */
+	uint64_t total_bytes; /* of the pool */
+};
+
 struct bdev_ops {
 	const char *product_name; /* "Malloc disk": scripts match on it */
 	const char *module; /* "malloc": SPDK's key in driver_specific */
@@ -63,6 +70,9 @@ struct bdev_ops {
 
 	/* Looks at the size again (bdev_aio_rescan); calls bdev_set_size. Optional. */
 	void (*rescan)(struct bdev *bdev, struct reason *reason, done_fn done, void *arg);
+
+	/* What it has of its pool, about; control reactor. Optional: there is none. */
+	void (*space)(const struct bdev *bdev, struct bdev_space *ret_space);
 
 	/* The whole driver_specific of bdev_get_bdevs ({"aio":{...}}); a new reference, NULL when
 	 * out of memory. Optional: {}. */

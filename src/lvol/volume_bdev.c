@@ -101,6 +101,21 @@ static json_t *lvol_describe(const struct bdev *bdev)
 	return json_pack("{s:o}", "lvol", described);
 }
 
+static void lvol_space(const struct bdev *bdev, struct bdev_space *ret_space)
+{
+	const struct lvol *lvol = lvol_of(bdev);
+	struct blob_store_info store;
+	struct blob_info blob;
+
+	blob_store_get_info(lvol->lvs->store, &store);
+	blob_get_info(lvol->blob, &blob);
+	*ret_space = (struct bdev_space){
+		.used_bytes = blob.num_allocated * store.cluster_size,
+		.available_bytes = store.free_clusters * store.cluster_size,
+		.total_bytes = store.total_data_clusters * store.cluster_size,
+	};
+}
+
 /* ---- coming and going ------------------------------------------------------------------ */
 
 static void lvol_destroyed(struct deferred *deferred)
@@ -134,6 +149,7 @@ void lvol_bdev_ops_fill(struct bdev_ops *ops)
 		.channel_prepare = lvol_channel_prepare,
 		.channel_release = lvol_channel_release,
 		.supports = lvol_supports,
+		.space = lvol_space,
 		.describe = lvol_describe,
 		.destroy = lvol_bdev_destroy,
 	};

@@ -37,6 +37,9 @@
 #define SCSI_COMPARE_BLOCKS_MAX    255 /* what the field holds */
 #define SCSI_UNMAP_BLOCKS_MAX      (UINT32_C(1) << 20)
 #define SCSI_UNMAP_DESCRIPTORS_MAX 255
+/* Space of a pool is told in units of so much (SBC-4 6.4.5.2.2). */
+#define SCSI_THRESHOLD_SET_SHIFT 20
+#define SCSI_THRESHOLD_SET_BYTES (UINT64_C(1) << SCSI_THRESHOLD_SET_SHIFT)
 
 struct scsi_attachment;
 struct scsi_store;

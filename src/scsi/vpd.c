@@ -186,6 +186,8 @@ static unsigned fill_logical_block_provisioning(
 		if (channel->bdev->unmap_reads_zeroes)
 			data[1] |= 0x04; /* LBPRZ 001b */
 		data[2] = 0x02; /* thin */
+		if (channel->bdev->ops->space && channel->block_shift < SCSI_THRESHOLD_SET_SHIFT)
+			data[0] = SCSI_THRESHOLD_SET_SHIFT - channel->block_shift;
 		/* The range of its threshold, in tenths of a percent: until half as much again. */
 		data[3] = (uint8_t)u64_min(channel->bdev->low_water_percent * 10U, UINT8_MAX);
 	}

@@ -234,6 +234,7 @@
 
 /* SPC-4 7.3, SBC-3 6.3: log pages */
 #define SCSI_LOG_SUPPORTED_PAGES          0x00
+#define SCSI_LOG_PROVISIONING             0x0c /* SBC-4 6.4.5 */
 #define SCSI_LOG_TEMPERATURE              0x0d
 #define SCSI_LOG_INFORMATIONAL_EXCEPTIONS 0x2f
 

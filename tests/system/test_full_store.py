@@ -3,6 +3,8 @@
 and daemon meanwhile, until there is some; on SCSI the guest is warned before, and told then.
 """
 
+import re
+
 from .checks import MIB, grow
 from .patience import wait_until
 
@@ -94,6 +96,9 @@ def test_a_scsi_guest_is_warned_before_and_told_when_there_is_no_space(lab):
     wait_until(lambda: told(daemon) == ["lvstore_space_low"], 5, "the store is low")
     guest.run(f"dd if={device} of=/dev/null bs=4k count=1 iflag=direct")
     assert "soft threshold" in guest.run("dmesg")
+    told_by_log = guest.run(f"sg_logs --page=0xc {device}")
+    assert re.search(r"Used LBA mapping .*: 61$", told_by_log, re.M), told_by_log
+    assert re.search(r"percentage.*: [1-5] %$", told_by_log, re.M), told_by_log
     failed = guest.run(write(device, 20, at=61), check=False)
     assert failed.status and "No space left on device" in failed.output
     guest.run(f"blkdiscard -l {8 * MIB} {device}")

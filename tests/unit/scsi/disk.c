@@ -178,6 +178,14 @@ static void disk_destroy(struct bdev *bdev, done_fn done, void *arg)
 	disk_later(bdev, 0, done, arg);
 }
 
+static void disk_space(const struct bdev *bdev, struct bdev_space *ret_space)
+{
+	const struct disk *disk = disk_of(bdev);
+
+	assert_ptr_equal(bdev_registry_control(bdev->registry), reactor_self());
+	*ret_space = disk->options.space;
+}
+
 static const struct bdev_ops disk_ops = {
 	.product_name = "Test disk",
 	.module = "test",
@@ -204,7 +212,10 @@ void disk_start(struct world *world, struct disk *disk, const struct disk_option
 	disk->bytes = calloc(options->blocks, options->block_size);
 	disk->touched = calloc(options->blocks, 1);
 	assert_true(disk->bytes && disk->touched);
-	disk->bdev.ops = &disk_ops;
+	disk->ops = disk_ops;
+	if (options->space.total_bytes)
+		disk->ops.space = disk_space;
+	disk->bdev.ops = &disk->ops;
 	snprintf(name, sizeof(name), "%s", options->name);
 	disk->bdev.name = name; /* copied */
 	if (options->uuid)

@@ -27,6 +27,7 @@ struct disk_options {
 	bool no_flush;
 	bool no_extents;
 	uint32_t atomic_write_bytes;
+	struct bdev_space space; /* total_bytes 0: it takes none from a pool */
 	/* of the logical unit over it */
 	bool removable;
 	bool attach_read_only;
@@ -35,6 +36,7 @@ struct disk_options {
 
 struct disk {
 	struct bdev bdev;
+	struct bdev_ops ops;
 	uint8_t *bytes;
 	uint8_t *touched; /* a byte for each block: 1 written, 2 zeroed, 3 unmapped */
 	struct disk_options options;

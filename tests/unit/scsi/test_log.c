@@ -55,6 +55,37 @@ static void log_pages_are_told(void **state)
 	wants_page(log_sense(0x2f, 0, 0), "\xaf\x00\x00\x08\x00\x00\x03\x04\x00\x00\xff\x00", 12);
 }
 
+/* Available and used in units of 1 MiB, and percent of the pool that is left. */
+static void space_of_a_pool_is_told(void **state)
+{
+	struct disk_options options = SMALL_DISK;
+	struct command *command;
+
+	wants_bad_cdb(log_sense(0x0c, 0, 0), 2, 5);
+	scsi_world_end(&w);
+	options.space = (struct bdev_space){
+		.used_bytes = 7 * MIB + 1, .available_bytes = 300 * MIB, .total_bytes = 1000 * MIB};
+	scsi_world_start(&w, &options);
+	wants_page(log_sense(0, 0, 0), "\x00\x00\x00\x04\x00\x0c\x0d\x2f", 8);
+	wants_page(log_sense(0x0c, 0, 0),
+		"\x8c\x00\x00\x24"
+		"\x00\x01\x03\x08\x00\x00\x01\x2c\x02\x00\x00\x00"
+		"\x00\x02\x03\x08\x00\x00\x00\x07\x01\x00\x00\x00"
+		"\x00\x03\x03\x08\x00\x1e\x00\x00\x02\x00\x00\x00",
+		40);
+	wants_page(log_sense(0x0c, 0, 3),
+		"\x8c\x00\x00\x0c\x00\x03\x03\x08\x00\x1e\x00\x00\x02\x00\x00\x00", 16);
+	wants_bad_cdb(log_sense(0x0c, 0, 4), 5, -1);
+	command = COMMAND(&w, SCSI_INQUIRY, 1, 0xb2, 0, 8);
+	command->in_len = 8;
+	command_run(command);
+	assert_int_equal(command->in[4], 11); /* 2 to the power of it are the blocks of 1 MiB */
+	command_free(command);
+	w.disk.options.space.available_bytes = 0;
+	wants_page(log_sense(0x0c, 0, 3),
+		"\x8c\x00\x00\x0c\x00\x03\x03\x08\x00\x00\x00\x00\x02\x00\x00\x00", 16);
+}
+
 static void log_pages_are_cut_at_the_allocation_length(void **state)
 {
 	for (uint16_t len = 0; len < 20; len++) {
@@ -207,6 +238,7 @@ int main(int argc, char **argv)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(log_pages_are_told),
+		TEST(space_of_a_pool_is_told),
 		TEST(log_pages_are_cut_at_the_allocation_length),
 		TEST(wrong_log_senses_are_invalid_fields),
 		TEST(there_is_nothing_to_reset_or_to_change),
