@@ -9,9 +9,6 @@
  * protected. The rest is the command's own.
  *
  * Reserved bits are not looked at (SPC-4 4.2.1 leaves it to us, and old initiators set some).
- *
- * Left out until the complete target (they answer INVALID COMMAND OPERATION CODE, never something
- * that only looks like an answer): READ BUFFER, WRITE BUFFER.
  */
 #include "scsi/command.h"
 
@@ -31,6 +28,7 @@
 #define ONCE (SCSI_COMMAND_ONCE | FREE) /* conflicts by its own rules */
 #define CTRL 0x04 /* of the control byte: NACA */
 
+#define BE24 0xff, 0xff, 0xff
 #define BE32 0xff, 0xff, 0xff, 0xff
 #define BE64 BE32, BE32
 
@@ -98,6 +96,8 @@ const struct scsi_command scsi_commands[] = {
 		{0x35, 0, BE32, 0, 0xff, 0xff, CTRL}, scsi_run_synchronize_cache},
 	{SCSI_READ_DEFECT_DATA_10, 0, 10, MED, {0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, CTRL},
 		scsi_run_read_defect_data},
+	{SCSI_WRITE_BUFFER, 0, 10, 0, {0x3b, 0x1f, 0xff, BE24, BE24, CTRL}, scsi_run_write_buffer},
+	{SCSI_READ_BUFFER, 0, 10, RD, {0x3c, 0x1f, 0xff, BE24, BE24, CTRL}, scsi_run_read_buffer},
 	{SCSI_WRITE_SAME_10, 0, 10, WR, {0x41, 0xf8, BE32, 0, 0xff, 0xff, CTRL},
 		scsi_run_write_same},
 	{SCSI_UNMAP, 0, 10, WR | SCSI_COMMAND_UNMAPS, {0x42, 0x01, 0, 0, 0, 0, 0, 0xff, 0xff, CTRL},
@@ -155,6 +155,8 @@ const struct scsi_command scsi_commands[] = {
 		{0x9e, 0x12, BE64, BE32, 0xff, CTRL}, scsi_run_get_lba_status},
 	{SCSI_REPORT_LUNS, 0, 12, ANY, {0xa0, 0, 0xff, 0, 0, 0, BE32, 0, CTRL},
 		scsi_run_report_luns},
+	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_IDENTIFYING, 12, SA | FREE | SCSI_COMMAND_KEEPS,
+		{0xa3, 0x05, 0, 0, 0, 0, BE32, 0xfe, CTRL}, scsi_run_report_identifying},
 	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_TARGET_PORT_GROUPS, 12, SA | FREE,
 		{0xa3, 0xea, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_target_port_groups},
 	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_TIMESTAMP, 12, SA | FREE,
@@ -164,6 +166,8 @@ const struct scsi_command scsi_commands[] = {
 		scsi_run_report_supported_opcodes},
 	{SCSI_MAINTENANCE_IN, SCSI_SA_REPORT_SUPPORTED_TMF, 12, RD | SA | SCSI_COMMAND_ON_WIPED,
 		{0xa3, 0x0d, 0x80, 0, 0, 0, BE32, 0, CTRL}, scsi_run_report_supported_tmf},
+	{SCSI_MAINTENANCE_OUT, SCSI_SA_SET_IDENTIFYING, 12, SA | SCSI_COMMAND_KEEPS,
+		{0xa4, 0x06, 0, 0, 0, 0, BE32, 0xfe, CTRL}, scsi_run_set_identifying},
 	{SCSI_MAINTENANCE_OUT, SCSI_SA_SET_TARGET_PORT_GROUPS, 12, SA,
 		{0xa4, 0x0a, 0, 0, 0, 0, BE32, 0, CTRL}, scsi_run_set_target_port_groups},
 	{SCSI_MAINTENANCE_OUT, SCSI_SA_SET_TIMESTAMP, 12, SA,
@@ -196,6 +200,8 @@ bool scsi_command_exists(const struct scsi_command *command, const struct scsi_l
 {
 	if (command->flags & SCSI_COMMAND_UNMAPS)
 		return channel && bdev_supports(channel->bdev, BDEV_IO_UNMAP);
+	if (command->flags & SCSI_COMMAND_KEEPS)
+		return channel && channel->attachment->lun->store;
 	if (command->flags & SCSI_COMMAND_ATOMIC)
 		return channel && channel->bdev->atomic_write_bytes;
 	return true;

@@ -28,6 +28,7 @@ enum scsi_command_flags {
 	SCSI_COMMAND_ONCE = 1 << 12,
 	SCSI_COMMAND_ON_WIPED = 1 << 13, /* runs while the medium is being overwritten (wipe.h) */
 	SCSI_COMMAND_ENDS_FAILURE = 1 << 14, /* runs once that has failed */
+	SCSI_COMMAND_KEEPS = 1 << 15, /* exists where something can be kept (store.h) */
 };
 
 struct scsi_command {
@@ -91,6 +92,7 @@ enum scsi_run scsi_run_persistent_in(struct scsi_task *task);
 enum scsi_run scsi_run_persistent_out(struct scsi_task *task);
 enum scsi_run scsi_run_pre_fetch(struct scsi_task *task);
 enum scsi_run scsi_run_prevent_allow(struct scsi_task *task);
+enum scsi_run scsi_run_read_buffer(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_10(struct scsi_task *task);
 enum scsi_run scsi_run_read_capacity_16(struct scsi_task *task);
 enum scsi_run scsi_run_read_defect_data(struct scsi_task *task);
@@ -100,8 +102,10 @@ enum scsi_run scsi_run_receive_diagnostic(struct scsi_task *task);
 enum scsi_run scsi_run_report_luns(struct scsi_task *task);
 enum scsi_run scsi_run_log_select(struct scsi_task *task);
 enum scsi_run scsi_run_log_sense(struct scsi_task *task);
+enum scsi_run scsi_run_report_identifying(struct scsi_task *task);
 enum scsi_run scsi_run_report_target_port_groups(struct scsi_task *task);
 enum scsi_run scsi_run_report_timestamp(struct scsi_task *task);
+enum scsi_run scsi_run_set_identifying(struct scsi_task *task);
 enum scsi_run scsi_run_set_target_port_groups(struct scsi_task *task);
 enum scsi_run scsi_run_set_timestamp(struct scsi_task *task);
 enum scsi_run scsi_run_report_supported_opcodes(struct scsi_task *task);
@@ -117,6 +121,7 @@ enum scsi_run scsi_run_unmap(struct scsi_task *task);
 enum scsi_run scsi_run_verify(struct scsi_task *task);
 enum scsi_run scsi_run_write_and_verify(struct scsi_task *task);
 enum scsi_run scsi_run_write_atomic(struct scsi_task *task);
+enum scsi_run scsi_run_write_buffer(struct scsi_task *task);
 enum scsi_run scsi_run_write_same(struct scsi_task *task);
 
 /* vpd.c: INQUIRY with EVPD. */

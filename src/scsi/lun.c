@@ -100,6 +100,7 @@ static struct scsi_lun *lun_create(struct bdev *bdev, const struct scsi_attachme
 void scsi_lun_destroy(struct scsi_lun *lun)
 {
 	scsi_lun_reservation_fini(lun);
+	free(lun->data_buffer);
 	free(lun);
 }
 
@@ -181,6 +182,7 @@ void scsi_attachment_close(struct scsi_attachment *attachment)
 	list_remove(&attachment->link);
 	if (--lun->attachment_count == 0 && !scsi_wipe_orphan(lun))
 		scsi_lun_destroy(lun);
+	free(attachment->echo_buffer);
 	free(attachment);
 }
 

@@ -37,6 +37,8 @@
 #define SCSI_COMPARE_BLOCKS_MAX    255 /* what the field holds */
 #define SCSI_UNMAP_BLOCKS_MAX      (UINT32_C(1) << 20)
 #define SCSI_UNMAP_DESCRIPTORS_MAX 255
+/* READ BUFFER and WRITE BUFFER: also the most that an echo buffer may have. */
+#define SCSI_DATA_BUFFER_BYTES 4096
 /* Space of a pool is told in units of so much (SBC-4 6.4.5.2.2). */
 #define SCSI_THRESHOLD_SET_SHIFT 20
 #define SCSI_THRESHOLD_SET_BYTES (UINT64_C(1) << SCSI_THRESHOLD_SET_SHIFT)
@@ -78,6 +80,7 @@ struct scsi_lun {
 	struct scsi_wipe *wipe; /* under way */
 	_Atomic uint8_t wipe_state; /* enum scsi_wipe_state */
 	_Atomic uint16_t wipe_progress; /* of 65536 */
+	uint8_t *data_buffer; /* data_buffer.c; NULL: not written yet */
 };
 
 /* Unit attentions: one bit each in scsi_attachment.attention, the lowest is told first. */
@@ -96,6 +99,7 @@ enum scsi_unit_attention {
 	SCSI_UA_MEDIUM_CHANGED,
 	SCSI_UA_ACCESS_CHANGED,
 	SCSI_UA_TIMESTAMP_CHANGED,
+	SCSI_UA_IDENTIFIER_CHANGED,
 	SCSI_UA_COUNT,
 };
 
@@ -139,6 +143,8 @@ struct scsi_attachment {
 	struct list link; /* lun->attachments */
 	struct list channels;
 	struct list copies; /* records of EXTENDED COPY (copy.h) */
+	uint8_t *echo_buffer; /* data_buffer.c; NULL: not written yet */
+	uint32_t echo_bytes; /* of the last write */
 
 	/* Any thread; read by every command, written only when something happens. */
 	CACHE_ALIGNED _Atomic uint32_t attention;

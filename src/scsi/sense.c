@@ -287,6 +287,7 @@ struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
 		[SCSI_UA_MEDIUM_CHANGED] = SCSI_ASC_MEDIUM_CHANGED,
 		[SCSI_UA_ACCESS_CHANGED] = SCSI_ASC_ACCESS_STATE_CHANGED,
 		[SCSI_UA_TIMESTAMP_CHANGED] = SCSI_ASC_TIMESTAMP_CHANGED,
+		[SCSI_UA_IDENTIFIER_CHANGED] = SCSI_ASC_IDENTIFIER_CHANGED,
 	};
 
 	return (struct scsi_sense){

@@ -76,9 +76,11 @@
 #define SCSI_SA_GET_LBA_STATUS_16          0x12
 #define SCSI_SA_REPORT_SUPPORTED_OPCODES   0x0c /* of MAINTENANCE IN */
 #define SCSI_SA_REPORT_SUPPORTED_TMF       0x0d
+#define SCSI_SA_REPORT_IDENTIFYING         0x05 /* information */
 #define SCSI_SA_REPORT_TARGET_PORT_GROUPS  0x0a
 #define SCSI_SA_REPORT_TIMESTAMP           0x0f
-#define SCSI_SA_SET_TARGET_PORT_GROUPS     0x0a /* of MAINTENANCE OUT */
+#define SCSI_SA_SET_IDENTIFYING            0x06 /* of MAINTENANCE OUT */
+#define SCSI_SA_SET_TARGET_PORT_GROUPS     0x0a
 #define SCSI_SA_SET_TIMESTAMP              0x0f
 #define SCSI_SA_SANITIZE_OVERWRITE         0x01 /* of SANITIZE */
 #define SCSI_SA_SANITIZE_BLOCK_ERASE       0x02
@@ -177,6 +179,7 @@
 #define SCSI_ASC_ACCESS_STATE_CHANGED        0x2a06 /* asymmetric */
 #define SCSI_ASC_CAPACITY_CHANGED            0x2a09
 #define SCSI_ASC_TIMESTAMP_CHANGED           0x2a10
+#define SCSI_ASC_COMMAND_SEQUENCE_ERROR      0x2c00
 #define SCSI_ASC_ORWRITE_GENERATION          0x2c0c /* does not match */
 #define SCSI_ASC_COMMANDS_CLEARED            0x2f00 /* by another initiator */
 #define SCSI_ASC_FORMAT_FAILED               0x3101
@@ -184,6 +187,7 @@
 #define SCSI_ASC_SOFT_THRESHOLD              0x3807 /* thin provisioning, reached */
 #define SCSI_ASC_SAVING_NOT_SUPPORTED        0x3900
 #define SCSI_ASC_MEDIUM_NOT_PRESENT          0x3a00
+#define SCSI_ASC_IDENTIFIER_CHANGED          0x3f05
 #define SCSI_ASC_REPORTED_LUNS_CHANGED       0x3f0e
 #define SCSI_ASC_INTERNAL_TARGET_FAILURE     0x4400
 #define SCSI_ASC_REMOVAL_PREVENTED           0x5302

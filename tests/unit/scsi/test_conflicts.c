@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kept.h"
 #include "nexuses.h"
 #include "scsi/command.h"
 
@@ -90,15 +91,20 @@ static const struct row {
 };
 
 static struct nexuses n;
+static struct kept kept;
 
 static int setup(void **state)
 {
 	nexuses_start(&n, NULL);
+	kept_open(&kept, &n.w, "conflicts", false);
+	n.w.attachment->lun->store = kept.store; /* so that it has every command */
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	n.w.attachment->lun->store = NULL;
+	kept_close(&kept);
 	nexuses_end(&n);
 	return 0;
 }

@@ -8,10 +8,11 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "kept.h"
 #include "scsi/command.h"
-#include "scsi_world.h"
 
 static struct scsi_world w;
+static struct kept kept;
 
 static int setup(void **state)
 {
@@ -19,11 +20,13 @@ static int setup(void **state)
 
 	options.atomic_write_bytes = 65536; /* so that it has every command */
 	scsi_world_start(&w, &options);
+	kept_begin(&kept, &w, "general", false); /* the same */
 	return 0;
 }
 
 static int teardown(void **state)
 {
+	kept_end(&kept);
 	scsi_world_end(&w);
 	return 0;
 }
@@ -155,6 +158,7 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_MEDIUM_CHANGED] = 0x062800,
 		[SCSI_UA_ACCESS_CHANGED] = 0x062a06,
 		[SCSI_UA_TIMESTAMP_CHANGED] = 0x062a10,
+		[SCSI_UA_IDENTIFIER_CHANGED] = 0x063f05,
 	};
 
 	for (unsigned i = 0; i < SCSI_UA_COUNT; i++) {
@@ -410,9 +414,11 @@ static void what_is_not_supported_is_reported_so(void **state)
 	command_free(command);
 	wants_bad_cdb(report_opcodes(4, 0, 0), 2, 2);
 
+	kept_end(&kept);
 	scsi_world_end(&w);
 	options.no_unmap = true;
 	scsi_world_start(&w, &options);
+	kept_begin(&kept, &w, "no-unmap", false);
 	command = report_opcodes(1, SCSI_UNMAP, 0);
 	command_run(command);
 	assert_int_equal(command->in[1], 0x01);

@@ -3,15 +3,12 @@
  * What MODE SELECT changes: the cache, write protection, and what is saved over a restart.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/endian.h"
+#include "kept.h"
 #include "scsi/lun_state.h"
-#include "scsi/store.h"
-#include "scsi_world.h"
 
 #define CACHING 0x08
 #define CONTROL 0x0a
@@ -25,7 +22,7 @@
 
 static struct scsi_world w;
 static uint8_t list[64];
-static char directory[64];
+static struct kept kept;
 
 static int setup(void **state)
 {
@@ -209,102 +206,44 @@ static void reset_unit(void)
 	scsi_lun_state_reset(w.attachment->lun);
 }
 
-static struct os *os(void)
-{
-	return w.world.host.os;
-}
-
-static struct scsi_store *store_open(void)
-{
-	struct scsi_store *store;
-
-	assert_int_equal(scsi_store_open(os(), w.world.control, directory, NULL, &store), 0);
-	return store;
-}
-
-/* The disk is taken from the initiator and given back, with another store on the same directory. */
-static void restart(struct scsi_store **store)
-{
-	scsi_world_close(&w, w.channel);
-	scsi_world_detach(&w, w.attachment);
-	if (*store)
-		scsi_store_close(*store);
-	*store = store_open();
-	w.disk.options.store = *store;
-	w.attachment = scsi_world_attach(&w, 0);
-	w.channel = scsi_world_open(&w, w.attachment, 0);
-	w.view->luns[0] = w.channel;
-}
-
-static void store_end(struct scsi_store *store)
-{
-	char path[128];
-
-	scsi_world_close(&w, w.channel);
-	scsi_world_detach(&w, w.attachment);
-	scsi_store_close(store);
-	snprintf(path, sizeof(path), "%s/scsi.json", directory);
-	os()->ops->file_unlink(os(), path);
-	rmdir(directory);
-	w.disk.options.store = NULL;
-	w.attachment = scsi_world_attach(&w, 0);
-	w.channel = scsi_world_open(&w, w.attachment, 0);
-	w.view->luns[0] = w.channel;
-}
-
-static struct scsi_store *store_begin(const char *name)
-{
-	struct scsi_store *store = NULL;
-
-	snprintf(directory, sizeof(directory), "/tmp/scsi-mode-%d-%s", (int)getpid(), name);
-	os()->ops->directory_create(os(), "/tmp", 0700);
-	if (strcmp(name, "none") != 0)
-		assert_int_equal(os()->ops->directory_create(os(), directory, 0700), 0);
-	restart(&store);
-	return store;
-}
-
 static void what_is_saved_is_there_after_a_restart_and_the_rest_is_not(void **state)
 {
-	struct scsi_store *store = store_begin("saved");
-
+	kept_begin(&kept, &w, "mode-saved", false);
 	assert_int_equal(page_byte(CACHING, 0), 0x80 | CACHING); /* PS */
 	assert_int_equal(page_byte(SAVED | CACHING, 2), WCE);
 	wants_good(select_byte(1, CACHING, 2, 0));
 	change(CONTROL, 2, 0x02 | D_SENSE);
 	assert_int_equal(page_byte(SAVED | CACHING, 2), 0);
 	assert_int_equal(page_byte(SAVED | CONTROL, 2), 0x02);
-	restart(&store);
+	kept_restart(&kept);
 	assert_int_equal(page_byte(CACHING, 2), 0);
 	assert_int_equal(page_byte(DEFAULTS | CACHING, 2), WCE);
 	assert_int_equal(page_byte(CONTROL, 2), 0x02);
 	wants_good(write_one(SCSI_WRITE_10));
 	assert_int_equal(w.disk.last_flags[BDEV_IO_WRITE], BDEV_IO_FUA);
 	wants_good(select_byte(1, CACHING, 2, WCE));
-	restart(&store);
+	kept_restart(&kept);
 	assert_int_equal(page_byte(CACHING, 2), WCE);
-	store_end(store);
+	kept_end(&kept);
 }
 
 static void a_reset_brings_back_what_is_saved(void **state)
 {
-	struct scsi_store *store = store_begin("reset");
-
+	kept_begin(&kept, &w, "mode-reset", false);
 	wants_good(select_byte(1, CONTROL, 4, SWP));
 	change(CONTROL, 4, 0);
 	wants_good(write_one(SCSI_WRITE_10));
 	on_control(reset_unit);
 	wants_sense(write_one(SCSI_WRITE_10), 0x072702);
-	store_end(store);
+	kept_end(&kept);
 }
 
 static void a_save_that_fails_is_told(void **state)
 {
-	struct scsi_store *store = store_begin("none");
-
+	kept_begin(&kept, &w, "mode-none", true);
 	wants_sense(select_byte(1, CONTROL, 4, SWP), 0x044400);
 	assert_int_equal(page_byte(CONTROL, 4), SWP);
-	store_end(store);
+	kept_end(&kept);
 }
 
 static void without_a_store_nothing_is_saved(void **state)
