@@ -14,6 +14,7 @@
 
 #include "base/endian.h"
 #include "base/paths.h"
+#include "base/pci.h"
 #include "base/text.h"
 
 /* ---- sizes ---- */
@@ -337,9 +338,31 @@ static void paths_of_root_and_of_others_are_as_documented(void **state)
 		assert_int_equal(seteuid(0), 0);
 }
 
+static void addresses_of_pci_functions_are_read_strictly(void **state)
+{
+	static const char *const right[][2] = {
+		{"0000:01:00.0", "0000:01:00.0"},
+		{"1:0.7", "0000:01:00.7"},
+		{"00Ab:fF:1f.3", "00ab:ff:1f.3"},
+		{"10000.01.02.1", "10000:01:02.1"},
+	};
+	static const char *const wrong[] = {"", "1", "1:0", "0:0:0:0:0", "100:0.0", "0:20.0",
+		"0:0.8", "0:0.", ":0.0", "0:0.0 ", " 0:0.0", "0x1:0.0", "0:0.-1", "123456789:0:0.0",
+		"0:0.00"};
+	char text[PCI_ADDRESS_SIZE];
+
+	for (size_t i = 0; i < ARRAY_SIZE(right); i++) {
+		assert_int_equal(pci_address_parse(right[i][0], text), 0);
+		assert_string_equal(text, right[i][1]);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+		assert_int_equal(pci_address_parse(wrong[i], text), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(addresses_of_pci_functions_are_read_strictly),
 		cmocka_unit_test(sizes_are_read_as_people_write_them),
 		cmocka_unit_test(a_malformed_or_impossible_size_is_refused_and_stores_nothing),
 		cmocka_unit_test(a_formatted_size_is_short_and_exact_or_says_that_it_is_not),
