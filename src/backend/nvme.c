@@ -24,6 +24,7 @@ struct nvme_drive_op {
 	struct nvme_transport *transport;
 	struct nvme_options options;
 	struct nvme_drive **ret_drive;
+	struct nvme_health *ret_health;
 	done_fn done;
 	void *arg;
 };
@@ -152,6 +153,28 @@ void nvme_drive_reset(struct nvme_drive *drive, struct reason *reason, done_fn d
 	flow_start(&op->flow, drive->control, "nvme_drive_reset", nvme_drive_reset_run);
 }
 
+static enum flow_result nvme_drive_health_run(struct flow *f)
+{
+	struct nvme_drive_op *op = container_of(f, struct nvme_drive_op, flow);
+
+	FLOW_BEGIN(f);
+	AWAIT(f, bdev_gate_enter(&op->drive->gate, &op->turn, flow_resume, f));
+	AWAIT(f, nvme_controller_read_log(op->drive->controller, NVME_LOG_HEALTH, op->ret_health,
+			 sizeof(*op->ret_health), flow_resume, f));
+	nvme_drive_op_end(op, f->error);
+	FLOW_END(f);
+}
+
+void nvme_drive_read_health(
+	struct nvme_drive *drive, struct nvme_health *ret_health, done_fn done, void *arg)
+{
+	struct nvme_drive_op *op = nvme_drive_op_create(drive, NULL, done, arg);
+
+	op->ret_health = ret_health;
+	drive->busy++;
+	flow_start(&op->flow, drive->control, "nvme_drive_read_health", nvme_drive_health_run);
+}
+
 static void nvme_drive_broken(void *owner)
 {
 	nvme_drive_begin(owner, "nvme_drive_reset", nvme_drive_reset_run);
@@ -187,6 +210,23 @@ static const struct nvme_owner_ops nvme_drive_ops = {
 	.broken = nvme_drive_broken,
 	.changed = nvme_drive_changed,
 };
+
+/* ---- what it has ---------------------------------------------------------- */
+
+struct bdev *nvme_drive_bdev(const struct nvme_drive *drive, unsigned index)
+{
+	struct nvme_bdev *own;
+
+	list_for_each_entry (own, &drive->bdevs, link)
+		if (index-- == 0)
+			return &own->bdev;
+	return NULL;
+}
+
+const struct nvme_controller *nvme_drive_controller(const struct nvme_drive *drive)
+{
+	return drive->controller;
+}
 
 /* ---- attach and detach -------------------------------------------------- */
 

@@ -23,5 +23,16 @@ void nvme_drive_attach(struct bdev_registry *registry, struct nvme_transport *tr
 void nvme_drive_detach(struct nvme_drive *drive, done_fn done, void *arg);
 /* While it is not being detached. */
 void nvme_drive_reset(struct nvme_drive *drive, struct reason *reason, done_fn done, void *arg);
+/* While it is not being detached: NVME_LOG_HEALTH. -ENODEV when it is gone. */
+void nvme_drive_read_health(
+	struct nvme_drive *drive, struct nvme_health *ret_health, done_fn done, void *arg);
+
+/* Its block devices, in the order in which they came; NULL behind the last. */
+struct bdev *nvme_drive_bdev(const struct nvme_drive *drive, unsigned index);
+const struct nvme_controller *nvme_drive_controller(const struct nvme_drive *drive);
+bool bdev_is_nvme(const struct bdev *bdev);
+
+/* Text of a drive, padded with spaces and of any bytes, as a JSON string. */
+json_t *nvme_text(const char *text, size_t size);
 
 #endif

@@ -87,8 +87,7 @@ static bool nvme_bdev_supports(const struct bdev *bdev, enum bdev_io_type type)
 	return false;
 }
 
-/* Text of a drive: padded with spaces, and nobody knows what else. */
-static json_t *nvme_text(const char *text, size_t size)
+json_t *nvme_text(const char *text, size_t size)
 {
 	char copy[64];
 
@@ -168,6 +167,11 @@ static const struct bdev_ops nvme_bdev_ops = {
 	.describe = nvme_bdev_describe,
 	.destroy = nvme_bdev_destroy,
 };
+
+bool bdev_is_nvme(const struct bdev *bdev)
+{
+	return bdev->ops == &nvme_bdev_ops;
+}
 
 static void nvme_bdev_fill(struct nvme_bdev *own)
 {
