@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "backend/backends.h"
+#include "backend/nvme.h"
 #include "base/alloc.h"
 #include "control/control_impl.h"
 
@@ -231,7 +232,7 @@ static bool bdev_has_numa_id(const struct bdev *bdev)
 
 	if (!below)
 		below = filter_bdev_below(bdev);
-	return below ? bdev_has_numa_id(below) : bdev_is_malloc(bdev);
+	return below ? bdev_has_numa_id(below) : bdev_is_malloc(bdev) || bdev_is_nvme(bdev);
 }
 
 static void alias_append(const char *alias, void *aliases)

@@ -76,6 +76,7 @@ static void bdevs_write_config(struct config_writer *writer)
 
 	bdev_options_write_config(writer);
 	bdev_for_each(options->registry, bdev_write_config, writer);
+	nvme_write_config(writer);
 	filters_write_config(writer);
 	lvs_for_each(options->lvols, store_write_config, writer);
 	bdev_for_each(options->registry, bdev_write_settings, writer);

@@ -33,6 +33,8 @@ void vhost_scsi_write_config(struct config_writer *writer);
 /* Block devices, each by the file that has its methods: true when it is of that kind. */
 bool memory_bdev_write_config(struct config_writer *writer, const struct bdev *bdev);
 bool file_bdev_write_config(struct config_writer *writer, const struct bdev *bdev);
+/* Drives and the options of all of them. */
+void nvme_write_config(struct config_writer *writer);
 void filters_write_config(struct config_writer *writer);
 /* What is set for a device of any kind; nothing where nothing is. */
 void limits_write_config(struct config_writer *writer, const struct bdev *bdev);

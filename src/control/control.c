@@ -31,6 +31,9 @@ int control_create(const struct control_options *options, struct control **ret_c
 		bdev_methods,
 		memory_bdev_methods,
 		file_bdev_methods,
+		nvme_methods,
+		nvme_list_methods,
+		nvme_option_methods,
 		bdev_histogram_methods,
 		bdev_iostat_methods,
 		bdev_limits_methods,
@@ -78,6 +81,7 @@ void control_destroy(struct control *control)
 {
 	invariant(list_is_empty(&control->init_waiters) && list_is_empty(&control->bdev_waiters));
 	json_decref(control->limits_at_stop);
+	json_decref(control->nvme_options);
 	config_entries_clear(control);
 	notify_fini(control);
 	free(control->busy_ns);

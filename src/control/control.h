@@ -7,6 +7,7 @@
 #ifndef CONTROL_CONTROL_H
 #define CONTROL_CONTROL_H
 
+#include "backend/nvme_drives.h"
 #include "bdev/bdev.h"
 #include "filter/filters.h"
 #include "lvol/lvol.h"
@@ -20,6 +21,7 @@ struct control_options { /* everything is borrowed for the life of control */
 	struct reactor *const *data;
 	unsigned data_count;
 	struct bdev_registry *registry;
+	struct nvme_drives *drives;
 	struct filters *filters;
 	struct lvols *lvols;
 	struct vhost *vhost;

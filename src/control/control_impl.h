@@ -53,6 +53,7 @@ extern const struct startup_options startup_options_default;
 struct control {
 	struct control_options options;
 	struct startup_options startup;
+	json_t *nvme_options; /* of bdev_nvme_set_options; NULL: none were set */
 	bool ready; /* all of the start is done */
 	struct list entries; /* of a configuration: config_entry_impl.h */
 	enum config_failure on_failure; /* of one of them */
@@ -82,6 +83,9 @@ extern const struct rpc_method notify_methods[];
 extern const struct rpc_method bdev_methods[];
 extern const struct rpc_method memory_bdev_methods[]; /* null and malloc */
 extern const struct rpc_method file_bdev_methods[]; /* aio and uring */
+extern const struct rpc_method nvme_methods[];
+extern const struct rpc_method nvme_list_methods[];
+extern const struct rpc_method nvme_option_methods[];
 extern const struct rpc_method bdev_histogram_methods[];
 extern const struct rpc_method bdev_iostat_methods[];
 extern const struct rpc_method bdev_limits_methods[];

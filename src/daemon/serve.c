@@ -37,6 +37,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "backend/nvme_drives.h"
 #include "control/control.h"
 #include "daemon/config_file.h"
 #include "daemon/options.h"
@@ -58,6 +59,7 @@ struct serve {
 
 	/* control reactor */
 	struct bdev_registry *registry;
+	struct nvme_drives *drives;
 	struct filters *filters;
 	struct lvols *lvols;
 	struct scsi_store *scsi_store;
@@ -100,6 +102,7 @@ static int serve_make_rpc(struct serve *serve)
 		.data = serve->data,
 		.data_count = serve->data_count,
 		.registry = serve->registry,
+		.drives = serve->drives,
 		.filters = serve->filters,
 		.lvols = serve->lvols,
 		.vhost = serve->vhost,
@@ -147,6 +150,7 @@ static int serve_make(struct serve *serve)
 
 	if (rc)
 		return rc;
+	serve->drives = nvme_drives_create(serve->os, serve->registry, nvme_kinds_real);
 	rc = filters_create(serve->registry, &serve->filters);
 	if (!rc)
 		rc = serve_make_lvols(serve);
@@ -300,6 +304,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 		AWAIT(f, lvols_close(serve->lvols, flow_resume, f));
 	while (serve->registry && (serve->last = serve_first_bdev(serve)))
 		AWAIT(f, bdev_unregister(serve->last, flow_resume, f));
+	if (serve->drives)
+		AWAIT(f, nvme_drives_close(serve->drives, flow_resume, f));
 	sem_post(&serve->event);
 	FLOW_END(f);
 }
@@ -534,6 +540,7 @@ static void serve_stop(struct serve *serve)
 		lvols_destroy(serve->lvols);
 	if (serve->filters)
 		filters_destroy(serve->filters);
+	nvme_drives_destroy(serve->drives);
 	if (serve->scsi_store)
 		scsi_store_close(serve->scsi_store);
 	if (serve->state)

@@ -6,6 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const struct nvme_kind no_kinds[] = {{0}};
+static const struct nvme_kind *world_kinds = no_kinds;
+static void (*world_drives_ended)(void);
+
+void world_set_drives(const struct nvme_kind *kinds, void (*ended)(void))
+{
+	world_kinds = kinds;
+	world_drives_ended = ended;
+}
+
 static bool is_set(void *flag)
 {
 	return *(bool *)flag;
@@ -92,6 +102,7 @@ static void make_run(struct message *message)
 	struct reason reason = {0};
 
 	assert_int_equal(bdev_registry_create(world->os, world->control, &world->registry), 0);
+	world->drives = nvme_drives_create(world->os, world->registry, world_kinds);
 	assert_int_equal(filters_create(world->registry, &world->filters), 0);
 	lvols.registry = world->registry;
 	lvols.filters = world->filters;
@@ -100,6 +111,7 @@ static void make_run(struct message *message)
 	assert_int_equal(vhost_create(&vhost, &reason, &world->vhost), 0);
 	assert_int_equal(rpc_server_create(world->control, &world->rpc), 0);
 	control.registry = world->registry;
+	control.drives = world->drives;
 	control.filters = world->filters;
 	control.lvols = world->lvols;
 	control.vhost = world->vhost;
@@ -169,6 +181,7 @@ static enum flow_result stop_run(struct flow *f)
 	AWAIT(f, lvols_close(world->lvols, flow_resume, f));
 	while (has_bdev(world))
 		AWAIT(f, bdev_unregister(world->last, flow_resume, f));
+	AWAIT(f, nvme_drives_close(world->drives, flow_resume, f));
 	world->done = true;
 	FLOW_END(f);
 }
@@ -183,6 +196,8 @@ static void stop_start(struct message *message)
 void world_end(struct world *world)
 {
 	world_run(world, stop_start);
+	if (world_drives_ended)
+		world_drives_ended();
 	world->os->ops->close(world->os, world->fd);
 	reactor_stop(world->data[0]);
 	reactor_stop(world->control);
@@ -190,6 +205,7 @@ void world_end(struct world *world)
 	rpc_server_destroy(world->rpc);
 	lvols_destroy(world->lvols);
 	filters_destroy(world->filters);
+	nvme_drives_destroy(world->drives);
 	bdev_registry_destroy(world->registry);
 	reactor_destroy(world->data[0]);
 	reactor_destroy(world->control);

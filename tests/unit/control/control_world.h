@@ -22,6 +22,7 @@ struct world {
 	struct reactor *control;
 	struct reactor *data[1];
 	struct bdev_registry *registry;
+	struct nvme_drives *drives;
 	struct filters *filters;
 	struct lvols *lvols;
 	struct vhost *vhost;
@@ -44,6 +45,9 @@ struct world {
 
 /* wait_for_rpc: in STARTUP. */
 struct world *world_start(bool wait_for_rpc);
+/* The next worlds have drives of these kinds, borrowed; ended is called when a world has let them
+ * go. */
+void world_set_drives(const struct nvme_kind *kinds, void (*ended)(void));
 /* Applies what these entries say; the outcome is in start_rc. Without success there are no clients:
  * world_end is all that may follow. */
 struct world *world_start_configured(

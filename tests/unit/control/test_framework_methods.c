@@ -36,7 +36,7 @@ static void the_framework_methods_answer_as_clients_expect(void **state)
 			ERROR(-32602, "'thread_get_stats' requires no arguments")},
 		/* What is not there does not exist. */
 		{"bdev_raid_create", "{}", ERROR(-32601, "Method not found")},
-		{"bdev_nvme_attach_controller", "{}", ERROR(-32601, "Method not found")},
+		{"bdev_nvme_opal_init", "{}", ERROR(-32601, "Method not found")},
 	};
 	struct world *world = world_start(false);
 
