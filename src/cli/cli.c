@@ -22,6 +22,7 @@ static const char help[] =
 	"  volume create|list|resize|snapshot|clone|inflate|decouple|set-parent|read-only|\n"
 	"         export|import|rename|delete\n"
 	"                             volumes in them\n"
+	"  nvme list|bind|unbind      drives for the daemon's own driver\n"
 	"  config save|load|missing|retry|forget\n"
 	"                             what is configured, as a file; what could not be set up\n"
 	"  top                        what disks and data threads do just now\n"
@@ -37,6 +38,7 @@ static const struct {
 } commands[] = {
 	{"config", cli_config},
 	{"disk", cli_disk},
+	{"nvme", cli_nvme},
 	{"rpc", cli_rpc},
 	{"store", cli_store},
 	{"top", cli_top},

@@ -23,6 +23,7 @@ int cli_disk(int argc, char **argv);
 int cli_disk_attach(int argc, char **argv);
 int cli_disk_detach(int argc, char **argv);
 int cli_disk_list(int argc, char **argv);
+int cli_nvme(int argc, char **argv);
 int cli_store(int argc, char **argv);
 int cli_top(int argc, char **argv);
 int cli_volume(int argc, char **argv);
@@ -51,6 +52,8 @@ struct client_options {
 /* optarg into options; false after a sentence on stderr, also for an option that is neither. */
 bool client_options_take(struct client_options *options, int option);
 
+/* Its socket is there: for commands that do without a daemon. */
+bool client_is_there(const struct client_options *options);
 /* NULL after a sentence on stderr. The daemon has answered once. */
 struct client *client_open(const struct client_options *options);
 /* For commands that look what is there and then change it: one at a time on this machine, until the

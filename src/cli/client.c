@@ -211,6 +211,13 @@ static bool client_greet(struct client *client)
 	return false;
 }
 
+bool client_is_there(const struct client_options *options)
+{
+	struct client client = {0};
+
+	return client_find_path(&client, options->rpc_socket) && access(client.path, F_OK) == 0;
+}
+
 struct client *client_open(const struct client_options *options)
 {
 	struct client *client = calloc(1, sizeof(*client));

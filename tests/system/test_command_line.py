@@ -686,3 +686,76 @@ def relay_one(listener, daemon, watch):
                 if source is client:
                     watch(chunk)
                 (server if source is client else client).sendall(chunk)
+
+
+class Drives:
+    """What /sys shows of PCI, made up: seen by commands run in a mount namespace of their own."""
+
+    def __init__(self, shell):
+        self.shell = shell
+        self.root = shell.place / "sys"
+        (self.root / "bus/pci/devices").mkdir(parents=True)
+        (self.root / "bus/pci/drivers").mkdir()
+        (self.root / "bus/pci/drivers_probe").touch()
+
+    def add(self, address, kind="0x010802", group=None, driver=None, model=None):
+        function = self.root / "bus/pci/devices" / address
+        function.mkdir()
+        (function / "class").write_text(kind + "\n")
+        (function / "driver_override").write_text("(null)\n")
+        if group:
+            (function / "iommu_group").symlink_to(f"../../kernel/iommu_groups/{group}")
+        if driver:
+            folder = self.root / "bus/pci/drivers" / driver
+            folder.mkdir(exist_ok=True)
+            (folder / "unbind").touch()
+            (function / "driver").symlink_to(folder)
+        if model:
+            (function / "nvme/nvme0/nvme0n1").mkdir(parents=True)
+            (function / "nvme/nvme0/model").write_text(f"{model}           \n")
+            (function / "nvme/nvme0/serial").write_text("S1\n")
+        return function
+
+    def run(self, *arguments):
+        return subprocess.run(
+            ["unshare", "--map-root-user", "--mount", "sh", "-c",
+             f'mount --bind "{self.root}" /sys && exec "$@"', "sh", binary(), "nvme", *arguments],
+            capture_output=True, text=True, check=False, timeout=20, env=self.shell.environment)
+
+    def refuses(self, *arguments):
+        done = self.run(*arguments)
+        assert done.returncode == 1 and not done.stdout, done
+        assert len(done.stderr.splitlines()) == 1, done
+        return done.stderr
+
+
+def test_drives_are_listed_with_or_without_a_daemon(shell):
+    drives = Drives(shell)
+    drives.add("0000:00:00.0", kind="0x060000", group=1)
+    drives.add("0000:02:00.0", group=3, driver="vfio-pci")
+    drives.add("0000:01:00.0", group=2, driver="nvme", model="A Drive")
+    rows = [["0000:01:00.0", "A Drive", "S1", "nvme", "-", "-", "-", "-", "-"],
+            ["0000:02:00.0", "-", "-", "vfio-pci", "-", "-", "-", "-", "-"]]
+    assert [row.split("\t") for row in drives.run("list").stdout.splitlines()] == rows
+    shell.daemon.stop()
+    assert [row.split("\t") for row in drives.run("list").stdout.splitlines()] == rows
+    told = json.loads(drives.run("list", "--json").stdout)
+    assert told[0]["model"] == "A Drive" and told[0]["iommu_group"] == "2"
+
+
+def test_a_drive_that_cannot_be_bound_says_what_to_do(shell):
+    drives = Drives(shell)
+    drives.add("0000:00:00.0", kind="0x060000", group=1)
+    drives.add("0000:01:00.0", driver="nvme")
+    function = drives.add("0000:02:00.0", group=2, driver="nvme")
+    assert "no PCI address" in drives.refuses("bind", "nvme0n1")
+    assert "sluice nvme list" in drives.refuses("bind", "0000:ff:1f.7")
+    assert "no NVMe drive" in drives.refuses("bind", "0:0.0")
+    assert "IOMMU" in drives.refuses("bind", "01:00.0")
+    assert "modprobe vfio-pci" in drives.refuses("bind", "02:00.0")
+    assert (function / "driver_override").read_text() == "(null)\n"
+    (drives.root / "bus/pci/drivers/vfio-pci").mkdir()
+    assert "does not take" in drives.refuses("bind", "02:00.0")
+    assert (function / "driver_override").read_text()[0] == "\n"
+    assert "has the kernel's driver nvme" in drives.run("unbind", "02:00.0").stdout
+    assert "list, bind" in shell.bad(2, "nvme", "bind")
