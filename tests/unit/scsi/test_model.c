@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Random command sequences against a simple model of a disk: an array of blocks, and rules of a few
- * lines for what each command does to it. Lengths, addresses, buffers, segments, flags and failures
- * of the device are drawn; half the addresses lie near an edge.
+ * lines for what each command does to it. Lengths, addresses, buffers, segments and flags are
+ * drawn; half the addresses lie near an edge. Copies are within the disk, of up to three segments,
+ * one after the other: later ones read what earlier ones have written.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ struct answer {
 };
 
 struct operation {
+	const struct kind *kind;
 	uint8_t opcode;
 	uint8_t flags;
 	uint64_t lba;
@@ -100,7 +102,7 @@ static struct answer model_verify(const struct operation *op)
 
 static struct answer model_write_same(const struct operation *op)
 {
-	bool no_data = op->opcode == SCSI_WRITE_SAME_16 && op->flags & 1;
+	bool no_data = op->opcode != SCSI_WRITE_SAME_10 && op->flags & 1;
 
 	if (op->blocks == 0)
 		return sense(0x052400);
@@ -155,6 +157,30 @@ static struct answer model_unmap(const struct operation *op)
 	return (struct answer){.moved = 24};
 }
 
+/* From the disk to itself, without descriptors of others. */
+#define COPY_SEGMENTS 3
+#define COPY_LIST(n)  (16 + 28u * (n))
+
+static unsigned copy_segments(const struct operation *op)
+{
+	return (op->out_len - COPY_LIST(0)) / 28;
+}
+
+/* What was copied before a segment that is refused stays so. */
+static struct answer model_copy(const struct operation *op)
+{
+	for (unsigned i = 0; i < copy_segments(op); i++) {
+		const uint8_t *segment = out + COPY_LIST(i);
+		uint64_t blocks = be16_get(segment + 10), from = be64_get(segment + 12),
+			 to = be64_get(segment + 20);
+
+		if (from + blocks > BLOCKS || to + blocks > BLOCKS)
+			return sense(0x0a0000);
+		memmove(model + to * BLOCK, model + from * BLOCK, blocks * BLOCK);
+	}
+	return (struct answer){.moved = op->out_len};
+}
+
 static struct answer model_flush(const struct operation *op)
 {
 	return sense(out_of_range(op) ? 0x052100 : 0);
@@ -166,7 +192,15 @@ static const struct kind {
 	struct answer (*run)(const struct operation *op);
 	bool out;
 	bool in;
+	uint16_t action; /* of the 32-byte commands */
 } kinds[] = {
+	{SCSI_VARIABLE_LENGTH, 0x18, model_read, false, true, SCSI_SA_READ_32},
+	{SCSI_VARIABLE_LENGTH, 0x18, model_write, true, false, SCSI_SA_WRITE_32},
+	{SCSI_VARIABLE_LENGTH, 0x02, model_write, true, false, SCSI_SA_WRITE_AND_VERIFY_32},
+	{SCSI_VARIABLE_LENGTH, 0x06, model_verify, true, false, SCSI_SA_VERIFY_32},
+	{SCSI_VARIABLE_LENGTH, 0x09, model_write_same, true, false, SCSI_SA_WRITE_SAME_32},
+	{SCSI_VARIABLE_LENGTH, 0x18, model_orwrite, true, false, SCSI_SA_ORWRITE_32},
+	{SCSI_EXTENDED_COPY, 0, model_copy, true, false},
 	{SCSI_READ_6, 0, model_read, false, true},
 	{SCSI_READ_10, 0x18, model_read, false, true},
 	{SCSI_READ_12, 0x18, model_read, false, true},
@@ -189,10 +223,32 @@ static const struct kind {
 	{SCSI_SYNCHRONIZE_CACHE_16, 0x02, model_flush, false, false},
 };
 
+/* Short enough to be read whole before it is written: they may overlap. */
+static void copy_draw(struct operation *op)
+{
+	unsigned segments = 1 + (unsigned)draw(COPY_SEGMENTS);
+
+	memset(out, 0, COPY_LIST(COPY_SEGMENTS));
+	op->out_len = COPY_LIST(segments);
+	out[1] = 3 << 3; /* no list identifier */
+	be32_put(out + 8, 28 * segments);
+	for (unsigned i = 0; i < segments; i++) {
+		uint8_t *segment = out + COPY_LIST(i);
+
+		segment[0] = SCSI_SEGMENT_BLOCK_BLOCK;
+		segment[3] = 24;
+		be32_put(segment + 4, UINT32_MAX); /* both this disk */
+		be16_put(segment + 10, (uint16_t)(1 + draw(60)));
+		be64_put(segment + 12, draw(BLOCKS));
+		be64_put(segment + 20, draw(BLOCKS));
+	}
+}
+
 static void operation_draw(struct operation *op, const struct kind *kind)
 {
 	uint32_t need;
 
+	op->kind = kind;
 	op->opcode = kind->opcode;
 	op->flags = kind->flags & (uint8_t)draw(256);
 	op->blocks = (uint32_t)(draw(4) ? draw(9) : draw(256));
@@ -221,6 +277,8 @@ static void operation_draw(struct operation *op, const struct kind *kind)
 		be32_put(out + 16, op->blocks);
 		op->out_len = draw(10) ? 24 : 20;
 	}
+	if (kind->run == model_copy)
+		copy_draw(op);
 }
 
 static struct command *operation_encode(const struct operation *op)
@@ -230,6 +288,15 @@ static struct command *operation_encode(const struct operation *op)
 
 	if (op->opcode == SCSI_UNMAP) {
 		be16_put(cdb + 7, 24);
+	} else if (op->opcode == SCSI_EXTENDED_COPY) {
+		be32_put(cdb + 10, op->out_len);
+	} else if (op->opcode == SCSI_VARIABLE_LENGTH) {
+		cdb[1] = 0;
+		cdb[7] = 24;
+		be16_put(cdb + 8, op->kind->action);
+		cdb[10] = op->flags;
+		be64_put(cdb + 12, op->lba);
+		be32_put(cdb + 28, op->blocks);
 	} else if (op->opcode < 0x20) {
 		be32_put(cdb, (uint32_t)op->opcode << 24 | (uint32_t)op->lba);
 		cdb[4] = (uint8_t)op->blocks;
