@@ -98,6 +98,8 @@ void bdev_stats_add(struct bdev_io_stats *sum, const struct bdev_io_stats *part)
 /* ---- histogram.c ------------------------------------------------------------------------- */
 
 /* Of a channel that is being made; -ENOMEM. */
+/* Channel's reactor, or before that: whatever ends next is slower and faster than all before. */
+void bdev_channel_note_all(struct bdev_channel *channel);
 int bdev_channel_histogram_create(struct bdev_channel *channel) MUST_CHECK;
 /* Of one that has been used; what it has counted is kept. */
 void bdev_channel_histogram_free(struct bdev_channel *channel);

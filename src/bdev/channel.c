@@ -48,12 +48,15 @@ static void bdev_channel_drain(struct deferred *deferred)
 		bdev_range_holds_check(channel);
 }
 
-void bdev_io_end_draining(struct bdev_io *io)
+void bdev_io_end_unusual(struct bdev_io *io)
 {
 	struct bdev_channel *channel = io->channel;
+	const bool draining = channel->draining;
 
+	bdev_io_count(io, channel);
 	io->done(io);
-	bdev_range_holds_check(channel);
+	if (draining)
+		bdev_range_holds_check(channel);
 }
 
 void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int status)
@@ -168,6 +171,7 @@ static struct bdev_channel *bdev_channel_alloc(struct bdev *bdev, struct reactor
 	channel->reactor = reactor;
 	channel->bdev = bdev;
 	channel->drain.run = bdev_channel_drain;
+	bdev_channel_note_all(channel);
 	list_init(&channel->link);
 	list_init(&channel->range_holds);
 	if (bdev->qos)

@@ -5,7 +5,8 @@
  * of channels that are gone are kept with the device.
  *
  * The straight path knows nothing of them: it calls bdev_io_note for what is slower or faster than
- * all before, and while there is a histogram everything is (channel->triggers stay 0).
+ * all before, and while there is a histogram for everything: the channel's bounds stay as those of
+ * one that has seen no request.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -81,6 +82,21 @@ static struct bdev_histogram *histogram_alloc(const struct bdev_histogram_option
 
 /* ---- the channel's reactor ----------------------------------------------------------------- */
 
+void bdev_channel_note_all(struct bdev_channel *channel)
+{
+	for (unsigned type = 0; type < BDEV_IO_TYPES; type++) {
+		channel->stats.of[type].slow_ns = 0;
+		channel->stats.of[type].fast_ns = UINT32_MAX;
+	}
+}
+
+/* Beyond 32 bits, 4 s, each is noted. */
+static void bounds_set(struct bdev_io_count *count, const struct bdev_io_extremes *extremes)
+{
+	count->slow_ns = (uint32_t)u64_min(extremes->slowest_ns, UINT32_MAX);
+	count->fast_ns = (uint32_t)u64_min(~extremes->fastest_inverted, UINT32_MAX);
+}
+
 void bdev_io_note(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns)
 {
 	struct bdev_io_extremes *extremes = &channel->stats.extremes[io->type];
@@ -91,7 +107,7 @@ void bdev_io_note(struct bdev_io *io, struct bdev_channel *channel, uint64_t lat
 	extremes->slowest_ns = u64_max(extremes->slowest_ns, latency_ns);
 	extremes->fastest_inverted = u64_max(extremes->fastest_inverted, ~latency_ns);
 	if (!histogram)
-		channel->triggers[io->type] = *extremes;
+		bounds_set(&channel->stats.of[io->type], extremes);
 	else if (histogram->options.types & 1u << io->type)
 		histogram_of(histogram, io->type)[histogram_bucket(histogram, latency_ns)]++;
 }
@@ -152,7 +168,7 @@ static void histogram_run_set(struct bdev_channel *channel, void *arg)
 	struct bdev_histogram *before = channel->histogram;
 
 	channel->histogram = op->swapped;
-	memset(channel->triggers, 0, sizeof(channel->triggers));
+	bdev_channel_note_all(channel);
 	op->swapped = before;
 }
 

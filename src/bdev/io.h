@@ -109,10 +109,13 @@ struct bdev_io_extremes {
 };
 
 struct bdev_io_stats {
-	struct {
+	struct bdev_io_count {
 		uint64_t ops;
 		uint64_t bytes;
 		uint64_t latency_ns; /* sum, of turn time stamps */
+		/* Of a channel: what is slower, or faster, is noted (histogram.c). */
+		uint32_t slow_ns;
+		uint32_t fast_ns;
 	} of[BDEV_IO_TYPES];
 	uint64_t errors;
 	struct bdev_io_extremes extremes[BDEV_IO_TYPES];
@@ -126,7 +129,7 @@ struct bdev_io_list {
 /*
  * A block device on one reactor: counted, shared by all users of the device there. The backend's
  * own state follows at backend (ops->channel_size bytes, zeroed, on a line of its own). A READ or
- * WRITE on the straight path touches the first two lines, and the backend's.
+ * WRITE on the straight path touches the first line, that of stats, and the backend's.
  */
 struct bdev_channel {
 	/* ops->submit; of a device with a larger io_unit_size what comes before it (sectors.c) */
@@ -139,10 +142,9 @@ struct bdev_channel {
 	unsigned in_flight[2]; /* by epoch: a lock waits until the old epoch has drained */
 	struct bdev_io_list completed;
 	struct deferred drain; /* calls done of what is on completed */
-	struct bdev_io_stats stats; /* first READ and WRITE */
-	struct bdev_io_extremes triggers[BDEV_IO_TYPES]; /* as in stats; 0 with a histogram */
-	struct bdev_histogram *histogram; /* or NULL */
 	struct bdev *bdev;
+	CACHE_ALIGNED struct bdev_io_stats stats; /* first READ and WRITE, which share a line */
+	struct bdev_histogram *histogram; /* or NULL */
 	void (*submit_units)(struct bdev_channel *channel, struct bdev_io *io); /* ops->submit */
 	unsigned users;
 	struct list link; /* bdev's channels; control reactor */
@@ -162,8 +164,8 @@ static inline unsigned bdev_channel_in_flight(const struct bdev_channel *channel
 	return channel->in_flight[0] + channel->in_flight[1];
 }
 
-/* Channel's reactor: done, and a hold may have waited for that. */
-void bdev_io_end_draining(struct bdev_io *io);
+/* Channel's reactor: bdev_io_end where anything is unusual. */
+void bdev_io_end_unusual(struct bdev_io *io);
 
 /*
  * For backends. From step aside to step back a request does not count as in flight, so that range
@@ -263,36 +265,45 @@ static inline void bdev_io_take_back(struct bdev_io *io)
 /* It took longer, or less long, than all before it; or there is a histogram. */
 void bdev_io_note(struct bdev_io *io, struct bdev_channel *channel, uint64_t latency_ns);
 
+static inline bool bdev_io_is_noted(const struct bdev_io_count *count, uint64_t latency_ns)
+{
+	return latency_ns > count->slow_ns || latency_ns < count->fast_ns;
+}
+
 /* The rest of the end, but for what comes after done. For channel.c too. */
 static inline void bdev_io_count(struct bdev_io *io, struct bdev_channel *channel)
 {
 	const uint64_t latency_ns = channel->reactor->now_ns - io->submitted_ns;
-	struct bdev_io_stats *stats = &channel->stats;
-	const unsigned type = io->type;
+	struct bdev_io_count *count = &channel->stats.of[(size_t)io->type];
 
-	stats->of[type].ops++;
-	stats->of[type].latency_ns += latency_ns;
-	if (unlikely(latency_ns > channel->triggers[type].slowest_ns ||
-		     ~latency_ns > channel->triggers[type].fastest_inverted))
+	count->ops++;
+	count->latency_ns += latency_ns;
+	if (unlikely(bdev_io_is_noted(count, latency_ns)))
 		bdev_io_note(io, channel, latency_ns);
 	if (likely(!io->status))
-		stats->of[type].bytes += io->length;
+		count->bytes += io->length;
 	else
-		stats->errors++;
+		channel->stats.errors++;
 	channel->in_flight[io->epoch]--;
 }
 
 /* It has ended with io->status, and done is called at once: only from the done of a request to a
- * device below, which is never inside submit either. */
+ * device below, which is never inside submit either. No call on the usual way but done's, the last,
+ * so that it needs no frame. */
 static inline void bdev_io_end(struct bdev_io *io)
 {
 	struct bdev_channel *channel = io->channel;
+	const uint64_t latency_ns = channel->reactor->now_ns - io->submitted_ns;
+	struct bdev_io_count *count = &channel->stats.of[(size_t)io->type];
 
-	bdev_io_count(io, channel);
-	if (unlikely(channel->draining)) {
-		bdev_io_end_draining(io);
+	if (unlikely(io->status || channel->draining || bdev_io_is_noted(count, latency_ns))) {
+		bdev_io_end_unusual(io);
 		return;
 	}
+	count->ops++;
+	count->bytes += io->length;
+	count->latency_ns += latency_ns;
+	channel->in_flight[io->epoch]--;
 	io->done(io);
 }
 

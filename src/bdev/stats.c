@@ -58,7 +58,7 @@ static void stats_ask(struct bdev_channel *channel, void *arg)
 	op->part = channel->stats;
 	stats_reset(&channel->stats, op->query.reset);
 	if (op->query.reset != BDEV_STATS_KEEP)
-		memset(channel->triggers, 0, sizeof(channel->triggers));
+		bdev_channel_note_all(channel);
 }
 
 static void stats_take(struct bdev_channel *channel, void *arg)
