@@ -300,9 +300,10 @@ static __attribute__((noinline)) void straight_below(struct blob_channel *own, s
 		io_begin(own, io);
 }
 
-static inline void straight_run(struct blob_channel *own, struct bdev_io *io, uint64_t within)
+static inline void straight_run(struct blob_channel *own, struct bdev_io *io,
+	const struct blob_map *map, uint64_t index, uint64_t within)
 {
-	uint32_t cluster = blob_cluster(own, cluster_index(own, io->offset));
+	uint32_t cluster = blob_map_find(map, index);
 
 	if (unlikely(!cluster))
 		straight_below(own, io);
@@ -327,7 +328,8 @@ static void straight_fetched(struct deferred *deferred)
 	while (io) {
 		struct bdev_io *next = io->next;
 
-		straight_run(own, io, cluster_within(own, io->offset));
+		straight_run(own, io, blob_map(own->blob), cluster_index(own, io->offset),
+			cluster_within(own, io->offset));
 		io = next;
 	}
 }
@@ -348,18 +350,46 @@ void blob_channel_init_straight(struct blob_channel *own)
 	fetching_init(own);
 }
 
+/* READ is 0, WRITE 1: one branch, whichever of both comes. */
+static inline bool straight_fits(
+	const struct blob_channel *own, const struct bdev_io *io, uint64_t within)
+{
+	return io->type <= BDEV_IO_WRITE && io->length &&
+	       within + io->length <= own->straight_bytes &&
+	       !(io->type & (unsigned)blob_is_read_only(own->blob));
+}
+
+static inline void straight_begin(
+	struct blob_channel *own, struct bdev_io *io, uint64_t index, uint64_t within)
+{
+	const struct blob_map *map = blob_map(own->blob);
+
+	if (unlikely(blob_map_is_far(map)))
+		straight_fetch(own, io);
+	else
+		straight_run(own, io, map, index, within);
+}
+
+/* Clusters whose size is no power of two: the divisions are here. */
+static __attribute__((noinline)) void submit_odd(struct blob_channel *own, struct bdev_io *io)
+{
+	uint64_t within = io->offset % own->cluster_size;
+
+	if (likely(straight_fits(own, io, within)))
+		straight_begin(own, io, io->offset / own->cluster_size, within);
+	else
+		io_begin(own, io);
+}
+
 void blob_submit(struct bdev_channel *channel, struct bdev_io *io)
 {
 	struct blob_channel *own = blob_channel_of(channel);
-	uint64_t within = cluster_within(own, io->offset);
+	uint64_t within = io->offset & (own->cluster_size - 1);
 
-	/* READ is 0, WRITE 1: one branch, whichever of both comes. */
-	if (unlikely(io->type > BDEV_IO_WRITE || io->length == 0 ||
-		     within + io->length > own->straight_bytes ||
-		     (io->type & (unsigned)blob_is_read_only(own->blob))))
-		io_begin(own, io);
-	else if (blob_map_is_far(blob_map(own->blob)))
-		straight_fetch(own, io);
+	if (unlikely(own->cluster_shift >= 63))
+		submit_odd(own, io);
+	else if (likely(straight_fits(own, io, within)))
+		straight_begin(own, io, io->offset >> own->cluster_shift, within);
 	else
-		straight_run(own, io, within);
+		io_begin(own, io);
 }

@@ -227,9 +227,7 @@ struct blob_source blob_source_below(const struct blob_channel *own, uint64_t in
 /* Of the blob's own map; beyond its end 0. */
 static inline uint32_t blob_cluster(const struct blob_channel *own, uint64_t index)
 {
-	const struct blob_map *map = blob_map(own->blob);
-
-	return likely(index < map->num_clusters) ? blob_map_get(map, index) : 0;
+	return blob_map_find(blob_map(own->blob), index);
 }
 
 void piece_run(struct blob_piece *piece);

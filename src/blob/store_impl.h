@@ -214,6 +214,12 @@ static inline uint32_t blob_map_get(const struct blob_map *map, uint64_t index)
 		      : 0;
 }
 
+/* Beyond its end 0. */
+static inline uint32_t blob_map_find(const struct blob_map *map, uint64_t index)
+{
+	return likely(index < map->num_clusters) ? blob_map_get(map, index) : 0;
+}
+
 /* Does the map have so many entries that the near caches will not keep them? */
 #define BLOB_MAP_NEAR_SLOTS 64 /* 128 KiB */
 static inline bool blob_map_is_far(const struct blob_map *map)
