@@ -5,6 +5,8 @@ and daemon meanwhile, until there is some; on SCSI the guest is warned before, a
 
 import re
 
+import pytest
+
 from .checks import MIB, grow
 from .patience import wait_until
 
@@ -103,4 +105,48 @@ def test_a_scsi_guest_is_warned_before_and_told_when_there_is_no_space(lab):
     assert failed.status and "No space left on device" in failed.output
     guest.run(f"blkdiscard -l {8 * MIB} {device}")
     guest.run(write(device, 4, at=61))
+    guest.poweroff()
+
+
+def spread(device):
+    """A block in each part of 32 MiB, which all need metadata of their own, while that works."""
+    return (f"for part in $(seq 0 63); do dd if=/run/data of={device} bs=4k count=1 "
+            "seek=$((part * 8192)) oflag=direct || break; echo written $part; done 2>&1")
+
+
+@pytest.mark.once
+def test_guests_wait_or_are_told_when_it_is_metadata_that_there_is_none_of(lab):
+    daemon = lab.daemon()
+    path = lab.empty("pool", 64)
+    daemon.file("pool", path, fallocate=True)
+    daemon.call("bdev_lvol_create_lvstore", bdev_name="pool", lvs_name="lvs0", cluster_sz=MIB // 16,
+                num_md_pages_per_cluster_ratio=2)
+    spares = [volume(daemon, f"spare{nth}", 1, thin=False) for nth in range(3)]
+    root = daemon.put_file("blk", "root", lab.image())
+    waits = daemon.put("blk", volume(daemon, "waits", 2048), controller="waits")
+    fails = daemon.put("scsi", volume(daemon, "fails", 2048), controller="fails")
+    guest = lab.boot("10.0", root, waits, fails)
+    device = guest.device(fails)
+    guest.run("dd if=/dev/urandom of=/run/data bs=1M count=1")
+    output = guest.run(spread(device))
+    assert "No space left on device" in output
+    [store] = daemon.call("bdev_lvol_get_lvstores")
+    assert store["md_full"] and store["full"] and store["free_clusters"] > 900
+    assert told(daemon)[0] == "lvstore_space_low" and told(daemon)[-1] == "lvstore_space_full"
+    assert "soft threshold" in guest.run("dmesg")
+    # In parts that have their metadata it goes on.
+    part = output.count("written") - 1
+    assert part > 3
+    guest.run(f"dd if=/run/data of={device} bs=64k count=16 seek={part * 512} oflag=direct\n"
+              f"dd if={device} bs=64k count=16 skip={part * 512} iflag=direct | cmp - /run/data")
+
+    job = guest.start(write(guest.device(waits), 1))
+    wait_until(lambda: waiting(daemon, "waits") > 0, 20, "the guest's write waits")
+    assert guest.run("echo other disks go on; sync") and job.running()
+    daemon.call("bdev_lvol_delete", name=spares[0])
+    job.wait()
+    guest.run(f"dd if={guest.device(waits)} bs=1M count=1 iflag=direct | cmp - /run/data")
+    daemon.call("bdev_lvol_delete", name=spares[1])
+    guest.run(write(device, 1, at=32 * (part + 1)))
+    assert guest.run(TROUBLE + f" | grep -v {device.split('/')[-1]} || true") == ""
     guest.poweroff()
