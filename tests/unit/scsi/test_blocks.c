@@ -138,6 +138,17 @@ static void verify_compares_every_block_with_one(void **state)
 	wants_response(ranged(SCSI_VERIFY_10, 0x06, 50, 10), SCSI_RESPONSE_OVERRUN);
 }
 
+static void verify_has_the_limit_of_a_transfer(void **state)
+{
+	uint32_t most = SCSI_TRANSFER_BYTES_MAX / BLOCK;
+
+	restart(&(struct disk_options){.name = "disk", .blocks = most + 8, .block_size = BLOCK});
+	wants_good(ranged(SCSI_VERIFY_16, 0, 0, most));
+	wants_bad_cdb(ranged(SCSI_VERIFY_16, 0, 0, most + 1), 10, -1);
+	wants_bad_cdb(ranged(SCSI_VERIFY_12, 0, 0, most + 1), 6, -1);
+	wants_bad_cdb(ranged(VERIFY_32, 0, 0, most + 1), 28, -1);
+}
+
 static void write_and_verify_writes_to_the_medium_and_reads_back(void **state)
 {
 	fill_pattern(data, 300 * BLOCK, 5);
@@ -352,6 +363,16 @@ static void unmap_checks_all_before_it_unmaps_any(void **state)
 	wants_response(command, SCSI_RESPONSE_OVERRUN);
 	assert_int_equal(w.disk.counts[BDEV_IO_UNMAP], 0);
 
+	for (unsigned i = 0; i < 255; i++)
+		descriptor_set(i, 0, 4096);
+	wants_good(unmap(255, 8 + 255 * 16)); /* close to the limit that is told */
+	restart(&(struct disk_options){.name = "disk", .blocks = 8192, .block_size = BLOCK});
+	for (unsigned i = 0; i < 255; i++)
+		descriptor_set(i, 0, 8192);
+	wants_bad_parameters(unmap(255, 8 + 255 * 16), 8 + 128 * 16 + 8);
+	assert_int_equal(w.disk.counts[BDEV_IO_UNMAP], 0);
+	restart(&SMALL_DISK);
+
 	descriptor_set(0, 10, 5);
 	disk_fail(&w.disk, BDEV_IO_UNMAP, EIO, 1);
 	wants_sense(unmap(1, 24), 0x030c00);
@@ -393,6 +414,7 @@ int main(int argc, char **argv)
 		TEST(verify_reads_the_medium),
 		TEST(verify_compares_all_blocks),
 		TEST(verify_compares_every_block_with_one),
+		TEST(verify_has_the_limit_of_a_transfer),
 		TEST(write_and_verify_writes_to_the_medium_and_reads_back),
 		TEST(write_and_verify_manages_more_segments_than_the_disk),
 		TEST(write_same_repeats_its_block),

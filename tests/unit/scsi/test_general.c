@@ -391,6 +391,12 @@ static void every_command_is_reported_alone_and_in_the_list(void **state)
 		assert_int_equal(one->in[4 + scsi_command_control(each)], 0x04);
 		command_free(one);
 		wants_bad_cdb(report_opcodes(action ? 1 : 2, each->opcode, 0), 2, 2);
+		one = report_opcodes(0x80 | (action ? 2 : 1), each->opcode, each->service_action);
+		command_run(one);
+		assert_int_equal(one->in[1], 0x83); /* CTDP: time-outs follow */
+		assert_int_equal(one->task.transferred, 4 + each->cdb_len + 12);
+		assert_int_equal(be16_get(one->in + 4 + each->cdb_len), 10);
+		command_free(one);
 	}
 	command_free(all);
 }

@@ -112,6 +112,8 @@ static void what_names_other_initiators_is_checked_whole(void **state)
 	be32_put(list + 24, 30); /* not a whole number of them */
 	wants_bad_parameters(command, 24);
 
+	/* Nothing behind the keys. */
+	wants_sense(persistent_out(&n, 0, SCSI_SA_REGISTER, 0, 0, 9, LIST_SPEC_I_PT), 0x051a00);
 	wants_bad_parameters(
 		persistent_out(&n, 0, SCSI_SA_REGISTER_AND_IGNORE, 0, 0, 9, LIST_SPEC_I_PT), 20);
 	read_full_status(&n, 0, &found);
@@ -252,6 +254,42 @@ static void a_reservation_moves(void **state)
 	assert_int_equal(found.count, 2);
 	wants_good(read_one(&n, 1));
 	wants_conflict(read_one(&n, 0));
+}
+
+/* Like register_and_move, with a list that says of itself that so many bytes follow, and that is
+ * so long, to an initiator of that protocol. */
+static struct command *move_list(uint32_t said, uint32_t len, uint8_t protocol)
+{
+	static uint8_t list[96];
+	struct command *command = register_and_move(&n, 0, 1, 7, false, WORLD_INITIATOR(1), 1);
+
+	memcpy(list, command->out, 48);
+	be32_put(list + 20, said);
+	list[24] = protocol;
+	be32_put(command->cdb + 5, len);
+	command->out = list;
+	command->out_len = len;
+	return command;
+}
+
+static void where_a_reservation_moves_is_checked(void **state)
+{
+	static uint64_t ids[SCSI_REGISTRATIONS_MAX];
+
+	registers(&n, 0, 1);
+	reserves(&n, 0, 1, SCSI_WRITE_EXCLUSIVE);
+	wants_sense(move_list(24, 23, SCSI_TRANSPORT_SAS), 0x051a00);
+	wants_sense(move_list(23, 48, SCSI_TRANSPORT_SAS), 0x051a00);
+	wants_bad_parameters(move_list(48, 72, SCSI_TRANSPORT_SAS), 20);
+	wants_bad_parameters(move_list(24, 48, 0x05), 24);
+	wants_status(persistent_out(&n, 0, SCSI_SA_CLEAR, 0, 1, 0, 0), GOOD);
+
+	for (unsigned i = 0; i < SCSI_REGISTRATIONS_MAX - 1; i++)
+		ids[i] = 0x30000000 + i;
+	wants_status(register_for(&n, 0, 1, 0, ids, SCSI_REGISTRATIONS_MAX - 1), GOOD);
+	reserves(&n, 0, 1, SCSI_WRITE_EXCLUSIVE);
+	wants_sense(register_and_move(&n, 0, 1, 7, false, WORLD_INITIATOR(1), 1), 0x055504);
+	wants_status(register_and_move(&n, 0, 1, 7, true, WORLD_INITIATOR(1), 1), GOOD);
 }
 
 static void what_all_registrants_hold_does_not_move(void **state)
@@ -616,6 +654,7 @@ int main(int argc, char **argv)
 		TEST(who_is_named_and_has_another_port_is_registered_through_that),
 		TEST(registrations_have_an_end),
 		TEST(a_reservation_moves),
+		TEST(where_a_reservation_moves_is_checked),
 		TEST(what_all_registrants_hold_does_not_move),
 		TEST(a_release_is_told_to_registrants_where_it_matters_to_them),
 		TEST(what_ends_with_its_holder_is_told),
