@@ -124,6 +124,8 @@ struct scsi_attachment_ops {
 	void (*removed)(struct scsi_attachment *attachment);
 	/* The unit attention has been raised. */
 	void (*resized)(struct scsi_attachment *attachment);
+	/* Its medium has been ejected, or loaded again. Optional. */
+	void (*medium_changed)(struct scsi_attachment *attachment);
 };
 
 struct scsi_attachment {

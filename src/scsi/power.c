@@ -53,12 +53,31 @@ static void lun_start(struct scsi_lun *lun)
 	scsi_lun_set_conditions(lun, 0, SCSI_ATTENTION_STOPPED | SCSI_ATTENTION_LOW_POWER);
 }
 
+static void lun_tell_medium(struct scsi_lun *lun)
+{
+	struct scsi_attachment *attachment;
+
+	list_for_each_entry (attachment, &lun->attachments, link) {
+		if (attachment->ops->medium_changed)
+			attachment->ops->medium_changed(attachment);
+	}
+}
+
 static void lun_load(struct scsi_lun *lun, const struct scsi_attachment *by)
 {
 	if (!(lun->conditions & SCSI_ATTENTION_NO_MEDIUM))
 		return;
 	scsi_lun_set_conditions(lun, 0, SCSI_ATTENTION_NO_MEDIUM);
 	scsi_lun_raise_others(lun, by, SCSI_UA_MEDIUM_CHANGED);
+	lun_tell_medium(lun);
+}
+
+static void lun_eject(struct scsi_lun *lun)
+{
+	if (lun->conditions & SCSI_ATTENTION_NO_MEDIUM)
+		return;
+	scsi_lun_set_conditions(lun, SCSI_ATTENTION_NO_MEDIUM, 0);
+	lun_tell_medium(lun);
 }
 
 /* On the control reactor. task->index: 1 when it was refused. */
@@ -88,7 +107,7 @@ static void power_apply(struct scsi_task *task)
 		if (action == ACTION_LOAD)
 			lun_load(lun, task->channel->attachment);
 		else
-			scsi_lun_set_conditions(lun, SCSI_ATTENTION_NO_MEDIUM, 0);
+			lun_eject(lun);
 		break;
 	}
 }

@@ -69,6 +69,9 @@ static_assert(offsetof(struct virtio_scsi_resp_cmd, sense) == 12, "5.6.6.1");
 #define VIRTIO_SCSI_T_AN_QUERY     1
 #define VIRTIO_SCSI_T_AN_SUBSCRIBE 2
 
+/* of asynchronous notification, in event_requested and event_actual */
+#define VIRTIO_SCSI_EVT_ASYNC_MEDIA_CHANGE UINT32_C(16)
+
 #define VIRTIO_SCSI_T_TMF_ABORT_TASK         0
 #define VIRTIO_SCSI_T_TMF_ABORT_TASK_SET     1
 #define VIRTIO_SCSI_T_TMF_CLEAR_ACA          2

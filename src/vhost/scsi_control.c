@@ -13,8 +13,9 @@
  * A request queue that moves to another reactor is for a moment in none of those places, so no move
  * goes on beside a function.
  *
- * Asynchronous notification: there is no event that could be subscribed to, and nobody asks. What
- * is said of it is said of an address that can be.
+ * Asynchronous notification: of the events that the specification takes from MMC there is one, that
+ * of a medium which goes or comes, for units whose medium is removable. A driver has subscribed to
+ * what its last request asked for, until a device reset.
  */
 #include <string.h>
 
@@ -26,10 +27,14 @@ struct control_request {
 	struct flow flow;
 	struct message message;
 	struct scsi_device *device;
-	struct virtio_scsi_ctrl_tmf tmf;
+	union {
+		struct virtio_scsi_ctrl_tmf tmf;
+		struct virtio_scsi_ctrl_an an;
+	};
 	struct vhost_moves_waiter moves;
 	struct scsi_address address;
 	struct scsi_abort abort;
+	uint32_t event_actual;
 	uint8_t response;
 };
 
@@ -220,6 +225,39 @@ static void control_tmf_message(struct message *message)
 	flow_start(&request->flow, request->device->control, "scsi_tmf", control_tmf_run);
 }
 
+/* ---- asynchronous notification ----------------------------------------------------------- */
+
+static void control_answer_notification(struct control_request *request)
+{
+	const struct virtio_scsi_ctrl_an_resp response = {
+		.event_actual = request->event_actual, .response = request->response};
+
+	control_answer(&request->vq, &response, sizeof(response));
+}
+
+static void control_notification_back(struct message *message)
+{
+	control_answer_notification(container_of(message, struct control_request, message));
+}
+
+/* On the control reactor. */
+static void control_notification_message(struct message *message)
+{
+	struct control_request *request = container_of(message, struct control_request, message);
+	struct scsi_attachment *attachment = control_find_lun(request);
+
+	if (attachment) {
+		request->response = VIRTIO_SCSI_S_OK;
+		if (attachment->lun->removable)
+			request->event_actual =
+				request->an.event_requested & VIRTIO_SCSI_EVT_ASYNC_MEDIA_CHANGE;
+		if (request->an.type == VIRTIO_SCSI_T_AN_SUBSCRIBE)
+			scsi_unit_of(attachment)->subscribed = request->event_actual;
+	}
+	request->message.run = control_notification_back;
+	reactor_send(virtqueue_reactor(request->vq.vq), &request->message);
+}
+
 /* ---- on the queue's reactor --------------------------------------------------------------- */
 
 static void control_tmf(struct control_request *request, const struct scsi_ring *ring)
@@ -254,27 +292,33 @@ static void control_tmf(struct control_request *request, const struct scsi_ring 
 	reactor_send(ring->device->control, &request->message);
 }
 
-static void control_notification(struct control_request *request)
+static void control_notification(struct control_request *request, const struct scsi_ring *ring)
 {
-	struct virtio_scsi_ctrl_an_resp response = {.response = VIRTIO_SCSI_S_OK};
-	struct virtio_scsi_ctrl_an an;
+	struct virtio_scsi_ctrl_an *an = &request->an;
 
-	if (control_read(&request->vq, &an, sizeof(an)) != sizeof(an) ||
-		request->vq.in_bytes < sizeof(response)) {
+	if (control_read(&request->vq, an, sizeof(*an)) != sizeof(*an) ||
+		request->vq.in_bytes < sizeof(struct virtio_scsi_ctrl_an_resp)) {
 		virtqueue_break(&request->vq, "an asynchronous notification request is too short");
 		return;
 	}
-	switch (scsi_address_parse(an.lun, &request->address)) {
-	case SCSI_ADDRESS_BAD_TARGET:
-		response.response = VIRTIO_SCSI_S_BAD_TARGET;
+	request->event_actual = 0;
+	switch (scsi_address_parse(an->lun, &request->address)) {
+	case SCSI_ADDRESS_LUN:
+		request->device = ring->device;
+		request->message.run = control_notification_message;
+		reactor_send(ring->device->control, &request->message);
+		return;
+	case SCSI_ADDRESS_WELL_KNOWN: /* nothing about it changes */
+		request->response = VIRTIO_SCSI_S_OK;
 		break;
-	case SCSI_ADDRESS_INCORRECT_LUN:
-		response.response = VIRTIO_SCSI_S_INCORRECT_LUN;
+	case SCSI_ADDRESS_BAD_TARGET:
+		request->response = VIRTIO_SCSI_S_BAD_TARGET;
 		break;
 	default:
+		request->response = VIRTIO_SCSI_S_INCORRECT_LUN;
 		break;
 	}
-	control_answer(&request->vq, &response, sizeof(response));
+	control_answer_notification(request);
 }
 
 /* The response of every kind of request is its last byte; of an unknown one we know no more. */
@@ -312,7 +356,7 @@ static void control_handle(struct vq_request *vq)
 		break;
 	case VIRTIO_SCSI_T_AN_QUERY:
 	case VIRTIO_SCSI_T_AN_SUBSCRIBE:
-		control_notification(request);
+		control_notification(request, ring);
 		break;
 	default:
 		control_unknown(request);

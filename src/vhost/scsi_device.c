@@ -62,6 +62,11 @@ static void for_each_attachment(
 	}
 }
 
+static void unsubscribe(struct scsi_attachment *attachment)
+{
+	scsi_unit_of(attachment)->subscribed = 0;
+}
+
 /* Events are about what a driver has seen: a new one looks for itself. */
 static void scsi_reset(struct vhost_device *device)
 {
@@ -70,6 +75,7 @@ static void scsi_reset(struct vhost_device *device)
 	scsi_events_forget(scsi);
 	for_each_attachment(scsi, scsi_attachment_lose_nexus);
 	for_each_attachment(scsi, scsi_attention_restart);
+	for_each_attachment(scsi, unsubscribe);
 }
 
 static void scsi_session_begin(struct vhost_device *device, struct vhost_session *session)

@@ -76,6 +76,7 @@ struct scsi_unit {
 	enum scsi_unit_state state;
 	bool visible; /* in the views that are made now; changed only by who has the gate's turn */
 	bool bdev_gone; /* its block device is being removed */
+	uint32_t subscribed; /* VIRTIO_SCSI_EVT_ASYNC_...: what its driver wants to hear of */
 };
 
 /* ---- the device on a reactor -------------------------------------------------------------- */

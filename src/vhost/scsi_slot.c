@@ -34,9 +34,21 @@ static void unit_bdev_resized(struct scsi_attachment *attachment)
 		unit->slot->target->number, attachment->number);
 }
 
+static void unit_medium_changed(struct scsi_attachment *attachment)
+{
+	struct scsi_unit *unit = scsi_unit_of(attachment);
+
+	if (unit->state == SCSI_UNIT_PRESENT &&
+		unit->subscribed & VIRTIO_SCSI_EVT_ASYNC_MEDIA_CHANGE)
+		scsi_event_post(unit->slot->device, VIRTIO_SCSI_T_ASYNC_NOTIFY,
+			VIRTIO_SCSI_EVT_ASYNC_MEDIA_CHANGE, unit->slot->target->number,
+			attachment->number);
+}
+
 static const struct scsi_attachment_ops unit_attachment_ops = {
 	.removed = unit_bdev_removed,
 	.resized = unit_bdev_resized,
+	.medium_changed = unit_medium_changed,
 };
 
 /* ---- life ---------------------------------------------------------------------------------- */

@@ -278,8 +278,9 @@ static void add_run(struct world_call *call)
 {
 	struct target_call *op = container_of(call, struct target_call, call);
 
+	op->options.removable = op->dw->removable;
 	scsi_device_add_lun(op->dw->device, op->target, op->lun, &op->dw->disks[op->disk].bdev,
-		NULL, &op->reason, world_done, call);
+		&op->options, &op->reason, world_done, call);
 }
 
 static void remove_run(struct world_call *call)

@@ -35,6 +35,7 @@ struct device_world {
 	struct device_ring rings[DW_RINGS];
 	uint64_t features;
 	bool claimed;
+	bool removable; /* the medium of what is added from now on */
 	struct fe_scsi_event *buffers[DW_EVENT_BUFFERS]; /* that the event ring has had */
 	unsigned buffer_count;
 };
@@ -66,6 +67,7 @@ struct target_call {
 	unsigned target;
 	int lun;
 	unsigned disk;
+	struct scsi_device_lun_options options;
 	struct reason reason;
 	bool begun;
 };

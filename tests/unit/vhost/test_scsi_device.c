@@ -325,13 +325,23 @@ static void control_run(
 
 static void notification_is_answered_and_the_unknown_refused(void **state)
 {
-	struct fe_an an = {.type = VIRTIO_SCSI_T_AN_SUBSCRIBE, .lun = {1}, .events = 0xffff};
+	struct fe_an an = {.type = VIRTIO_SCSI_T_AN_SUBSCRIBE, .lun = {1, 4}, .events = 0xffff};
 	const uint32_t unknown = 77;
 	uint8_t in[9];
 
 	dw_run_all(&dw);
 	control_run(&an, sizeof(an), in, 5, 5);
+	assert_memory_equal(in, "\0\0\0\0\x03", 5); /* there is none yet */
+	assert_int_equal(dw_add(&dw, 4, 0), 0);
+	control_run(&an, sizeof(an), in, 5, 5);
+	assert_memory_equal(in, "\0\0\0\0\0", 5); /* of a fixed medium there is nothing to tell */
+	an.lun[3] = 9;
+	control_run(&an, sizeof(an), in, 5, 5);
+	assert_memory_equal(in, "\0\0\0\0\x0c", 5);
+	memcpy(an.lun, "\xc1\x01\0\0\0\0\0\0", 8);
+	control_run(&an, sizeof(an), in, 5, 5);
 	assert_memory_equal(in, "\0\0\0\0\0", 5);
+	memset(an.lun, 0, sizeof(an.lun));
 	an.lun[0] = 2;
 	control_run(&an, sizeof(an), in, 5, 5);
 	assert_memory_equal(in, "\0\0\0\0\x03", 5); /* BAD TARGET */
@@ -359,6 +369,64 @@ static void events_tell_of_targets_and_sizes(void **state)
 	assert_int_equal(dw_remove(&dw, 3), 0);
 	dw_wants_event(&dw, VIRTIO_SCSI_T_TRANSPORT_RESET, EVENT_REMOVED, 3, 0);
 	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), BAD_TARGET);
+	dw_end_session(&dw);
+}
+
+static void notify(uint32_t type, uint32_t events, uint32_t actual)
+{
+	struct fe_an an = {.type = type, .lun = {1, 3}, .events = events};
+	struct fe_an_answer answer;
+
+	control_run(&an, sizeof(an), (uint8_t *)&answer, 5, 5);
+	assert_int_equal(answer.response, VIRTIO_SCSI_S_OK);
+	assert_int_equal(answer.events, actual);
+}
+
+static void load_or_eject(uint8_t start)
+{
+	const uint8_t cdb[6] = {0x1b, 0, 0, 0, 0x02 | start, 0};
+	struct fe_scsi request;
+
+	fe_scsi_init(&request, 3, 0, cdb, sizeof(cdb), NULL, 0, NULL, 0);
+	dw_run(&dw, 2, &request.io);
+	assert_int_equal(request.response.status, 0);
+}
+
+static void who_has_subscribed_hears_of_a_medium_that_goes_or_comes(void **state)
+{
+	dw_session_begin(&dw);
+	dw.removable = true;
+	assert_int_equal(dw_add(&dw, 3, 0), 0);
+	dw_reset(&dw);
+	dw_run_all(&dw);
+	dw_post_buffers(&dw, 4);
+	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), POWER_ON);
+	notify(VIRTIO_SCSI_T_AN_QUERY, 0xffffffff, 16);
+	load_or_eject(0);
+	load_or_eject(1);
+	dw_wants_no_event(&dw); /* it has only asked */
+
+	notify(VIRTIO_SCSI_T_AN_SUBSCRIBE, 0x7e, 16);
+	load_or_eject(1);
+	dw_wants_no_event(&dw); /* it was loaded */
+	load_or_eject(0);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_ASYNC_NOTIFY, 16, 3, 0);
+	load_or_eject(0);
+	dw_wants_no_event(&dw);
+	load_or_eject(1);
+	dw_wants_event(&dw, VIRTIO_SCSI_T_ASYNC_NOTIFY, 16, 3, 0);
+
+	notify(VIRTIO_SCSI_T_AN_SUBSCRIBE, 0x08, 0);
+	load_or_eject(0);
+	dw_wants_no_event(&dw);
+	notify(VIRTIO_SCSI_T_AN_SUBSCRIBE, 0x10, 16);
+	dw_halt_all(&dw);
+	dw_reset(&dw);
+	dw_run_all(&dw);
+	dw_post_buffers(&dw, 4);
+	assert_int_equal(dw_probe(&dw, 2, TEST_UNIT_READY, 3), POWER_ON);
+	load_or_eject(1);
+	dw_wants_no_event(&dw); /* another driver */
 	dw_end_session(&dw);
 }
 
@@ -527,6 +595,7 @@ int main(int argc, char **argv)
 		TEST(a_wrong_lun_is_told_by_the_control_queue),
 		TEST(notification_is_answered_and_the_unknown_refused),
 		TEST(events_tell_of_targets_and_sizes),
+		TEST(who_has_subscribed_hears_of_a_medium_that_goes_or_comes),
 		TEST(events_wait_for_the_ring_and_for_buffers),
 		TEST(too_many_events_are_told_to_have_been_missed),
 		TEST(events_are_forgotten_at_a_reset_and_not_sent_to_who_did_not_ask),
