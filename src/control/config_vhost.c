@@ -101,11 +101,12 @@ static void lun_write_config(const struct vhost_lun_info *info, void *arg)
 	struct target_writer *targets = arg;
 
 	config_add(targets->writer, "vhost_scsi_controller_add_target",
-		json_pack("{s:s, s:i, s:s, s:o*, s:o*, s:o*}", "ctrlr", targets->ctrlr,
+		json_pack("{s:s, s:i, s:s, s:o*, s:o*, s:o*, s:o*}", "ctrlr", targets->ctrlr,
 			"scsi_target_num", (int)info->target, "bdev_name", info->bdev_name, "lun",
 			info->lun ? json_integer(info->lun) : NULL, "readonly",
 			true_or_unsaid(info->read_only), "removable",
-			true_or_unsaid(info->removable)));
+			true_or_unsaid(info->removable), "short_cdbs",
+			true_or_unsaid(info->short_cdbs)));
 }
 
 static void scsi_write_config(struct vhost_controller *controller, void *arg)

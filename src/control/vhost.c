@@ -215,8 +215,8 @@ static struct target_call *target_call_create(struct rpc_request *request)
 	return call;
 }
 
-/* lun, readonly and removable are ours: clients that do not know them get what they know, one LUN
- * for each target, a disk. */
+/* lun, readonly, removable and short_cdbs are ours: clients that do not know them get what they
+ * know, one LUN for each target, a disk. */
 #define LUN_UNSAID INT32_MIN
 
 struct add_target_params {
@@ -226,6 +226,7 @@ struct add_target_params {
 	int32_t lun;
 	bool readonly;
 	bool removable;
+	bool short_cdbs;
 };
 
 static const struct rpc_param add_target_table[] = {
@@ -235,6 +236,7 @@ static const struct rpc_param add_target_table[] = {
 	{PARAM(RPC_I32, add_target_params, lun), .value = LUN_UNSAID},
 	{PARAM(RPC_BOOL, add_target_params, readonly)},
 	{PARAM(RPC_BOOL, add_target_params, removable)},
+	{PARAM(RPC_BOOL, add_target_params, short_cdbs)},
 	{0},
 };
 
@@ -279,6 +281,7 @@ static void vhost_scsi_controller_add_target(
 		.bdev_name = wanted->bdev_name,
 		.read_only = wanted->readonly,
 		.removable = wanted->removable,
+		.short_cdbs = wanted->short_cdbs,
 	};
 	if (!lun_read(request, wanted->lun, &options.lun))
 		return;

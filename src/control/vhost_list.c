@@ -61,6 +61,8 @@ static void target_list_add_lun(const struct vhost_lun_info *info, void *arg)
 		json_object_set_new(lun, "readonly", json_true());
 	if (info->removable)
 		json_object_set_new(lun, "removable", json_true());
+	if (info->short_cdbs)
+		json_object_set_new(lun, "short_cdbs", json_true());
 	json_array_append_new(list->luns, lun);
 }
 

@@ -200,6 +200,8 @@ bool scsi_command_exists(const struct scsi_command *command, const struct scsi_l
 {
 	if (command->flags & SCSI_COMMAND_UNMAPS)
 		return channel && bdev_supports(channel->bdev, BDEV_IO_UNMAP);
+	if (command->flags & SCSI_COMMAND_LONG)
+		return !channel || !channel->attachment->short_cdbs;
 	if (command->flags & SCSI_COMMAND_KEEPS)
 		return channel && channel->attachment->lun->store;
 	if (command->flags & SCSI_COMMAND_ATOMIC)

@@ -140,6 +140,7 @@ int scsi_attachment_open(struct bdev *bdev, const struct scsi_attachment_options
 	attachment->owner = owner;
 	attachment->number = options->number;
 	attachment->read_only = options->read_only;
+	attachment->short_cdbs = options->short_cdbs;
 	list_init(&attachment->channels);
 	list_init(&attachment->copies);
 

@@ -137,6 +137,7 @@ struct scsi_attachment {
 	struct scsi_nexus nexus;
 	uint8_t restriction; /* enum scsi_restriction of that nexus */
 	bool read_only; /* this initiator may not write */
+	bool short_cdbs; /* and has no commands of more than 16 bytes; constant */
 	uint16_t relative_port; /* of the target port among the unit's (port.h); constant */
 	uint8_t port_naa[8]; /* the target port's name; constant */
 	_Atomic uint8_t access; /* enum scsi_access_state */
@@ -215,6 +216,7 @@ struct scsi_attachment_options {
 	uint16_t number;
 	bool read_only;
 	bool removable; /* all attachments of a logical unit agree about it */
+	bool short_cdbs; /* no commands of more than 16 bytes */
 	const char *controller; /* by whose name the target port is known; NULL: "" */
 	unsigned target; /* the port's number on it */
 	struct scsi_store *store; /* borrowed for the life of the logical unit; may be NULL */

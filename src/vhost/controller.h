@@ -77,6 +77,7 @@ struct vhost_scsi_lun_options {
 	const char *bdev_name;
 	bool read_only; /* also when the block device is not */
 	bool removable; /* a medium that the guest can eject; -EINVAL if it is not so elsewhere */
+	bool short_cdbs; /* no commands of more than 16 bytes */
 };
 
 void vhost_scsi_add_lun(struct vhost_controller *controller,
@@ -164,6 +165,7 @@ struct vhost_lun_info {
 	const char *bdev_name;
 	bool read_only; /* beyond what the block device is */
 	bool removable;
+	bool short_cdbs;
 };
 
 /* Of a scsi controller, by target and LUN; of a blk controller there are none. */

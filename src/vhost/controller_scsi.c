@@ -98,6 +98,7 @@ void vhost_scsi_add_lun(struct vhost_controller *controller,
 	const struct scsi_device_lun_options lun_options = {
 		.read_only = options->read_only,
 		.removable = options->removable,
+		.short_cdbs = options->short_cdbs,
 	};
 	struct target_op *op = target_op_create(controller, done, arg);
 	struct bdev *bdev = bdev_find(controller->vhost->options.registry, options->bdev_name);
@@ -154,6 +155,7 @@ static void lun_walk_step(const struct scsi_device_lun_info *lun, void *arg)
 		.bdev_name = lun->bdev_name,
 		.read_only = lun->read_only,
 		.removable = lun->removable,
+		.short_cdbs = lun->short_cdbs,
 	};
 
 	walk->fn(&info, walk->arg);

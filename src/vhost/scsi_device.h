@@ -35,6 +35,7 @@ int scsi_device_create(const struct scsi_device_options *options, struct reason 
 struct scsi_device_lun_options {
 	bool read_only; /* also when the block device is not */
 	bool removable; /* the medium can be ejected; the same wherever the device is attached */
+	bool short_cdbs; /* no commands of more than 16 bytes */
 };
 
 /*
@@ -62,6 +63,7 @@ struct scsi_device_lun_info {
 	const char *bdev_name;
 	bool read_only;
 	bool removable;
+	bool short_cdbs;
 };
 
 bool scsi_device_waits_for_space(const struct vhost_device *device);

@@ -90,6 +90,7 @@ int scsi_unit_create(struct scsi_device *device, unsigned target, unsigned lun, 
 		.number = (uint16_t)lun,
 		.read_only = options->read_only,
 		.removable = options->removable,
+		.short_cdbs = options->short_cdbs,
 		.controller = device->name,
 		.target = target,
 		.store = device->store,
@@ -200,6 +201,7 @@ static void slot_for_each_lun(const struct scsi_slot *slot,
 			.bdev_name = target->luns[i]->user.bdev->name,
 			.read_only = target->luns[i]->read_only,
 			.removable = target->luns[i]->lun->removable,
+			.short_cdbs = target->luns[i]->short_cdbs,
 		};
 
 		if (scsi_unit_of(target->luns[i])->state == SCSI_UNIT_PRESENT)

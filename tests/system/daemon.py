@@ -162,7 +162,7 @@ class Daemon:
         self.call("bdev_aio_create", name=name, filename=str(path), **params)
         return name
 
-    def put(self, bus, bdev, controller=None, target=0, readonly=None, lun=None, removable=None):
+    def put(self, bus, bdev, controller=None, target=0, readonly=None, lun=None, **more):
         """Put a block device on a controller, which is created unless it is there."""
         controller = controller or bdev
         socket = self.vhost_dir / controller
@@ -172,8 +172,8 @@ class Daemon:
         else:
             if controller not in (c["ctrlr"] for c in self.call("vhost_get_controllers")):
                 self.call("vhost_create_scsi_controller", ctrlr=controller)
-            more = {name: value for name, value in (("lun", lun), ("removable", removable))
-                    if value is not None}
+            if lun is not None:
+                more["lun"] = lun
             self.call("vhost_scsi_controller_add_target", ctrlr=controller,
                       scsi_target_num=target, bdev_name=bdev, **more)
         return Disk(bus, bdev, socket, target, self, lun or 0)

@@ -34,6 +34,8 @@ SETUPS = {
     # These want a disk of which no result of an earlier copy is kept: nothing else copies there.
     "large physical blocks": ["*.UnmapUnaligned", "ReceiveCopyResults.*"],
     "few blocks": ["ExtendedCopy.Simple"],
+    # The program has room for CDBs of 16 bytes.
+    "short CDBs": ["ReportSupportedOpcodes.OneCommand"],
     "default": ["*"],
 }
 # Guests: what of the above each one runs.
@@ -78,11 +80,12 @@ def plug(daemon):
     daemon.call("bdev_malloc_create", name="medium", num_blocks=BLOCKS, block_size=512)
     medium = daemon.put("scsi", "medium", controller="vm", target=len(bdevs) + 1, removable=True)
     daemon.call("bdev_malloc_create", name="few", num_blocks=FEW_BLOCKS, block_size=512)
-    few = daemon.put("scsi", "few", controller="vm", target=len(bdevs) + 2)
+    few = daemon.put("scsi", "few", controller="vm", target=len(bdevs) + 2, short_cdbs=True)
     disks += [medium, few]
     return disks, {"default": [plain], "short transfers": [plain], "sanitize": [plain],
                    "two paths": [first, second], "large physical blocks": [coarse],
-                   "write-protected": [protected], "removable": [medium], "few blocks": [few]}
+                   "write-protected": [protected], "removable": [medium], "few blocks": [few],
+                   "short CDBs": [few]}
 
 
 def generic_device(guest, disk):

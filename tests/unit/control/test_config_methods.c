@@ -175,7 +175,7 @@ static void make_much(struct world *world)
 			"{\"ctrlr\":\"s0\",\"scsi_target_num\":3,\"bdev_name\":\"Malloc0\"}"},
 		{"vhost_scsi_controller_add_target",
 			"{\"ctrlr\":\"s0\",\"scsi_target_num\":3,\"lun\":7,\"bdev_name\":\"n0\","
-			"\"readonly\":true,\"removable\":true}"},
+			"\"readonly\":true,\"removable\":true,\"short_cdbs\":true}"},
 		{"vhost_create_scsi_controller", "{\"ctrlr\":\"s1\"}"},
 		{"vhost_scsi_controller_add_target",
 			"{\"ctrlr\":\"s1\",\"scsi_target_num\":0,\"lun\":2,\"bdev_name\":\"a0\"}"},

@@ -435,6 +435,25 @@ static void what_is_not_supported_is_reported_so(void **state)
 	command_free(command);
 }
 
+/* Their operation code is unknown, and the list does not have them. */
+static void where_cdbs_are_short_there_are_no_long_commands(void **state)
+{
+	struct command *all = report_opcodes(0, 0, 0);
+	unsigned commands = 0;
+
+	w.attachment->short_cdbs = true;
+	command_run(all);
+	for (unsigned i = 0; i < scsi_command_count; i++)
+		commands += scsi_commands[i].cdb_len <= 16;
+	assert_true(commands < scsi_command_count);
+	assert_int_equal(be32_get(all->in), commands * 8);
+	command_free(all);
+	for (unsigned i = 0; i < scsi_command_count; i++) {
+		if (scsi_commands[i].cdb_len > 16)
+			wants_sense(command_of(&scsi_commands[i]), 0x052000);
+	}
+}
+
 static void task_management_functions_are_reported(void **state)
 {
 	struct command *command =
@@ -472,6 +491,7 @@ int main(int argc, char **argv)
 		TEST(targets_take_the_lowest_number_and_keep_their_luns_sorted),
 		TEST(every_command_is_reported_alone_and_in_the_list),
 		TEST(what_is_not_supported_is_reported_so),
+		TEST(where_cdbs_are_short_there_are_no_long_commands),
 		TEST(task_management_functions_are_reported),
 	};
 
