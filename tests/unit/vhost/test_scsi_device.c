@@ -185,6 +185,41 @@ static void data_outside_memory_is_a_failure_and_only_that(void **state)
 	fe_memory_free(&dw.memory, mine);
 }
 
+/* As vioscsi sends it: a buffer of 512 pages that begins within a page is 513 segments, with header
+ * and response in an indirect table that is much longer than the ring. The device had said 126. */
+static void more_segments_than_the_device_says_are_served(void **state)
+{
+	static uint8_t data[256 * BLOCK], back[256 * BLOCK];
+	static uint32_t cuts[513];
+	struct fe_scsi request;
+
+	dw_run_all(&dw);
+	add_ready(0, 0);
+	for (unsigned i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7 + i / 251);
+	for (unsigned i = 1; i < ARRAY_SIZE(cuts); i++)
+		cuts[i] = sizeof(data) / 512 - (i == 1 ? 100 : 0);
+	cuts[0] = sizeof(request.header);
+	fe_scsi_init_write(&request, 0, 0, 0, 256, data, sizeof(data));
+	request.io.out_cuts = cuts;
+	request.io.out_cut_count = ARRAY_SIZE(cuts);
+	request.io.direct = 0;
+	dw_run(&dw, 2, &request.io);
+	assert_int_equal(request.response.response, 0);
+	assert_int_equal(request.response.residual, 0);
+
+	cuts[0] = sizeof(request.response);
+	fe_scsi_init_read(&request, 0, 0, 0, 256, back, sizeof(back));
+	request.io.in_cuts = cuts;
+	request.io.in_cut_count = ARRAY_SIZE(cuts);
+	request.io.direct = 0;
+	dw_run(&dw, 2, &request.io);
+	assert_int_equal(request.response.response, 0);
+	assert_int_equal(request.io.used_len, 108 + sizeof(back));
+	assert_memory_equal(back, data, sizeof(data));
+	assert_true(dw.disks[0].iovcnt_max >= 513);
+}
+
 /* ---- task management --------------------------------------------------------------------- */
 
 static void hold_read(struct fe_scsi *request, unsigned ring, uint8_t target, uint8_t *in)
@@ -588,6 +623,7 @@ int main(int argc, char **argv)
 		TEST(responses_are_whole_whatever_their_layout),
 		TEST(addresses_are_parsed_by_the_rules),
 		TEST(the_well_known_unit_lists_all_targets),
+		TEST(more_segments_than_the_device_says_are_served),
 		TEST(data_outside_memory_is_a_failure_and_only_that),
 		TEST(a_reset_waits_for_commands_on_every_reactor_and_for_no_other_unit),
 		TEST(commands_not_yet_fetched_are_aborted_too),
