@@ -36,7 +36,8 @@ PROGRAMS = ["dash", "dd", "blkdiscard", "fstrim", "fio", "sg_inq", "sg_vpd", "sg
             "sg_write_same", "sg_sync", "sg_modes", "sg_requests", "sg_start", "iscsi-test-cu"]
 PROGRAMS += ["bash", "find", "grep", "pr", "sed", "sg_dd", "sg_logs", "sg_rtpg", "sg_stpg",
              "sg_timestamp", "sg_wr_mode", "sg_xcopy", "sg_copy_results", "sg_verify",
-             "sg_compare_and_write", "sg_get_lba_status", "sg_sanitize"]
+             "sg_compare_and_write", "sg_get_lba_status", "sg_sanitize", "sg_senddiag", "sg_ident",
+             "sg_write_buffer"]
 SCRIPTS = ["rescan-scsi-bus.sh"]
 
 CMDLINE = ("console=ttyS0,115200 panic=-1 tsc=reliable no_timer_check mitigations=off "

@@ -162,6 +162,18 @@ def check_blocks(guest, device):
     assert status_of(guest, crypto) == ILLEGAL_REQUEST
 
 
+def check_service(guest, device):
+    """Self-test, buffers, and what the disk is called."""
+    guest.run(f"sg_senddiag --test {device}")
+    assert "Supported diagnostic pages" in guest.run(f"sg_senddiag --list {device}")
+    guest.run("dd if=/dev/urandom of=/run/echo bs=4096 count=1 2>/dev/null")
+    guest.run(f"sg_write_buffer --mode=data --length=4096 --in=/run/echo {device} && "
+              f"sg_raw -r 4096 -o /run/back {device} 3c 02 00 00 00 00 00 10 00 00 && "
+              "cmp /run/echo /run/back")
+    guest.run(f"echo -n 'shelf 7' | sg_ident --set {device}")
+    assert guest.run(f"sg_ident --ascii {device}").endswith("shelf 7")
+
+
 def check_reset(guest, device):
     guest.run(f"sg_reset -d {device}")
     assert "reset function occurred" in guest.run(f"sg_turs -n 4 -v {device}")
@@ -204,6 +216,7 @@ def test_sg3_utils_find_a_disk_that_answers_and_obeys(lab):
     assert guest.run(f"cat /sys/block/{sealed}/ro") == "1"
     check_copies(guest, device,
                  "/dev/" + guest.run("ls /sys/bus/scsi/devices/0:0:1:0/block"))
+    check_service(guest, device)
     check_blocks(guest, guest.device(blocks))
     check_cache(guest, device)
     check_reset(guest, device)
