@@ -100,6 +100,7 @@ enum scsi_unit_attention {
 	SCSI_UA_ACCESS_CHANGED,
 	SCSI_UA_TIMESTAMP_CHANGED,
 	SCSI_UA_IDENTIFIER_CHANGED,
+	SCSI_UA_DEFERRED_ERROR, /* no attention, but told like one: IMMED, and it failed */
 	SCSI_UA_COUNT,
 };
 

@@ -19,7 +19,7 @@
 #include "base/endian.h"
 #include "scsi/lun_mode.h"
 
-#define SENSE_FIXED      0x70
+#define SENSE_FIXED      0x70 /* and one more: deferred */
 #define SENSE_DESCRIPTOR 0x72
 #define SENSE_VALID      0x80
 
@@ -73,7 +73,7 @@ static unsigned descriptors_encode(const struct scsi_sense *sense, uint8_t *buf)
 {
 	unsigned len = 8;
 
-	buf[0] = SENSE_DESCRIPTOR;
+	buf[0] = SENSE_DESCRIPTOR | sense->deferred;
 	buf[1] = sense->key;
 	be16_put(buf + 2, sense->code);
 	if (sense->information_valid) {
@@ -120,7 +120,7 @@ unsigned scsi_sense_encode(const struct scsi_sense *sense, bool descriptor_forma
 	if (descriptor_format)
 		return descriptors_encode(sense, buf);
 
-	buf[0] = SENSE_FIXED;
+	buf[0] = SENSE_FIXED | sense->deferred;
 	buf[2] = sense->key;
 	be16_put(buf + 12, sense->code);
 	if (sense->information_valid && sense->information <= UINT32_MAX) {
@@ -288,11 +288,15 @@ struct scsi_sense scsi_sense_of_attention(enum scsi_unit_attention attention)
 		[SCSI_UA_ACCESS_CHANGED] = SCSI_ASC_ACCESS_STATE_CHANGED,
 		[SCSI_UA_TIMESTAMP_CHANGED] = SCSI_ASC_TIMESTAMP_CHANGED,
 		[SCSI_UA_IDENTIFIER_CHANGED] = SCSI_ASC_IDENTIFIER_CHANGED,
+		[SCSI_UA_DEFERRED_ERROR] = SCSI_ASC_WRITE_ERROR,
 	};
 
+	bool deferred = attention == SCSI_UA_DEFERRED_ERROR;
+
 	return (struct scsi_sense){
-		.key = SCSI_KEY_UNIT_ATTENTION,
+		.key = deferred ? SCSI_KEY_MEDIUM_ERROR : SCSI_KEY_UNIT_ATTENTION,
 		.code = codes[attention],
+		.deferred = deferred,
 		/* Which threshold: by its place in the mode page (SBC-4 4.7.3.7.6). */
 		.information_valid = attention == SCSI_UA_SOFT_THRESHOLD,
 		.information = SCSI_MODE_THRESHOLD_BYTE,

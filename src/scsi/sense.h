@@ -32,6 +32,7 @@ struct scsi_sense {
 	bool segment_valid; /* command-specific information: of COPY ABORTED */
 	uint16_t segment;
 	struct scsi_forwarded_sense forwarded;
+	bool deferred; /* the error is of a command before */
 	bool progress_valid; /* sense-key specific: of NOT READY; no field then */
 	uint16_t progress; /* of 65536 */
 };

@@ -407,6 +407,41 @@ static void synchronize_cache_flushes(void **state)
 	assert_int_equal(w.disk.counts[BDEV_IO_FLUSH], 0);
 }
 
+/* The status is there while the flush is still under way; what came after it is not held up. */
+static void with_immed_the_cache_is_synchronized_behind_the_status(void **state)
+{
+	static const uint8_t opcodes[] = {SCSI_SYNCHRONIZE_CACHE_10, SCSI_SYNCHRONIZE_CACHE_16};
+	struct command *command;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(opcodes); i++) {
+		atomic_store(&w.disk.hold, true);
+		wants_good(ranged(opcodes[i], 0x02, 10, 100));
+		disk_wait_held(&w.world, &w.disk, 1);
+		wants_good(COMMAND(&w, SCSI_TEST_UNIT_READY));
+		wants_sense(ranged(opcodes[i], 0x02, 4096, 1), 0x052100);
+		disk_release(&w.world, &w.disk, w.channel->reactor);
+		assert_int_equal(w.disk.counts[BDEV_IO_FLUSH], i + 1);
+	}
+	disk_fail(&w.disk, BDEV_IO_FLUSH, EIO, 1);
+	atomic_store(&w.disk.hold, true);
+	wants_good(ranged(SCSI_SYNCHRONIZE_CACHE_10, 0x02, 0, 0));
+	disk_wait_held(&w.world, &w.disk, 1);
+	disk_release(&w.world, &w.disk, w.channel->reactor);
+	host_sleep(&w.world.host, 5 * MSEC_NS);
+	command = COMMAND(&w, SCSI_TEST_UNIT_READY);
+	command_run(command);
+	assert_int_equal(command_sense(command), 0x030c00);
+	assert_int_equal(command->task.sense[0] & 0x7f, 0x71); /* deferred */
+	command_free(command);
+	wants_good(COMMAND(&w, SCSI_TEST_UNIT_READY));
+
+	/* The channel's end waits for it. */
+	atomic_store(&w.disk.hold, true);
+	wants_good(ranged(SCSI_SYNCHRONIZE_CACHE_10, 0x02, 0, 0));
+	disk_wait_held(&w.world, &w.disk, 1);
+	disk_release(&w.world, &w.disk, w.channel->reactor);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -426,6 +461,7 @@ int main(int argc, char **argv)
 		TEST(unmap_with_nothing_to_do_is_good),
 		TEST(unmap_checks_all_before_it_unmaps_any),
 		TEST(synchronize_cache_flushes),
+		TEST(with_immed_the_cache_is_synchronized_behind_the_status),
 	};
 
 	host_select(argc, argv);

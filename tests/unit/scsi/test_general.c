@@ -159,6 +159,7 @@ static void a_unit_attention_is_told_once_and_before_anything_else(void **state)
 		[SCSI_UA_ACCESS_CHANGED] = 0x062a06,
 		[SCSI_UA_TIMESTAMP_CHANGED] = 0x062a10,
 		[SCSI_UA_IDENTIFIER_CHANGED] = 0x063f05,
+		[SCSI_UA_DEFERRED_ERROR] = 0x030c00,
 	};
 
 	for (unsigned i = 0; i < SCSI_UA_COUNT; i++) {
