@@ -118,7 +118,8 @@ static void a_snapshot_has_what_was_under_way_below(void **state)
 		/* The store's own writes are not to wait. */
 		gate_bdev_hold(place.gate, false);
 		volume_snapshot_begin(&place.volumes, blob, &snapshot);
-		host_sleep(&place.world.host, 5 * MSEC_NS);
+		/* Until it stands in the way: on a busy machine the threads take their time. */
+		host_sleep(&place.world.host, 100 * MSEC_NS);
 		assert_false(atomic_load(&snapshot.call.ended));
 		io_request_begin(&place, &after, blob, 0, BDEV_IO_WRITE, 0, 0, 512, 'y');
 		world_settle(&place.world);
