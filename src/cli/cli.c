@@ -20,7 +20,7 @@ static const char help[] =
 	"  store create|open|list|grow|rename|close|delete\n"
 	"                             volume stores on files and devices\n"
 	"  volume create|list|resize|snapshot|clone|inflate|decouple|set-parent|read-only|\n"
-	"         export|import|rename|delete\n"
+	"         attribute|export|import|shallow-copy|rename|delete\n"
 	"                             volumes in them\n"
 	"  nvme list|bind|unbind      drives for the daemon's own driver\n"
 	"  config save|load|missing|retry|forget\n"

@@ -133,6 +133,7 @@ struct volume_work {
 	uint32_t sector_bytes; /* --sector-size, 0: not said */
 	const char *since; /* --since, NULL: not said */
 	const char *format; /* --format, NULL: not said */
+	const char *clear; /* --clear, NULL: not said */
 
 	const struct volume_command *command;
 	struct client *client;
@@ -165,6 +166,7 @@ enum volume_option {
 	VOLUME_SINCE,
 	VOLUME_FORMAT,
 	VOLUME_SECTOR_SIZE,
+	VOLUME_CLEAR,
 };
 
 #define SECTOR_BYTES_DEFAULT 512u /* that images are made for */
@@ -199,6 +201,8 @@ void volume_size_set(json_t *params, uint64_t size_bytes);
  * that size. False after a sentence: this daemon cannot do what was said. */
 bool volume_sectors_set(
 	const struct volume_work *work, json_t *params, const json_t *store, uint32_t sector_bytes);
+/* --clear, where it was said. */
+void volume_clear_set(const struct volume_work *work, json_t *params);
 /* "512M"; also where nothing is known: "-". */
 json_t *size_cell(const json_t *bytes);
 /* False after a sentence: somebody has it on a controller. */
@@ -206,12 +210,15 @@ bool bdev_check_unattached(const struct volume_work *work, const json_t *bdev, c
 
 /* Commands that have a file of their own. */
 extern const char store_create_help[], store_open_help[], volume_list_help[];
+extern const char volume_attribute_help[], volume_shallow_copy_help[];
 extern const char volume_export_help[], volume_import_help[];
 bool volume_export_run(struct volume_work *work);
 bool volume_import_run(struct volume_work *work);
 bool store_create_run(struct volume_work *work);
 bool store_open_run(struct volume_work *work);
 bool volume_list_run(struct volume_work *work);
+bool volume_attribute_run(struct volume_work *work);
+bool volume_shallow_copy_run(struct volume_work *work);
 
 /* Asks again what volumes and block devices there are. */
 bool volumes_reload(struct volume_work *work);

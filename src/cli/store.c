@@ -331,6 +331,7 @@ static const struct option force_options[] = {
 
 static const struct option create_options[] = {
 	CLIENT_LONG_OPTIONS,
+	{"clear", required_argument, NULL, VOLUME_CLEAR},
 	{"cluster-size", required_argument, NULL, 'c'},
 	{"force", no_argument, NULL, 'f'},
 	{"growth", required_argument, NULL, VOLUME_GROWTH},

@@ -37,6 +37,8 @@ const char store_create_help[] =
 	"                         clusters of up to 64K, 25 with 256K, 100 from 1M on)\n"
 	"      --growth N         the store may grow to N times its size (default: 16); costs a\n"
 	"                         bit for each cluster that could come\n"
+	"      --clear HOW        what happens to the space behind the metadata: unmap (the\n"
+	"                         default), write_zeroes, none\n"
 	"  -f, --force            also if FILE is not empty: what is on it is lost\n";
 
 const char store_open_help[] =
@@ -144,6 +146,7 @@ static bool create_store(struct volume_work *work, const struct store_place *pla
 	if (client_is_ours(work->client))
 		json_object_set_new(params, "growth_factor",
 			json_integer(work->growth ? work->growth : GROWTH_DEFAULT));
+	volume_clear_set(work, params);
 	return volume_do(work, work->words[0], "bdev_lvol_create_lvstore", params);
 }
 

@@ -23,8 +23,10 @@ static const char volume_help[] =
 	"       sluice volume decouple  [OPTION...] STORE/VOLUME   free it of its parent\n"
 	"       sluice volume set-parent [OPTION...] STORE/VOLUME PARENT\n"
 	"       sluice volume read-only [OPTION...] STORE/VOLUME\n"
+	"       sluice volume attribute [OPTION...] STORE/VOLUME NAME [VALUE]\n"
 	"       sluice volume export    [OPTION...] STORE/VOLUME FILE\n"
 	"       sluice volume import    [OPTION...] STORE/VOLUME FILE\n"
+	"       sluice volume shallow-copy [OPTION...] STORE/VOLUME DISK\n"
 	"       sluice volume rename    [OPTION...] STORE/VOLUME NAME\n"
 	"       sluice volume delete    [OPTION...] STORE/VOLUME\n"
 	"\n"
@@ -41,7 +43,9 @@ static const char create_help[] =
 	"      --sector-size SIZE of the machine's disk: 512, the default, which every image and\n"
 	"                         system knows, or 4096\n"
 	"      --thick            take all clusters now, so that the store cannot run out of "
-	"them\n";
+	"them\n"
+	"      --clear HOW        what happens to clusters that it gives up: unmap (the default),\n"
+	"                         write_zeroes, none. No other volume shows them in any case\n";
 
 static const char resize_help[] =
 	"usage: sluice volume resize [OPTION...] STORE/VOLUME SIZE\n"
@@ -160,6 +164,7 @@ static bool create_run(struct volume_work *work)
 	params = json_pack("{s:s, s:s, s:b}", "lvol_name", name, "uuid",
 		json_member_text(store, "uuid"), "thin_provision", (int)!work->thick);
 	volume_size_set(params, work->size_bytes);
+	volume_clear_set(work, params);
 	if (!volume_sectors_set(work, params, store, SECTOR_BYTES_DEFAULT)) {
 		json_decref(params);
 		return false;
@@ -399,6 +404,7 @@ static const struct option create_options[] = {
 	{"size", required_argument, NULL, VOLUME_SIZE},
 	{"sector-size", required_argument, NULL, VOLUME_SECTOR_SIZE},
 	{"thick", no_argument, NULL, VOLUME_THICK},
+	{"clear", required_argument, NULL, VOLUME_CLEAR},
 	{0},
 };
 
@@ -447,6 +453,11 @@ static const struct volume_command commands[] = {
 		"name one volume and its new parent", 2, 2, true, set_parent_run},
 	{"read-only", "volume read-only", read_only_help, PLAIN, "name one volume", 1, 1, true,
 		read_only_run},
+	{"attribute", "volume attribute", volume_attribute_help, PLAIN,
+		"name one volume, an attribute and perhaps its value", 2, 3, true,
+		volume_attribute_run},
+	{"shallow-copy", "volume shallow-copy", volume_shallow_copy_help, PLAIN,
+		"name one volume and one block device", 2, 2, false, volume_shallow_copy_run},
 	{"export", "volume export", volume_export_help, CLIENT_SHORT_OPTIONS "f", export_options,
 		"name one volume and one file", 2, 2, false, volume_export_run},
 	{"import", "volume import", volume_import_help, CLIENT_SHORT_OPTIONS "f", import_options,

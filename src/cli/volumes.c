@@ -256,6 +256,25 @@ static bool sector_size_take(struct volume_work *work)
 	return true;
 }
 
+static bool clear_take(struct volume_work *work)
+{
+	static const char *const methods[] = {"none", "unmap", "write_zeroes"};
+
+	work->clear = optarg;
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		if (strcmp(optarg, methods[i]) == 0)
+			return true;
+	}
+	cli_error("--clear is none, unmap or write_zeroes, not '%s'", optarg);
+	return false;
+}
+
+void volume_clear_set(const struct volume_work *work, json_t *params)
+{
+	if (work->clear)
+		json_object_set_new(params, "clear_method", json_string(work->clear));
+}
+
 static bool option_take(struct volume_work *work, int option)
 {
 	switch (option) {
@@ -286,6 +305,8 @@ static bool option_take(struct volume_work *work, int option)
 		return false;
 	case VOLUME_SECTOR_SIZE:
 		return sector_size_take(work);
+	case VOLUME_CLEAR:
+		return clear_take(work);
 	case VOLUME_MD_PAGES:
 		return cli_number_read("--md-pages", optarg, MD_PERCENT_MAX, &work->md_percent);
 	case VOLUME_GROWTH:

@@ -11,6 +11,8 @@ import threading
 
 import pytest
 
+from format.reader import Store
+
 from .executable import binary
 from .patience import wait_until
 from .test_command_line import Shell
@@ -265,6 +267,51 @@ def test_a_volume_gets_another_parent(pool):
     assert "no snapshot or block device" in pool.bad(1, "volume", "set-parent", "pool/w", "none")
 
 
+def test_attributes_are_kept_with_a_volume(pool):
+    pool.good("volume", "create", "--size", "1M", "pool/v")
+    assert "no attribute" in pool.bad(1, "volume", "attribute", "pool/v", "owner")
+    pool.good("volume", "attribute", "pool/v", "owner", "anna")
+    pool.good("volume", "attribute", "pool/v", "owner", "bea und co")
+    assert pool.good("volume", "attribute", "pool/v", "owner") == "bea und co\n"
+    pool.good("volume", "snapshot", "pool/v", "s")
+    assert pool.good("volume", "attribute", "pool/v", "owner") == "bea und co\n"
+    assert "no attribute" in pool.bad(1, "volume", "attribute", "pool/s", "owner")
+    assert "no volume" in pool.bad(1, "volume", "attribute", "pool/none", "owner")
+
+
+def test_what_a_snapshot_has_itself_is_copied_to_a_device(pool):
+    """The device keeps everything else that is on it."""
+    for name, mark in (("image", b"old"), ("step", b"new")):
+        (pool.place / name).write_bytes((mark * 21846)[:64 << 10])
+    with open(pool.place / "image", "ab") as file:
+        file.truncate(1 << 20)
+    pool.good("volume", "import", "pool/v", "image")
+    pool.good("volume", "snapshot", "pool/v", "s")
+    with open(pool.place / "target", "wb") as file:
+        file.write(b"kept" * (1 << 18))
+    pool.good("rpc", "bdev_aio_create", json.dumps(
+        {"name": "target", "filename": str(pool.place / "target"), "block_size": 512}))
+    pool.good("volume", "shallow-copy", "pool/s", "target")
+    copied = (pool.place / "target").read_bytes()
+    assert copied[:64 << 10] == (b"old" * 21846)[:64 << 10]
+    assert copied[64 << 10:] == b"kept" * ((1 << 18) - (1 << 14))
+    assert "no block device" in pool.bad(1, "volume", "shallow-copy", "pool/s", "none")
+    assert "can be written" in pool.bad(1, "volume", "shallow-copy", "pool/v", "target")
+    pool.good("disk", "attach", "target")
+    assert "on controller" in pool.bad(1, "volume", "shallow-copy", "pool/s", "target")
+
+
+def test_how_clusters_are_cleared_is_said_when_something_is_made(shell):
+    shell.good("store", "create", "--size", "8M", "--clear", "none", "lake", "lake.img")
+    shell.good("volume", "create", "--size", "1M", "--clear", "write_zeroes", "lake/v")
+    assert "--clear is" in shell.bad(2, "volume", "create", "--size", "1M", "--clear", "so",
+                                     "lake/w")
+    shell.daemon.stop()
+    with Store(shell.place / "lake.img") as store:
+        assert {blob.name: blob.md_ro & 3 for blob in store.blobs.values() if blob.name} == {
+            "lake": 0, "v": 3}
+
+
 def test_a_block_device_and_another_stores_volume_are_cloned(pool):
     pool.good("rpc", "bdev_malloc_create", '{"name":"golden","num_blocks":2048,"block_size":512}')
     pool.good("volume", "clone", "golden", "pool/a")
@@ -418,7 +465,8 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(shell, arguments):
     "store", "store create", "store open", "store list", "store grow", "store low-water",
     "store rename", "store close", "store delete", "volume", "volume create", "volume list",
     "volume resize", "volume snapshot", "volume clone", "volume inflate", "volume decouple",
-    "volume set-parent", "volume read-only", "volume rename", "volume delete"])
+    "volume set-parent", "volume read-only", "volume attribute", "volume shallow-copy",
+    "volume rename", "volume delete"])
 def test_every_command_explains_itself(shell, command):
     text = shell.good(*command.split(), "--help")
     assert text.startswith(f"usage: sluice {command}")
