@@ -102,6 +102,7 @@ static void round_fini(struct check *check)
 	free(check->blobs);
 	free(check->wipe);
 	free(check->shares);
+	free(check->page_shares);
 	free(check->copies);
 	bitmap_fini(&check->mask_pages);
 	bitmap_fini(&check->mask_clusters);

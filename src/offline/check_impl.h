@@ -6,7 +6,7 @@
  *	check_blobs.c	chains and extent pages of each blob, by themselves
  *	check_links.c	unfinished operations, parents
  *	check_owners.c	pages and clusters that are two blobs'
- *	check_shared.c	clusters of those that nothing explains
+ *	check_shared.c	what nothing explains of these
  *	check_volumes.c	super blob and names
  *	check_masks.c	what is in use against the masks
  *	repair.c	everything that was mended in memory onto the disk
@@ -50,6 +50,14 @@ struct share {
 	uint32_t cluster;
 };
 
+/* An extent page that both have as that slot. */
+struct page_share {
+	struct check_blob *blob;
+	struct check_blob *other;
+	uint32_t slot;
+	bool fresh; /* blob has another one now, which is not on the disk yet */
+};
+
 struct cluster_copy {
 	uint32_t from, to;
 };
@@ -74,6 +82,8 @@ struct check {
 	unsigned num_wipe;
 	struct share *shares;
 	unsigned num_shares;
+	struct page_share *page_shares;
+	unsigned num_page_shares;
 	struct cluster_copy *copies; /* to be made before anything points to them */
 	unsigned num_copies;
 	bool any_bad; /* so what is in use is not known to the last cluster */
@@ -110,6 +120,7 @@ void check_shared(struct check *check);
 void check_volumes(struct check *check);
 void check_masks(struct check *check);
 void repair_copy_clusters(struct check *check);
+void repair_write_fresh_pages(struct check *check); /* before a chain refers to them */
 void repair_write(struct check *check);
 
 /* ---- for each other -------------------------------------------------------------------------- */
@@ -123,6 +134,7 @@ void check_blob_drop_cluster(struct check_blob *blob, uint64_t index);
 /* Of an entry that is not 0. */
 void check_blob_set_cluster(struct check_blob *blob, uint64_t index, uint32_t cluster);
 void check_share_add(struct check *check, const struct share *share);
+void check_page_share_add(struct check *check, const struct page_share *share);
 /* Calls for every page and cluster that the blob has: index is in the blob, of a page its slot, of
  * a page of the chain UINT64_MAX. */
 void check_blob_for_each_page(

@@ -3,7 +3,7 @@
  * Pages and clusters that are two blobs'. A clone that has the same cluster in the same place as
  * the ancestor that it would show there (a program died while it merged a snapshot into its clone)
  * gives it up and shows the same as before; likewise a whole extent page. Clusters that are in two
- * places in any other way are check_shared.c's.
+ * places in any other way are check_shared.c's, and extent pages that both have in the same place.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -70,14 +70,29 @@ static bool conflict_is_stale(
 	return true;
 }
 
-static void page_tell(struct owners *owners, struct check_blob *other, uint32_t number)
+/* Both have it as the same slot, so each can have one of its own. */
+static bool page_share(struct owners *owners, struct check_blob *other, uint64_t slot)
+{
+	const struct md *md = &owners->blob->md;
+
+	if (slot >= other->md.num_slots || other == owners->blob ||
+		other->md.pages[slot] != md->pages[slot] || !other->slots[slot] ||
+		!owners->blob->slots[slot])
+		return false;
+	check_page_share_add(owners->check,
+		&(struct page_share){.blob = owners->blob, .other = other, .slot = (uint32_t)slot});
+	return true;
+}
+
+static void page_tell(
+	struct owners *owners, struct check_blob *other, uint64_t slot, uint32_t number)
 {
 	struct check *check = owners->check;
 	const struct fault_at at = {owners->blob, FAULT_NO_PAGE};
 	uint32_t index = (uint32_t)(other - check->blobs) + 1;
 
 	if (conflict_is_stale(owners, owners->blob, other) ||
-		conflict_is_stale(owners, other, owners->blob))
+		conflict_is_stale(owners, other, owners->blob) || page_share(owners, other, slot))
 		return;
 	owners->blob->bad = other->bad = true;
 	if (owners->other == index)
@@ -181,7 +196,7 @@ static void page_look(void *arg, uint64_t slot, uint32_t page)
 	owners->of_page[page] = owner ? owner : blob_number(owners);
 	if (owner && (slot == UINT64_MAX || owner == blob_number(owners) ||
 			     !page_resolve(owners, &check->blobs[owner - 1], slot)))
-		page_tell(owners, &check->blobs[owner - 1], page);
+		page_tell(owners, &check->blobs[owner - 1], slot, page);
 }
 
 static void owners_look(struct owners *owners, bool clusters)

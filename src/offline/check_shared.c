@@ -8,6 +8,9 @@
  * A copy goes to a cluster that no volume has and no mask that is to be trusted knows of; so it is
  * made only while all volumes can be read. It is on the disk before an entry points to it
  * (repair.c); a crash before that leaves a free cluster with something in it.
+ *
+ * An extent page that two volumes have as the same part of themselves is such a place as well: one
+ * gets a page of its own with the same entries, and their clusters are then what both share.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +40,19 @@ void check_share_add(struct check *check, const struct share *share)
 	more[check->num_shares++] = *share;
 }
 
+void check_page_share_add(struct check *check, const struct page_share *share)
+{
+	struct page_share *more = reallocarray(
+		check->page_shares, check->num_page_shares + 1u, sizeof(*check->page_shares));
+
+	if (!more) {
+		check_fail(check, -ENOMEM, "not enough memory for all pages");
+		return;
+	}
+	check->page_shares = more;
+	more[check->num_page_shares++] = *share;
+}
+
 /* ---- room for copies ----------------------------------------------------------------------- */
 
 static uint32_t copy_find(const struct check *check, uint32_t from)
@@ -57,6 +73,28 @@ static bool copies_have_room(const struct check *check)
 
 	for (unsigned i = 0; i < check->num_shares; i++) {
 		at = at < check->clusters.bits ? copy_find(check, at) : BITMAP_NONE;
+		if (at++ == BITMAP_NONE)
+			return false;
+	}
+	return true;
+}
+
+static uint32_t page_find(const struct check *check, uint32_t from)
+{
+	uint32_t found = bitmap_find_clear(&check->pages, from);
+
+	while (found != BITMAP_NONE && check->masks_known && bitmap_test(&check->mask_pages, found))
+		found = found + 1 < check->pages.bits ? bitmap_find_clear(&check->pages, found + 1)
+						      : BITMAP_NONE;
+	return found;
+}
+
+static bool pages_have_room(const struct check *check)
+{
+	uint32_t at = 0;
+
+	for (unsigned i = 0; i < check->num_page_shares; i++) {
+		at = at < check->pages.bits ? page_find(check, at) : BITMAP_NONE;
 		if (at++ == BITMAP_NONE)
 			return false;
 	}
@@ -135,16 +173,47 @@ static void share_settle(struct check *check, const struct share_run *run, enum 
 	check->any_bad = true;
 }
 
+static bool page_share_tell(struct check *check, const struct page_share *share, enum remedy remedy)
+{
+	return check_fault(check, "shared", remedy,
+		(struct fault_at){share->blob, share->blob->md.pages[share->slot]},
+		remedy == REMEDY_REPAIR
+			? "who writes to one of the two moves what is in the other. A repair gives "
+			  "each its own page, and copies of the clusters"
+			: "who writes to one of the two moves what is in the other. There is no "
+			  "room for copies, or a volume that may have what seems to be free cannot "
+			  "be read: mend that first",
+		"the extent page of slot %u is that of %s%s%#" PRIx64 " as well", share->slot,
+		share->other->name, share->other->name[0] ? ", blob " : "blob ", share->other->id);
+}
+
+static void page_share_settle(struct check *check, struct page_share *share, enum remedy remedy)
+{
+	if (!page_share_tell(check, share, remedy)) {
+		share->blob->bad = share->other->bad = true;
+		check->any_bad = true;
+		return;
+	}
+	share->blob->md.pages[share->slot] = page_find(check, 0);
+	bitmap_set(&check->pages, share->blob->md.pages[share->slot]);
+	share->blob->write_chain = true;
+	share->fresh = true;
+}
+
 void check_shared(struct check *check)
 {
 	enum remedy remedy;
 
-	if (check->rc || !check->num_shares)
+	if (check->rc || (!check->num_shares && !check->num_page_shares))
 		return;
 	check_count_used(check);
 	if (check->rc)
 		return;
-	remedy = blobs_are_readable(check) && copies_have_room(check) ? REMEDY_REPAIR : REMEDY_NONE;
+	remedy = blobs_are_readable(check) && copies_have_room(check) && pages_have_room(check)
+			 ? REMEDY_REPAIR
+			 : REMEDY_NONE;
+	for (unsigned i = 0; i < check->num_page_shares && !check->rc; i++)
+		page_share_settle(check, &check->page_shares[i], remedy);
 	for (unsigned i = 0; i < check->num_shares && !check->rc;) {
 		struct share_run run = {&check->shares[i], 1};
 
@@ -187,4 +256,30 @@ void repair_copy_clusters(struct check *check)
 		check_fail(check, rc, "a cluster that two volumes share cannot be copied: %s",
 			reason_text(NULL, rc));
 	free(buf);
+}
+
+void repair_write_fresh_pages(struct check *check)
+{
+	struct blobstore_page page;
+	int rc = 0;
+
+	if (!check->num_page_shares || check->rc)
+		return;
+	for (unsigned i = 0; i < check->num_page_shares && !rc; i++) {
+		const struct page_share *share = &check->page_shares[i];
+		const struct check_blob *blob = share->blob;
+
+		if (!share->fresh || blob->gone)
+			continue;
+		extent_page_encode(blob->id, share->slot, blob->slots[share->slot],
+			extent_page_entries(blob->md.num_clusters, share->slot), &page);
+		rc = image_write(check->image,
+			super_page_offset(&check->super, blob->md.pages[share->slot]), &page,
+			sizeof(page));
+	}
+	if (!rc)
+		rc = image_flush(check->image);
+	if (rc)
+		check_fail(
+			check, rc, "an extent page cannot be written: %s", reason_text(NULL, rc));
 }

@@ -6,6 +6,7 @@
  *	1. super block, clean = 0	from here on a load looks itself; our mark behind the mask
  *					of pages is wiped, so that it looks at everything
  *	2. copies of clusters		into free ones
+ *	   extent pages of volumes that shared one	fresh
  *	3. chains			in place where one page differs; else to fresh pages,
  *					flushed, and then the root
  *	4. extent pages, in place
@@ -283,6 +284,7 @@ void repair_write(struct check *check)
 	if (closed || check->super_write)
 		super_write(check, false);
 	repair_copy_clusters(check);
+	repair_write_fresh_pages(check);
 	blobs_write(check);
 	if (!check->rc && closed)
 		masks_write(check);

@@ -208,6 +208,24 @@ def test_a_store_that_it_refuses_for_an_empty_extent_page_is_brought_back(tmp_pa
         assert text[:end] == stage.after["vol"]
 
 
+def test_volumes_with_the_same_extent_page_each_get_their_own(image):
+    faults_store.one_extent_page_in_two_volumes(Editor(image))
+    before = readable(image)
+    faults = [fault for fault in sluice_check(image)[1]["faults"] if fault["kind"] == "shared"]
+    assert "the extent page of slot 0" in faults[0]["text"] and len(faults) > 1
+    assert all(fault["remedy"] == "repair" for fault in faults)
+    code, said = sluice_check(image, "--repair")
+    assert code == 0 and said["result"] == "repaired", said
+    after = readable(image)
+    assert {volume: after[volume] for volume in before} == before
+    with Store(image) as store:
+        thick, snap = (after[store.volume(name).id] for name in ("thick", "snap"))
+    length = min(len(thick), len(snap))
+    assert length and thick[:length] == snap[:length] and any(thick)
+    assert not checker.errors(checker.check(image))
+    assert load(image)
+
+
 @pytest.mark.parametrize("plant", [faults_store.one_cluster_in_two_volumes,
                                    faults_store.one_cluster_twice_in_a_blob],
                          ids=lambda plant: plant.__name__)
