@@ -9,6 +9,7 @@
  *	channels.c	something with each channel of a device
  *	histogram.c	how long requests took
  *	stats.c		counters of all channels
+ *	place.c		where a request is
  *	qos.c		limits on requests and bytes a second
  *	sectors.c	sectors smaller than what the backend takes
  *	range_lock.c	range locks, control reactor's side: order, grant, release
@@ -66,6 +67,9 @@ void bdev_removal_check(struct bdev *bdev);
 void bdev_channel_refuse(struct bdev_channel *channel, struct bdev_io *io, int status);
 /* Channel's reactor: requests end with -ENODEV from now on. */
 void bdev_channel_set_removed(struct bdev_channel *channel);
+
+/* io->epoch of what waits before the device, in none: for place.c. */
+enum bdev_epoch { BDEV_EPOCH_LIMIT = 2, BDEV_EPOCH_RANGE_LOCK };
 
 static inline void bdev_io_list_init(struct bdev_io_list *list)
 {

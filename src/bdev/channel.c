@@ -83,6 +83,7 @@ void bdev_submit_admitted(struct bdev_channel *channel, struct bdev_io *io)
 		return;
 	}
 	if (bdev_range_holds_back(channel, io)) {
+		io->epoch = BDEV_EPOCH_RANGE_LOCK;
 		bdev_io_list_add(&channel->waiting, io);
 		return;
 	}

@@ -148,6 +148,7 @@ bool bdev_qos_holds_back(struct bdev_channel *channel, struct bdev_io *io)
 		return false;
 	first = !queue->list.head;
 	*qos_begins_ns(io) = begins_ns;
+	io->epoch = BDEV_EPOCH_LIMIT;
 	bdev_io_list_add(&queue->list, io);
 	if (first)
 		qos_queue_arm(queue);
