@@ -49,6 +49,8 @@ void scsi_submit(struct scsi_task *task)
 	}
 	task->lock = NULL;
 	task->copy = NULL;
+	task->io.channel = NULL;
+	task->io.submitted_ns = task->reactor->now_ns;
 	task->deferred.queued = false;
 	task->deferred.run = task_deferred;
 	if (channel && task->attribute | channel->watched && scsi_order_holds(task))
@@ -76,6 +78,17 @@ bool scsi_task_release(struct scsi_task *task)
 	return true;
 }
 
+/* Of a READ or WRITE on the straight path the block device has it from submit to done. */
+bool scsi_task_get_place(const struct scsi_task *task, struct bdev_io_place *ret_place)
+{
+	if (!task->io.channel) {
+		*ret_place = (struct bdev_io_place){.submitted_ns = task->io.submitted_ns};
+		return false;
+	}
+	bdev_io_get_place(&task->io, task->channel->bdev_channel, ret_place);
+	return true;
+}
+
 /* ---- steps ------------------------------------------------------------------------------- */
 
 void scsi_task_next_step(struct scsi_task *task)
@@ -89,6 +102,7 @@ static void task_io_done(struct bdev_io *io)
 	struct scsi_task *task = container_of(io, struct scsi_task, io);
 	bool has_lba = io->type != BDEV_IO_FLUSH;
 
+	io->channel = NULL; /* for scsi_task_get_place */
 	if (likely(io->status == 0)) {
 		scsi_task_next_step(task);
 		return;

@@ -14,6 +14,7 @@
 #ifndef SCSI_TASK_H
 #define SCSI_TASK_H
 
+#include "bdev/place.h"
 #include "core/slab.h"
 #include "scsi/lun.h"
 #include "scsi/target.h"
@@ -118,6 +119,10 @@ void scsi_submit(struct scsi_task *task);
 /* After done: it ended because there is no space for what it writes, and could be submitted again
  * as if nothing of it had been done. */
 bool scsi_task_may_wait_for_space(const struct scsi_task *task);
+
+/* Where a task in flight is; false: not with the block device, and ret_place has only the time from
+ * which on it is in its present step. */
+bool scsi_task_get_place(const struct scsi_task *task, struct bdev_io_place *ret_place);
 
 /* Bytes of the initiator's buffer that the command did not move. */
 static inline uint32_t scsi_task_residual(const struct scsi_task *task)

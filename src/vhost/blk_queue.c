@@ -298,6 +298,7 @@ static void blk_segments_start(struct blk_queue *queue, struct blk_request *requ
 
 	request->segments = slab_get(queue->reactor, SLAB_512);
 	if (!request->segments) {
+		request->io.channel = NULL; /* for blk_get_place */
 		request->waiter.ready = blk_segments_ready;
 		slab_wait(queue->reactor, SLAB_512, &request->waiter);
 		return;
@@ -419,7 +420,21 @@ static void blk_prefetch(void *device, enum poller_distance distance)
 	__builtin_prefetch(&queue->bdev->size_bytes);
 }
 
+static bool blk_get_place(const struct vq_request *vq, struct bdev_io_place *ret_place)
+{
+	const struct blk_request *request = container_of(vq, const struct blk_request, vq);
+	const struct blk_queue *queue = blk_request_queue(request);
+
+	if (!request->io.channel) {
+		*ret_place = (struct bdev_io_place){0};
+		return false;
+	}
+	bdev_io_get_place(&request->io, queue->channel, ret_place);
+	return true;
+}
+
 const struct virtqueue_ops blk_queue_ops = {
+	.get_place = blk_get_place,
 	.request_size = sizeof(struct blk_request),
 	.handle = blk_handle,
 	.prefetch = blk_prefetch,

@@ -301,7 +301,15 @@ static void request_prefetch(void *device, enum poller_distance distance)
 		__builtin_prefetch(ring->local->targets);
 }
 
+static bool request_get_place(const struct vq_request *vq, struct bdev_io_place *ret_place)
+{
+	const struct scsi_request *request = container_of(vq, const struct scsi_request, vq);
+
+	return scsi_task_get_place(&request->task, ret_place);
+}
+
 const struct virtqueue_ops scsi_request_queue_ops = {
+	.get_place = request_get_place,
 	.request_size = sizeof(struct scsi_request),
 	.handle = request_handle,
 	.prefetch = request_prefetch,

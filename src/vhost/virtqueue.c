@@ -456,6 +456,9 @@ void virtqueue_destroy(struct virtqueue *vq)
 {
 	invariant(vq->state == VQ_CREATED && vq->in_flight == 0 && !vq->publish.queued);
 	invariant(!timer_is_started(&vq->coalesce.late) && vq->postponed.count == 0);
+	vq->abandoned = vq->queries > 0;
+	if (vq->abandoned)
+		return;
 	vq->ring->destroy(vq);
 	free(vq->postponed.heads);
 	free(vq->inflight.recovered);

@@ -41,6 +41,7 @@
 #ifndef VHOST_VIRTQUEUE_H
 #define VHOST_VIRTQUEUE_H
 
+#include "bdev/place.h"
 #include "core/flow.h"
 #include "core/poller.h"
 #include "vhost/guest_memory.h"
@@ -87,6 +88,9 @@ struct virtqueue_ops {
 	bool repeat_last;
 	/* The device's context of a queue will be used soon (core/poller.h). Optional. */
 	void (*prefetch)(void *device, enum poller_distance distance);
+	/* Where a request in flight is, as far as that can be told; false: nothing of it is with a
+	 * block device just now, and ret_place->submitted_ns, 0: not known, is all. */
+	bool (*get_place)(const struct vq_request *request, struct bdev_io_place *ret_place);
 	/* Space for a request was allocated (zeroed); set what never changes. Optional. */
 	void (*request_init)(struct vq_request *request);
 };
@@ -172,6 +176,38 @@ void virtqueue_set_coalescing(
 	struct virtqueue *vq, uint32_t delay_base_us, uint32_t iops_threshold);
 /* Any thread: a snapshot, values of slightly different moments. */
 void virtqueue_get_info(const struct virtqueue *vq, struct virtqueue_info *ret_info);
+
+/*
+ * What is in flight, and what is postponed. Asked of the queue's own reactor: nothing is recorded
+ * for it. A query is its asker's; the queue may be moved, paused, stopped and destroyed as ever
+ * meanwhile.
+ */
+enum vq_request_state { VQ_REQUEST_ELSEWHERE, VQ_REQUEST_PLACED, VQ_REQUEST_POSTPONED };
+
+struct vq_request_info {
+	enum vq_request_state state;
+	uint16_t head;
+	uint64_t age_ns; /* since the block layer had it first; UINT64_MAX: not known */
+	struct bdev_io_place place; /* PLACED */
+};
+
+struct virtqueue_query {
+	uint64_t older_than_ns; /* others are passed over, and those of unknown age */
+	unsigned room;
+	struct vq_request_info *requests; /* room entries */
+	unsigned count; /* filled, at done */
+	uint64_t more; /* for which there was no room */
+	done_fn done;
+	void *arg;
+
+	struct message message;
+	struct virtqueue *vq;
+	struct reactor *origin;
+};
+
+/* Control reactor; not of a queue that has left. False: it is leaving, or has nothing in flight;
+ * done is not called then. */
+bool virtqueue_query(struct virtqueue *vq, struct virtqueue_query *query);
 
 /* Stopped: the value GET_VRING_BASE answers (reference section 8.3). */
 uint32_t virtqueue_base(const struct virtqueue *vq);

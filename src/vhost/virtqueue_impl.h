@@ -2,7 +2,8 @@
 /*
  * Inside of a virtqueue, for virtqueue.c (life, fairness, sleeping), chain.c (descriptors to
  * iovecs), split.c and packed.c (the two formats of a ring), inflight_*.c (their recovery),
- * postpone.c (requests that wait for space).
+ * postpone.c (requests that wait for space), query.c
+ * (what is in flight).
  *
  * Recording (reference section 11), in each format inline where the step happens:
  *
@@ -225,6 +226,8 @@ struct virtqueue {
 	struct vq_postponed postponed;
 	struct virtqueue_op op[VQ_OP_KINDS];
 	struct log_limit log_limit;
+	unsigned queries; /* control reactor's: under way (query.c) */
+	bool abandoned; /* destroyed when they have been answered */
 	char name[64];
 };
 
