@@ -26,6 +26,7 @@ static const char help[] =
 	"  config save|load|missing|retry|forget\n"
 	"                             what is configured, as a file; what could not be set up\n"
 	"  top                        what disks and data threads do just now\n"
+	"  io                         requests in flight: how old they are, and what holds them\n"
 	"  check FILE                 look at a store that no daemon has open, and repair it\n"
 	"  rpc METHOD [JSON]          call any method of the daemon\n"
 	"\n"
@@ -38,6 +39,7 @@ static const struct {
 } commands[] = {
 	{"config", cli_config},
 	{"disk", cli_disk},
+	{"io", cli_io},
 	{"nvme", cli_nvme},
 	{"rpc", cli_rpc},
 	{"store", cli_store},

@@ -23,6 +23,7 @@ int cli_disk(int argc, char **argv);
 int cli_disk_attach(int argc, char **argv);
 int cli_disk_detach(int argc, char **argv);
 int cli_disk_list(int argc, char **argv);
+int cli_io(int argc, char **argv);
 int cli_nvme(int argc, char **argv);
 int cli_store(int argc, char **argv);
 int cli_top(int argc, char **argv);

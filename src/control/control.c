@@ -49,6 +49,7 @@ int control_create(const struct control_options *options, struct control **ret_c
 		vhost_methods,
 		vhost_list_methods,
 		vhost_queue_methods,
+		vhost_request_methods,
 	};
 	struct control *control = calloc(1, sizeof(*control));
 	int rc = 0;

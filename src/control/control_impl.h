@@ -101,6 +101,7 @@ extern const struct rpc_method lvol_copy_methods[];
 extern const struct rpc_method vhost_methods[];
 extern const struct rpc_method vhost_list_methods[];
 extern const struct rpc_method vhost_queue_methods[];
+extern const struct rpc_method vhost_request_methods[];
 
 /* Of methods on controllers. */
 #define VHOST_DECODE_ERROR                                                                         \

@@ -15,7 +15,7 @@ from .patience import wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = ROOT / os.environ.get("SLUICE_BUILD", "build")
 PAGES = ["sluice", "sluice-serve", "sluice-disk", "sluice-store", "sluice-volume",
-         "sluice-nvme", "sluice-config", "sluice-top", "sluice-check", "sluice-rpc"]
+         "sluice-nvme", "sluice-config", "sluice-top", "sluice-io", "sluice-check", "sluice-rpc"]
 
 
 @pytest.fixture(scope="module")
