@@ -23,6 +23,11 @@
  * is polled in vain. Where the first is worth more than the second the window is several times the
  * usual gap, so that of random arrivals, too, nearly all find the queue hot. Gaps longer than any
  * window say nothing about the others.
+ *
+ * Waits: while a device has requests of a queue, what comes next is most likely their end. A thread
+ * that sleeps has to be woken for that, too, so a device that is sooner done than that is worth is
+ * waited for by polling. The time from a piece of work to the next end is judged like a gap, apart
+ * from the gaps. Devices vary less than guests do: a few times what is usual is enough.
  */
 #include "core/poller.h"
 
@@ -38,6 +43,7 @@
 #define POLLER_WINDOW_MIN_NS (2 * USEC_NS) /* none: a last look behind each piece of work */
 #define POLLER_WINDOW_HOT_NS (10 * USEC_NS) /* the least that is worth it */
 #define POLLER_WINDOW_GAPS   6
+#define POLLER_WINDOW_WAITS  3
 #define POLLER_WINDOW_MAX_NS (320 * USEC_NS)
 #define POLLER_SHARE_ALL     1024
 
@@ -48,7 +54,9 @@ void poller_start(struct reactor *reactor, struct poller *poller, const struct p
 	poller->state = POLLER_HOT;
 	poller->last_work_ns = reactor->now_ns;
 	poller->gaps = (struct poller_gaps){.usual_ns = POLLER_WORTH_NS / 2};
+	poller->waits = (struct poller_gaps){.usual_ns = POLLER_WORTH_NS / 2};
 	poller->window_ns = POLLER_WORTH_NS;
+	poller->wait_window_ns = POLLER_WORTH_NS;
 	poller->deficit_bytes = 0;
 	list_add_tail(&reactor->hot, &poller->link);
 	reactor->hot_count++;
@@ -79,18 +87,6 @@ void poller_wake(struct poller *poller)
 	poller->ops->wake(poller);
 }
 
-void poller_expect_work(struct poller *poller)
-{
-	struct reactor *reactor = poller->reactor;
-
-	if (poller->state == POLLER_STOPPED)
-		return;
-	poller->last_work_ns = reactor->now_ns;
-	if (poller->state == POLLER_COLD && poller->window_ns > POLLER_WINDOW_MIN_NS &&
-		reactor->poll_mode == POLL_ADAPTIVE)
-		poller_wake(poller);
-}
-
 static void poller_go_cold(struct reactor *reactor, struct poller *poller)
 {
 	if (!poller->ops->sleep(poller))
@@ -107,11 +103,20 @@ static void gap_average(uint32_t *average, uint64_t value)
 	*average = (uint32_t)(*average + (value >> 4) - (*average >> 4));
 }
 
-static uint64_t poller_find_window(const struct poller_gaps *gaps)
+static void gap_learn(struct poller_gaps *gaps, uint64_t gap_ns)
 {
-	uint64_t window_ns =
-		u64_min(u64_max(gaps->usual_ns * POLLER_WINDOW_GAPS, POLLER_WINDOW_HOT_NS),
-			POLLER_WINDOW_MAX_NS);
+	if (gap_ns <= POLLER_WINDOW_MAX_NS) {
+		gap_average(&gaps->usual_ns, gap_ns);
+		gap_average(&gaps->long_share, 0);
+	} else {
+		gap_average(&gaps->long_share, POLLER_SHARE_ALL);
+	}
+}
+
+static uint64_t poller_find_window(const struct poller_gaps *gaps, unsigned factor)
+{
+	uint64_t window_ns = u64_min(
+		u64_max(gaps->usual_ns * factor, POLLER_WINDOW_HOT_NS), POLLER_WINDOW_MAX_NS);
 
 	if (gaps->usual_ns < POLLER_WORTH_NS &&
 		(POLLER_SHARE_ALL - gaps->long_share) * (POLLER_WORTH_NS - gaps->usual_ns) >
@@ -122,21 +127,30 @@ static uint64_t poller_find_window(const struct poller_gaps *gaps)
 
 static void poller_found_work(struct poller *poller, uint64_t now_ns)
 {
-	struct poller_gaps *gaps = &poller->gaps;
-	uint64_t gap_ns = now_ns - poller->last_work_ns;
-
+	gap_learn(&poller->gaps, now_ns - poller->last_work_ns);
 	poller->last_work_ns = now_ns;
-	if (gap_ns <= POLLER_WINDOW_MAX_NS) {
-		gap_average(&gaps->usual_ns, gap_ns);
-		gap_average(&gaps->long_share, 0);
-	} else {
-		gap_average(&gaps->long_share, POLLER_SHARE_ALL);
-	}
-	poller->window_ns = poller_find_window(gaps);
+	poller->window_ns = poller_find_window(&poller->gaps, POLLER_WINDOW_GAPS);
 }
 
-static bool poller_window_is_over(const struct reactor *reactor, const struct poller *poller)
+void poller_expect_work(struct poller *poller)
 {
+	struct reactor *reactor = poller->reactor;
+
+	if (poller->state == POLLER_STOPPED || poller->last_work_ns == reactor->now_ns)
+		return;
+	gap_learn(&poller->waits, reactor->now_ns - poller->last_work_ns);
+	poller->wait_window_ns = poller_find_window(&poller->waits, POLLER_WINDOW_WAITS);
+	poller->last_work_ns = reactor->now_ns;
+	if (poller->state == POLLER_COLD && poller->window_ns > POLLER_WINDOW_MIN_NS &&
+		reactor->poll_mode == POLL_ADAPTIVE)
+		poller_wake(poller);
+}
+
+static bool poller_window_is_over(
+	const struct reactor *reactor, const struct poller *poller, bool waits)
+{
+	uint64_t window_ns = poller->window_ns;
+
 	switch (reactor->poll_mode) {
 	case POLL_ALWAYS:
 		return false;
@@ -145,7 +159,9 @@ static bool poller_window_is_over(const struct reactor *reactor, const struct po
 	case POLL_ADAPTIVE:
 		break;
 	}
-	return reactor->now_ns - poller->last_work_ns > poller->window_ns;
+	if (waits)
+		window_ns = u64_max(window_ns, poller->wait_window_ns);
+	return reactor->now_ns - poller->last_work_ns > window_ns;
 }
 
 /* Returns what the visit counts for until the next look at the clock (reactor_has_time). */
@@ -171,7 +187,7 @@ static unsigned poller_poll_one(struct reactor *reactor, struct poller *poller)
 		poller_found_work(poller, reactor->now_ns);
 	} else {
 		poller->deficit_bytes = 0;
-		if (!result.more && poller_window_is_over(reactor, poller))
+		if (!result.more && poller_window_is_over(reactor, poller, result.waits))
 			poller_go_cold(reactor, poller);
 	}
 	return 1 + result.requests;

@@ -10,7 +10,8 @@
  *                       poller_wake (its descriptor became ready)
  *
  * The window adapts to the gaps between pieces of work: a queue stays hot for several times the
- * usual gap where that pays, and goes cold at once where it does not.
+ * usual gap where that pays, and goes cold at once where it does not. The same goes for the time
+ * that a device takes, while it has requests of the queue.
  *
  * Fairness: deficit round robin over requests and bytes. Each visit a poller may take the budget it
  * is given and reports what it took; what it did not use is carried over only while it has a
@@ -33,6 +34,7 @@ struct poll_result {
 	unsigned requests; /* taken; 0: the queue was empty or could not be served */
 	uint64_t bytes;
 	bool more; /* the budget ended before the queue did */
+	bool waits; /* for requests taken earlier: the device has them */
 };
 
 /* How many polls of others come first. */
@@ -66,7 +68,9 @@ struct poller {
 	enum poller_state state;
 	uint64_t last_work_ns; /* something was taken, or was given back */
 	uint64_t window_ns;
+	uint64_t wait_window_ns; /* while a device has requests of it */
 	struct poller_gaps gaps;
+	struct poller_gaps waits; /* for the device */
 	int64_t deficit_bytes;
 };
 

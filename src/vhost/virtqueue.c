@@ -260,7 +260,7 @@ static void virtqueue_publish(struct deferred *deferred)
 static struct poll_result virtqueue_poll(struct poller *poller, struct poll_budget budget)
 {
 	struct virtqueue *vq = container_of(poller, struct virtqueue, poller);
-	struct poll_result result = {0};
+	struct poll_result result = {.waits = vq->in_flight != 0};
 
 	vq->dry = false;
 	while (result.requests < budget.requests && result.bytes < budget.bytes) {

@@ -15,7 +15,8 @@
 
 #include "core/poller.h"
 
-#define QUEUES 2
+#define QUEUES   2
+#define STALL_NS (10 * MSEC_NS)
 
 struct rhythm {
 	uint64_t gap_ns; /* between the requests of a burst; also from an answer to the next one */
@@ -23,6 +24,7 @@ struct rhythm {
 	unsigned burst; /* requests; 0: endless */
 	uint64_t pause_ns; /* behind each burst */
 	uint64_t device_ns; /* each request takes so long, and the next waits for its answer */
+	unsigned stall_every; /* one of so many takes STALL_NS; 0: none */
 };
 
 struct guest {
@@ -47,16 +49,25 @@ struct guest {
 
 /* ---- the queue ---- */
 
+static uint64_t device_time_ns(const struct guest *guest)
+{
+	const struct rhythm *rhythm = &guest->rhythm;
+
+	if (rhythm->stall_every && guest->consumed % rhythm->stall_every == 0)
+		return STALL_NS;
+	return rhythm->device_ns;
+}
+
 static struct poll_result queue_poll(struct poller *poller, struct poll_budget budget)
 {
 	struct guest *guest = container_of(poller, struct guest, poller);
-	struct poll_result result = {0};
+	struct poll_result result = {.waits = timer_is_started(&guest->device)};
 
 	guest->polls++;
 	result.requests = atomic_load(&guest->produced) - guest->consumed;
 	guest->consumed += result.requests;
 	if (result.requests && guest->rhythm.device_ns)
-		timer_start(poller->reactor, &guest->device, guest->rhythm.device_ns);
+		timer_start(poller->reactor, &guest->device, device_time_ns(guest));
 	return result;
 }
 
@@ -264,24 +275,50 @@ static void run_end(struct run *run)
 struct figures {
 	double cold; /* share of the requests that found the queue cold */
 	double polls; /* for each request */
+	double sleeps; /* of the queue's reactor, for each request */
 };
+
+struct count {
+	struct reactor *reactor;
+	uint64_t sleeps;
+};
+
+static void count_sleeps(void *arg)
+{
+	struct count *count = arg;
+	struct reactor_stats stats;
+
+	reactor_get_stats(count->reactor, &stats);
+	count->sleeps = stats.sleeps;
+}
+
+static uint64_t run_sleeps(struct run *run)
+{
+	struct count count = {.reactor = run->reactor};
+
+	host_call(&run->host, run->reactor, count_sleeps, &count);
+	return count.sleeps;
+}
 
 static struct figures measure(uint64_t seed, struct rhythm rhythm)
 {
 	static struct run run;
 	struct figures figures;
+	uint64_t sleeps;
 
 	run_start(&run, seed, 1, &rhythm);
 	run_send(&run, (unsigned[]){160});
+	sleeps = run_sleeps(&run);
 	run_send(&run, (unsigned[]){800});
+	figures.sleeps = (double)(run_sleeps(&run) - sleeps) / 800.0;
 	figures.cold = atomic_load(&run.guests[0].signals) / 800.0;
 	figures.polls = run.guests[0].polls / 800.0;
 	if (getenv("WINDOW_TRACE"))
 		printf("gap %6.1f us random %d burst %u pause %.0f device %.0f: cold %.3f polls "
-		       "%.1f\n",
+		       "%.1f sleeps %.2f\n",
 			(double)rhythm.gap_ns / 1e3, rhythm.random, rhythm.burst,
 			(double)rhythm.pause_ns / 1e3, (double)rhythm.device_ns / 1e3, figures.cold,
-			figures.polls);
+			figures.polls, figures.sleeps);
 	run_end(&run);
 	return figures;
 }
@@ -379,6 +416,68 @@ static void a_queue_is_hot_when_the_answer_of_a_slow_device_brings_the_next_requ
 	}
 }
 
+/* ---- devices ---- */
+
+static void a_device_sooner_done_than_a_wake_up_is_waited_for_by_polling(void **state)
+{
+	static const uint64_t device_us[] = {5, 15, 25, 40};
+
+	HOST_FOR_EACH_SEED(seed, 4)
+	{
+		for (unsigned i = 0; i < ARRAY_SIZE(device_us); i++) {
+			struct rhythm rhythm = {.gap_ns = 2 * USEC_NS};
+
+			rhythm.device_ns = device_us[i] * USEC_NS;
+			assert_true(measure(seed, rhythm).sleeps <= 0.02);
+		}
+	}
+}
+
+static void a_device_that_takes_longer_than_a_wake_up_is_slept_for(void **state)
+{
+	static const uint64_t device_us[] = {70, 100, 200, 1000, 5000};
+
+	HOST_FOR_EACH_SEED(seed, 4)
+	{
+		for (unsigned i = 0; i < ARRAY_SIZE(device_us); i++) {
+			struct rhythm rhythm = {.gap_ns = 2 * USEC_NS};
+			struct figures figures;
+
+			rhythm.device_ns = device_us[i] * USEC_NS;
+			figures = measure(seed, rhythm);
+			assert_true(figures.sleeps >= 0.95);
+			/* The window for the guest's next one, not the device's time. */
+			assert_true(figures.polls <= 100);
+		}
+	}
+}
+
+static void between_rare_requests_a_fast_device_is_all_that_is_polled_for(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 4)
+	{
+		struct rhythm rhythm = {.gap_ns = 5 * MSEC_NS, .device_ns = 25 * USEC_NS};
+		struct figures figures = measure(seed, rhythm);
+
+		assert_true(figures.cold >= 0.95);
+		/* 25 us and twice 2 us behind; 5 ms would be thousands. */
+		assert_in_range(figures.polls, 20, 80);
+	}
+}
+
+static void a_device_that_often_stalls_is_not_polled_for(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 4)
+	{
+		struct rhythm rhythm = {.gap_ns = 2 * USEC_NS, .device_ns = 30 * USEC_NS};
+
+		/* Every other takes 10 ms: a window of 90 us would be lost there. With it half
+		 * of the requests would be slept for. Some end in the guest's window. */
+		rhythm.stall_every = 2;
+		assert_true(measure(seed, rhythm).sleeps >= 0.7);
+	}
+}
+
 static void two_queues_keep_their_own_rhythms(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 4)
@@ -423,6 +522,10 @@ int main(int argc, char **argv)
 		cmocka_unit_test(on_and_off_costs_a_wake_up_for_each_on),
 		cmocka_unit_test(
 			a_queue_is_hot_when_the_answer_of_a_slow_device_brings_the_next_request),
+		cmocka_unit_test(a_device_sooner_done_than_a_wake_up_is_waited_for_by_polling),
+		cmocka_unit_test(a_device_that_takes_longer_than_a_wake_up_is_slept_for),
+		cmocka_unit_test(between_rare_requests_a_fast_device_is_all_that_is_polled_for),
+		cmocka_unit_test(a_device_that_often_stalls_is_not_polled_for),
 		cmocka_unit_test(two_queues_keep_their_own_rhythms),
 		cmocka_unit_test(a_queue_that_becomes_busy_is_hot_within_a_few_requests),
 	};
