@@ -27,7 +27,8 @@
  * Waits: while a device has requests of a queue, what comes next is most likely their end. A thread
  * that sleeps has to be woken for that, too, so a device that is sooner done than that is worth is
  * waited for by polling. The time from a piece of work to the next end is judged like a gap, apart
- * from the gaps. Devices vary less than guests do: a few times what is usual is enough.
+ * from the gaps. Devices vary less than guests do: a few times what is usual is enough. Where
+ * threads do the work they may need this core, and are not waited for.
  */
 #include "core/poller.h"
 
@@ -149,7 +150,7 @@ void poller_expect_work(struct poller *poller)
 static bool poller_window_is_over(
 	const struct reactor *reactor, const struct poller *poller, bool waits)
 {
-	uint64_t window_ns = poller->window_ns;
+	uint64_t idle_ns = reactor->now_ns - poller->last_work_ns;
 
 	switch (reactor->poll_mode) {
 	case POLL_ALWAYS:
@@ -159,9 +160,10 @@ static bool poller_window_is_over(
 	case POLL_ADAPTIVE:
 		break;
 	}
-	if (waits)
-		window_ns = u64_max(window_ns, poller->wait_window_ns);
-	return reactor->now_ns - poller->last_work_ns > window_ns;
+	if (idle_ns <= poller->window_ns)
+		return false;
+	return !waits || idle_ns > poller->wait_window_ns ||
+	       reactor->os->ops->ring_with_threads(reactor->ring) > 0;
 }
 
 /* Returns what the visit counts for until the next look at the clock (reactor_has_time). */

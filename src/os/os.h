@@ -237,6 +237,9 @@ struct os_ops {
 	/* Operations submitted and not done. Watches do not count; what was watched or unwatched
 	 * reaches the kernel with the next enter, so every turn enters. */
 	unsigned (*ring_pending)(const struct os_ring *ring);
+	/* Of those, the ones that threads do, the kernel's or the process's, which may need the
+	 * core that the ring's thread would otherwise poll on. As far as it is known. */
+	unsigned (*ring_with_threads)(const struct os_ring *ring);
 	/* Any thread: makes a sleeping or the next sleeping enter return. */
 	void (*ring_wake)(struct os_ring *ring);
 

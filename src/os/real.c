@@ -54,6 +54,7 @@ static const struct os_ops real_ops = {
 	.event_signal = real_event_signal,
 	.event_adopt = real_event_adopt,
 	.ring_pending = ring_pending,
+	.ring_with_threads = ring_pending, /* unless the engine knows better */
 	.ring_wake = ring_wake,
 	.thread_start = real_thread_start,
 	.thread_join = real_thread_join,

@@ -166,6 +166,14 @@ static void sqe_set_transfer(struct io_uring_sqe *sqe, const struct os_io *io)
 		sqe->rw_flags = RWF_DSYNC;
 }
 
+/* The kernel never does these by itself, and nothing at once on a slow file. */
+static bool uring_needs_thread(const struct uring *uring, const struct os_io *io)
+{
+	if (io->op != OS_IO_READV && io->op != OS_IO_WRITEV)
+		return true;
+	return file_table_has(&uring->files, io->fd) && file_table_is_slow(&uring->files, io->fd);
+}
+
 static void sqe_set_io(struct uring *uring, struct io_uring_sqe *sqe, struct os_io *io)
 {
 	switch ((enum os_io_op)io->op) {
@@ -184,10 +192,9 @@ static void sqe_set_io(struct uring *uring, struct io_uring_sqe *sqe, struct os_
 		break;
 	}
 	/* The index in the kernel's table is the descriptor. */
-	if (likely(file_table_has(&uring->files, io->fd))) {
+	if (likely(file_table_has(&uring->files, io->fd)))
 		sqe->flags |= IOSQE_FIXED_FILE;
-		uring->with_threads += file_table_is_slow(&uring->files, io->fd);
-	}
+	uring->with_threads += uring_needs_thread(uring, io);
 	sqe->user_data = (uintptr_t)io | URING_IO;
 }
 
@@ -266,6 +273,13 @@ static void uring_enter_now(struct uring *uring)
 		sched_yield();
 }
 
+static unsigned uring_with_threads(const struct os_ring *ring)
+{
+	const struct uring *uring = container_of(ring, const struct uring, ring);
+
+	return uring->with_threads;
+}
+
 static bool uring_arm_wake(struct uring *uring)
 {
 	struct io_uring_sqe *sqe;
@@ -309,8 +323,8 @@ static unsigned uring_complete(struct uring *uring, uint64_t user_data, int32_t 
 	case URING_IO:
 		io = (struct os_io *)(uintptr_t)user_data;
 		uring->in_kernel--;
-		if (unlikely(uring->with_threads) && file_table_has(&uring->files, io->fd))
-			uring->with_threads -= file_table_is_slow(&uring->files, io->fd);
+		if (unlikely(uring->with_threads))
+			uring->with_threads -= uring_needs_thread(uring, io);
 		io->result = res;
 		ring_complete(&uring->ring, io);
 		return 1;
@@ -374,6 +388,7 @@ void uring_fill_table(struct os_ops *ops)
 	ops->ring_watch = uring_watch;
 	ops->ring_unwatch = uring_unwatch;
 	ops->ring_enter = uring_enter;
+	ops->ring_with_threads = uring_with_threads;
 	ops->ring_file_keep = uring_file_keep;
 	ops->ring_file_drop = uring_file_drop;
 }

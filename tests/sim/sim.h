@@ -90,6 +90,8 @@ bool sim_step(struct sim *sim);
 uint64_t sim_now(const struct sim *sim);
 /* From a step: what it does just now takes so long. */
 void sim_spend(struct os *os, uint64_t ns);
+/* From now on rings say of all their operations that threads do them, and of one more. */
+void sim_let_threads_work(struct sim *sim);
 /* For decisions of the test that should depend on the seed as well: 0 .. below - 1. */
 uint64_t sim_random(struct sim *sim, uint64_t below);
 /* Of everything that happened until now: equal for equal seeds. */

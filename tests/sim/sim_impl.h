@@ -50,6 +50,7 @@ struct sim_thread {
 
 struct sim {
 	struct sim_options options;
+	bool threads_work;
 	uint64_t random;
 	uint64_t now_ns;
 	uint64_t hash;
@@ -325,6 +326,7 @@ void sim_ring_watch(struct os_ring *ring, struct os_watch *watch);
 void sim_ring_unwatch(struct os_ring *ring, struct os_watch *watch);
 unsigned sim_ring_enter(struct os_ring *ring, uint64_t timeout_ns);
 unsigned sim_ring_pending(const struct os_ring *ring);
+unsigned sim_ring_with_threads(const struct os_ring *ring);
 void sim_ring_wake(struct os_ring *ring);
 void sim_ring_file_keep(struct os_ring *ring, int fd);
 void sim_ring_file_drop(struct os_ring *ring, int fd);

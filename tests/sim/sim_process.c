@@ -363,6 +363,7 @@ static const struct os_ops process_ops = {
 	.ring_unwatch = sim_ring_unwatch,
 	.ring_enter = sim_ring_enter,
 	.ring_pending = sim_ring_pending,
+	.ring_with_threads = sim_ring_with_threads,
 	.ring_wake = sim_ring_wake,
 	.ring_file_keep = sim_ring_file_keep,
 	.ring_file_drop = sim_ring_file_drop,

@@ -177,6 +177,16 @@ unsigned sim_ring_pending(const struct os_ring *ring)
 	return ring->queued_count + ring->in_flight + ring->ended_count;
 }
 
+unsigned sim_ring_with_threads(const struct os_ring *ring)
+{
+	return ring->process->sim->threads_work ? sim_ring_pending(ring) + 1 : 0;
+}
+
+void sim_let_threads_work(struct sim *sim)
+{
+	sim->threads_work = true;
+}
+
 /* ---- watches ---- */
 
 void sim_ring_watch(struct os_ring *ring, struct os_watch *watch)

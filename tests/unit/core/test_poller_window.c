@@ -24,6 +24,7 @@ struct rhythm {
 	unsigned burst; /* requests; 0: endless */
 	uint64_t pause_ns; /* behind each burst */
 	uint64_t device_ns; /* each request takes so long, and the next waits for its answer */
+	bool by_threads; /* it is threads that do so */
 	unsigned stall_every; /* one of so many takes STALL_NS; 0: none */
 };
 
@@ -218,6 +219,8 @@ static void run_start(struct run *run, uint64_t seed, unsigned count, const stru
 {
 	*run = (struct run){.count = count};
 	host_start(&run->host, seed);
+	if (rhythms[0].by_threads)
+		sim_let_threads_work(run->host.sim);
 	run->reactor = host_reactor(&run->host, "queues", POLL_ADAPTIVE);
 	for (unsigned i = 0; i < count; i++) {
 		struct guest *guest = &run->guests[i];
@@ -465,6 +468,17 @@ static void between_rare_requests_a_fast_device_is_all_that_is_polled_for(void *
 	}
 }
 
+static void a_fast_device_is_slept_for_when_threads_do_its_work(void **state)
+{
+	HOST_FOR_EACH_SEED(seed, 4)
+	{
+		struct rhythm rhythm = {.gap_ns = 2 * USEC_NS, .device_ns = 40 * USEC_NS};
+
+		rhythm.by_threads = true;
+		assert_true(measure(seed, rhythm).sleeps >= 0.95);
+	}
+}
+
 static void a_device_that_often_stalls_is_not_polled_for(void **state)
 {
 	HOST_FOR_EACH_SEED(seed, 4)
@@ -525,6 +539,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_device_sooner_done_than_a_wake_up_is_waited_for_by_polling),
 		cmocka_unit_test(a_device_that_takes_longer_than_a_wake_up_is_slept_for),
 		cmocka_unit_test(between_rare_requests_a_fast_device_is_all_that_is_polled_for),
+		cmocka_unit_test(a_fast_device_is_slept_for_when_threads_do_its_work),
 		cmocka_unit_test(a_device_that_often_stalls_is_not_polled_for),
 		cmocka_unit_test(two_queues_keep_their_own_rhythms),
 		cmocka_unit_test(a_queue_that_becomes_busy_is_hot_within_a_few_requests),

@@ -405,6 +405,22 @@ static void flush_completes(void **state)
 	f->os->ops->close(f->os, fd);
 }
 
+static void a_flush_is_known_to_be_done_by_a_thread_until_it_ends(void **state)
+{
+	struct fixture *f = *state;
+	int fd = fixture_file(f, "file", 0);
+	unsigned count = 0;
+	struct op op;
+
+	assert_int_equal(f->os->ops->ring_with_threads(f->ring), 0);
+	op_init(&op, OS_IO_FDATASYNC, fd, NULL, 0, 0, &count);
+	f->os->ops->ring_submit(f->ring, &op.io);
+	assert_int_equal(f->os->ops->ring_with_threads(f->ring), 1);
+	fixture_enter_until(f, &count, 1);
+	assert_int_equal(f->os->ops->ring_with_threads(f->ring), 0);
+	f->os->ops->close(f->os, fd);
+}
+
 /* Both operations on four blocks of 0xff: the two in the middle are zero afterwards. */
 static void middle_becomes_zero(struct fixture *f, enum os_io_op code, int fd)
 {
@@ -578,6 +594,7 @@ int main(int argc, char **argv)
 		FIXTURE_TEST(more_operations_than_entries_all_complete_once),
 		FIXTURE_TEST(done_may_submit_again),
 		FIXTURE_TEST(flush_completes),
+		FIXTURE_TEST(a_flush_is_known_to_be_done_by_a_thread_until_it_ends),
 		FIXTURE_TEST(a_punched_hole_reads_as_zeroes_and_frees_space),
 		FIXTURE_TEST(a_zeroed_range_reads_as_zeroes_and_keeps_the_size),
 		FIXTURE_TEST(block_devices_discard_and_zero),
