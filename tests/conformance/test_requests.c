@@ -162,9 +162,11 @@ static void a_write_that_waits_for_space_is_told_so(void **state)
 	server_stop(&server);
 }
 
-static void *close_it(void *fe)
+static void *stop_it(void *arg)
 {
-	server_close(fe);
+	struct fe *fe = arg;
+
+	assert_ok(fe, fe_stop(fe));
 	return NULL;
 }
 
@@ -179,7 +181,7 @@ static void a_queue_that_stops_is_looked_at_until_it_is_gone(void **state)
 	struct server server;
 	struct fe_blk blks[2];
 	uint8_t data[2][512];
-	pthread_t closer;
+	pthread_t stopper;
 	struct fe *fe;
 
 	server_start(&server, FE_BUS_BLK);
@@ -190,13 +192,16 @@ static void a_queue_that_stops_is_looked_at_until_it_is_gone(void **state)
 		submit(fe, 0, &blks[i].io);
 	}
 	assert_true(held_bdev_await(server.disk, 2));
-	assert_int_equal(pthread_create(&closer, NULL, close_it, fe), 0);
+	assert_int_equal(pthread_create(&stopper, NULL, stop_it, fe), 0);
 	usleep(20000);
 	assert_true(await(sees_two, &server));
 	held_bdev_release(server.disk);
 	for (unsigned i = 0; i < 200; i++)
 		look_at(&server, 0);
-	assert_int_equal(pthread_join(closer, NULL), 0);
+	assert_int_equal(pthread_join(stopper, NULL), 0);
+	for (unsigned i = 0; i < 2; i++)
+		finish(fe, 0, &blks[i].io);
+	fe_destroy(fe);
 	assert_true(server_await_idle(&server));
 	assert_int_equal(look_at(&server, 0).count, 0);
 	server_stop(&server);
