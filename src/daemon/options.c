@@ -35,6 +35,10 @@ static const char help[] =
 	"                          always: poll without end; never: only notifications\n"
 	"      --wait-for-rpc      start with the framework_start_init call\n"
 	"      --rpcs-allowed A,B  only these methods exist\n"
+	"      --http [ADDRESS:]PORT\n"
+	"                          a web page, and metrics for Prometheus at /metrics; the "
+	"address\n"
+	"                          is 127.0.0.1 unless another is said\n"
 	"      --no-rpc-server     no management socket\n"
 	"      --no-io-uring       do I/O through epoll and threads (also: SLUICE_IO_URING=0)\n"
 	"  -f, --pid-file FILE     write the process id to FILE\n"
@@ -53,6 +57,7 @@ enum {
 	OPTION_POLL,
 	OPTION_WAIT_FOR_RPC,
 	OPTION_RPCS_ALLOWED,
+	OPTION_HTTP,
 	OPTION_NO_RPC_SERVER,
 	OPTION_NO_IO_URING,
 	OPTION_SILENCE,
@@ -77,6 +82,7 @@ static const struct option long_options[] = {
 	{"poll", required_argument, NULL, OPTION_POLL},
 	{"wait-for-rpc", no_argument, NULL, OPTION_WAIT_FOR_RPC},
 	{"rpcs-allowed", required_argument, NULL, OPTION_RPCS_ALLOWED},
+	{"http", required_argument, NULL, OPTION_HTTP},
 	{"no-rpc-server", no_argument, NULL, OPTION_NO_RPC_SERVER},
 	{"no-io-uring", no_argument, NULL, OPTION_NO_IO_URING},
 	{"pid-file", required_argument, NULL, 'f'},
@@ -233,6 +239,9 @@ static bool option_take(struct parse_state *state, int option, int index)
 		return true;
 	case OPTION_RPCS_ALLOWED:
 		options->rpcs_allowed = optarg;
+		return true;
+	case OPTION_HTTP:
+		options->http = optarg;
 		return true;
 	case OPTION_NO_RPC_SERVER:
 		state->no_rpc_server = true;

@@ -16,6 +16,7 @@ struct serve_options {
 	const char *config_file; /* NULL: none */
 	bool ignore_init_errors; /* entries of it that fail are passed over */
 	bool keeps_state; /* what is configured is there again after a restart */
+	const char *http; /* where it is served (http/http.h); NULL: nowhere */
 	const char *rpcs_allowed; /* NULL: all */
 	const char *pid_file; /* NULL: none */
 	struct cpu_set cpus; /* of the data reactors */

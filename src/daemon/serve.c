@@ -43,6 +43,7 @@
 #include "daemon/options.h"
 #include "daemon/service.h"
 #include "daemon/state.h"
+#include "http/http.h"
 #include "scsi/store.h"
 
 #define FORCE_AFTER_MS 250
@@ -67,6 +68,7 @@ struct serve {
 	struct vhost *vhost;
 	struct rpc_server *rpc;
 	struct control *methods;
+	struct http *http; /* NULL: nobody asked for it */
 	struct service_watchdog *watchdog; /* NULL: nobody watches */
 	struct message begin;
 	struct message cancel;
@@ -162,6 +164,9 @@ static int serve_make(struct serve *serve)
 		rc = rpc_server_create(serve->control, &serve->rpc);
 	if (!rc)
 		rc = serve_make_rpc(serve);
+	if (!rc && serve->options.http)
+		rc = http_create(serve->options.http, serve->control, serve->rpc, &serve->reason,
+			&serve->http);
 	return rc;
 }
 
@@ -288,6 +293,8 @@ static enum flow_result serve_stop_run(struct flow *f)
 	FLOW_BEGIN(f);
 	if (serve->watchdog)
 		AWAIT(f, service_watchdog_stop(serve->watchdog, flow_resume, f));
+	if (serve->http)
+		AWAIT(f, http_stop(serve->http, flow_resume, f));
 	if (serve->methods)
 		control_stop(serve->methods);
 	if (serve->filters)
@@ -532,6 +539,8 @@ static void serve_stop(struct serve *serve)
 		reactor_stop(serve->control);
 	/* The control thread had references of its own, and a free is no atomic operation. */
 	json_decref(serve->config);
+	if (serve->http)
+		http_destroy(serve->http);
 	if (serve->methods)
 		control_destroy(serve->methods);
 	if (serve->rpc)
