@@ -55,6 +55,7 @@ static int vhost_init(struct vhost *vhost, const struct vhost_options *options)
 		options->data_reactor_count);
 	if (rc)
 		goto fini_placement;
+	overdue_init(&vhost->overdue, vhost, options->overdue_limit_ns);
 	rc = balance_init(&vhost->balance, vhost);
 	if (rc)
 		goto fini_watchdog;

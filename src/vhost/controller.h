@@ -25,6 +25,7 @@ struct vhost_options {
 	/* A front-end is disconnected when a message takes longer, such as GET_VRING_BASE while the
 	 * storage does not answer. 0: 30 seconds. */
 	uint64_t drain_limit_ns;
+	uint64_t overdue_limit_ns; /* older requests are named in the log; 0: 30 seconds */
 	uint64_t guest_memory_max_bytes; /* of one front-end; 0: 64 TiB */
 };
 

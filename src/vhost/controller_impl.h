@@ -10,6 +10,7 @@
 #include "core/watchdog.h"
 #include "vhost/balance_impl.h"
 #include "vhost/controller.h"
+#include "vhost/overdue_impl.h"
 #include "vhost/session_impl.h"
 
 struct vhost {
@@ -25,6 +26,7 @@ struct vhost {
 	struct os_watch sigbus_watch;
 	struct watchdog watchdog; /* over the data reactors, while a front-end is connected */
 	unsigned sessions;
+	struct overdue overdue; /* while there are sessions */
 	/* vhost_destroy */
 	struct flow flow;
 	bool destroying;

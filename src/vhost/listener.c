@@ -36,6 +36,7 @@ static void listener_session_ended(void *arg)
 	controller->session = NULL;
 	controller->session_gone.done = NULL;
 	if (--controller->vhost->sessions == 0) {
+		overdue_stop(&controller->vhost->overdue);
 		watchdog_stop(&controller->vhost->watchdog);
 		balance_stop(&controller->vhost->balance);
 	}
@@ -81,6 +82,7 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 		return;
 	}
 	if (vhost->sessions++ == 0) {
+		overdue_start(&vhost->overdue);
 		watchdog_start(&vhost->watchdog);
 		balance_start(&vhost->balance);
 	}

@@ -138,6 +138,7 @@ static void make_controller(struct server *server, void *arg)
 		.registry = server->registry,
 		.socket_dir = server->dir,
 		.drain_limit_ns = server->drain_limit_ns,
+		.overdue_limit_ns = server->overdue_limit_ns,
 	};
 	const struct vhost_blk_options blk = {
 		.name = "c",

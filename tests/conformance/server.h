@@ -24,6 +24,7 @@ struct server {
 	struct held_bdev *disk;
 	enum fe_bus bus;
 	uint64_t drain_limit_ns; /* set before server_start_with */
+	uint64_t overdue_limit_ns; /* the same */
 	bool read_only;
 	bool fails_when_full; /* blk */
 	bool waits_for_space; /* scsi */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -207,6 +208,57 @@ static void a_queue_that_stops_is_looked_at_until_it_is_gone(void **state)
 	server_stop(&server);
 }
 
+/* What was logged since. */
+static void log_read(int log, char *text, size_t size)
+{
+	ssize_t len = pread(log, text, size - 1, 0);
+
+	text[len > 0 ? len : 0] = '\0';
+}
+
+struct logged {
+	int log;
+	char text[4096];
+};
+
+static bool names_the_read(void *arg)
+{
+	struct logged *logged = arg;
+
+	log_read(logged->log, logged->text, sizeof(logged->text));
+	return strstr(logged->text, "c queue 0: a read of ") != NULL;
+}
+
+static void a_request_older_than_the_limit_is_named_in_the_log(void **state)
+{
+	struct server server = {.overdue_limit_ns = 80 * MSEC_NS};
+	struct logged logged = {.log = memfd_create("log", 0)};
+	int stderr_before = dup(STDERR_FILENO);
+	const char *named;
+	struct fe_blk blk;
+	uint8_t data[4096];
+	struct fe *fe;
+
+	assert_true(logged.log >= 0 && dup2(logged.log, STDERR_FILENO) >= 0);
+	server_start_with(&server, FE_BUS_BLK);
+	fe = server_open(&server);
+	held_bdev_hold(server.disk);
+	fe_blk_init(&blk, FE_BLK_IN, 24, data, sizeof(data));
+	submit(fe, 0, &blk.io);
+	assert_true(await(names_the_read, &logged));
+	usleep(100000);
+	assert_true(names_the_read(&logged));
+	dup2(stderr_before, STDERR_FILENO);
+	named = strstr(logged.text, "c queue 0: a read of ");
+	assert_non_null(strstr(named, "block 24, 4096 bytes, is 0 s old: held "));
+	held_bdev_release(server.disk);
+	finish(fe, 0, &blk.io);
+	server_close(fe);
+	server_stop(&server);
+	close(stderr_before);
+	close(logged.log);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +266,7 @@ int main(void)
 		cmocka_unit_test(a_command_that_a_limit_holds_up_is_told_so),
 		cmocka_unit_test(a_write_that_waits_for_space_is_told_so),
 		cmocka_unit_test(a_queue_that_stops_is_looked_at_until_it_is_gone),
+		cmocka_unit_test(a_request_older_than_the_limit_is_named_in_the_log),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
