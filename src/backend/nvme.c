@@ -25,6 +25,7 @@ struct nvme_drive_op {
 	struct nvme_options options;
 	struct nvme_drive **ret_drive;
 	struct nvme_health *ret_health;
+	struct list leavers;
 	done_fn done;
 	void *arg;
 };
@@ -209,6 +210,7 @@ static void nvme_drive_changed(void *owner)
 static const struct nvme_owner_ops nvme_drive_ops = {
 	.broken = nvme_drive_broken,
 	.changed = nvme_drive_changed,
+	.unmapped = nvme_drive_unmapped,
 };
 
 /* ---- what it has ---------------------------------------------------------- */
@@ -241,6 +243,8 @@ static struct nvme_drive *nvme_drive_alloc(struct bdev_registry *registry, const
 	bdev_gate_init(&drive->gate, drive->control);
 	list_init(&drive->bdevs);
 	list_init(&drive->seats);
+	list_init(&drive->spans);
+	list_init(&drive->leavers);
 	return drive;
 }
 
@@ -310,9 +314,12 @@ static enum flow_result nvme_drive_detach_run(struct flow *f)
 			break;
 		bdev_gate_leave(&op->drive->gate); /* something was begun just now */
 	}
+	op->drive->closing = true;
 	AWAIT(f, nvme_controller_close(op->drive->controller, flow_resume, f));
+	nvme_drive_free_memory(op->drive, &op->leavers);
 	nvme_drive_free(op->drive);
 	op->done(op->arg, 0);
+	nvme_leavers_end(&op->leavers);
 	free(op);
 	FLOW_END(f);
 }

@@ -27,6 +27,10 @@ void nvme_drive_reset(struct nvme_drive *drive, struct reason *reason, done_fn d
 void nvme_drive_read_health(
 	struct nvme_drive *drive, struct nvme_health *ret_health, done_fn done, void *arg);
 
+/* Is memory that begins at addr (bdev/memory.h) mapped for it, or about to be? Lets go of that. */
+bool nvme_drive_has_memory(const struct nvme_drive *drive, const void *addr);
+void nvme_drive_leave_memory(struct nvme_drive *drive, const void *addr, done_fn done, void *arg);
+
 /* Its block devices, in the order in which they came; NULL behind the last. */
 struct bdev *nvme_drive_bdev(const struct nvme_drive *drive, unsigned index);
 const struct nvme_controller *nvme_drive_controller(const struct nvme_drive *drive);

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/alloc.h"
+#include "bdev/memory.h"
 #include "core/worker.h"
 #include "nvme/vfio.h"
 
@@ -34,6 +35,7 @@ struct nvme_attachment_op {
 	struct nvme_attachment *attachment;
 	struct worker_job job;
 	struct nvme_transport *transport;
+	const void *addr; /* of memory */
 	struct reason *reason;
 	struct nvme_attachment **ret_attachment;
 	done_fn done;
@@ -41,6 +43,9 @@ struct nvme_attachment_op {
 };
 
 /* ---- the list ------------------------------------------------------------------------------ */
+
+static void nvme_drives_leave_memory(
+	void *user, const struct bdev_memory *memory, done_fn done, void *arg);
 
 struct nvme_drives *nvme_drives_create(
 	struct os *os, struct bdev_registry *registry, const struct nvme_kind *kinds)
@@ -52,12 +57,16 @@ struct nvme_drives *nvme_drives_create(
 	drives->registry = registry;
 	drives->kinds = kinds;
 	list_init(&drives->attachments);
+	bdev_memory_set_user(registry, nvme_drives_leave_memory, drives);
 	return drives;
 }
 
 void nvme_drives_destroy(struct nvme_drives *drives)
 {
-	invariant(!drives || list_is_empty(&drives->attachments));
+	if (!drives)
+		return;
+	invariant(list_is_empty(&drives->attachments));
+	bdev_memory_set_user(drives->registry, NULL, NULL);
 	free(drives);
 }
 
@@ -252,4 +261,43 @@ void nvme_drives_close(struct nvme_drives *drives, done_fn done, void *arg)
 	op->done = done;
 	op->arg = arg;
 	flow_start(&op->flow, drives->control, "nvme_drives_close", nvme_drives_close_run);
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+static struct nvme_attachment *nvme_drives_find_memory(struct nvme_drives *drives, const void *addr)
+{
+	struct nvme_attachment *attachment;
+
+	list_for_each_entry (attachment, &drives->attachments, link) {
+		if (attachment->drive && nvme_drive_has_memory(attachment->drive, addr))
+			return attachment;
+	}
+	return NULL;
+}
+
+/* Those that have it one after the other; drives may come and go meanwhile. */
+static enum flow_result nvme_drives_leave_run(struct flow *f)
+{
+	struct nvme_attachment_op *op = container_of(f, struct nvme_attachment_op, flow);
+
+	FLOW_BEGIN(f);
+	while ((op->attachment = nvme_drives_find_memory(op->drives, op->addr)))
+		AWAIT(f, nvme_drive_leave_memory(op->attachment->drive, op->addr, flow_resume, f));
+	op->done(op->arg, 0);
+	free(op);
+	FLOW_END(f);
+}
+
+static void nvme_drives_leave_memory(
+	void *user, const struct bdev_memory *memory, done_fn done, void *arg)
+{
+	struct nvme_attachment_op *op = alloc_op(sizeof(*op));
+
+	op->drives = user;
+	op->addr = memory->addr;
+	op->done = done;
+	op->arg = arg;
+	flow_start(
+		&op->flow, op->drives->control, "nvme_drives_leave_memory", nvme_drives_leave_run);
 }

@@ -4,6 +4,7 @@
  *
  *	nvme.c		a drive: attach, detach, resets, changes of namespaces
  *	nvme_bdev.c	a namespace as a block device
+ *	nvme_memory.c	guests' memory that it reaches
  *	nvme_channel.c	a drive on a reactor: the queue pair that its namespaces share there
  */
 #ifndef BACKEND_NVME_IMPL_H
@@ -20,8 +21,11 @@ struct nvme_drive {
 	struct bdev_gate gate; /* operations on the controller, one at a time */
 	struct list bdevs;
 	struct list seats;
+	struct list spans; /* of guests' memory: nvme_memory.c */
+	struct list leavers;
 	bool scan_asked;
 	bool detaching;
+	bool closing; /* the controller is, so it takes no operations any more */
 	unsigned busy; /* operations that it has begun itself */
 	done_fn idle; /* detach waits until there are neither those nor block devices */
 	void *idle_arg;
@@ -67,6 +71,13 @@ static inline struct nvme_channel *nvme_channel_of(struct bdev_channel *channel)
 void nvme_bdev_create(struct nvme_drive *drive, const struct nvme_namespace *ns);
 /* It has lost a block device or ended an operation of its own. */
 void nvme_drive_check_idle(struct nvme_drive *drive);
+
+/* Of nvme_owner_ops. */
+void nvme_drive_unmapped(void *owner, const void *addr);
+/* Of a drive that is closed: those that wait for it are ended by the second, when nobody finds the
+ * drive any more. */
+void nvme_drive_free_memory(struct nvme_drive *drive, struct list *ret_leavers);
+void nvme_leavers_end(struct list *leavers);
 
 void nvme_channel_prepare(struct bdev_channel *channel, done_fn done, void *arg);
 void nvme_channel_release(struct bdev_channel *channel, done_fn done, void *arg);

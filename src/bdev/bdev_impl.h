@@ -15,6 +15,7 @@
  *	range_lock.c	range locks, control reactor's side: order, grant, release
  *	range_hold.c	range locks, channel's side: who waits, when it has drained
  *	gate.c		one at a time
+ *	memory.c	memory that devices may reach by themselves
  *	call.c		a function on another reactor, awaited
  */
 #ifndef BDEV_BDEV_IMPL_H
@@ -26,6 +27,7 @@
 
 #include "base/alloc.h"
 #include "bdev/bdev.h"
+#include "bdev/memory.h"
 #include "core/call.h"
 
 struct bdev_subscriber {
@@ -49,6 +51,9 @@ struct bdev_registry {
 	struct list bdevs; /* in registration order */
 	struct list subscribers;
 	struct bdev_name *names; /* hash */
+	struct list memories;
+	bdev_memory_leave_fn memory_leave; /* NULL: no device reaches memory */
+	void *memory_user;
 };
 
 /* ---- registry.c --------------------------------------------------------- */

@@ -27,6 +27,7 @@ int bdev_registry_create(
 	registry->control = control;
 	list_init(&registry->bdevs);
 	list_init(&registry->subscribers);
+	list_init(&registry->memories);
 	*ret_registry = registry;
 	return 0;
 }

@@ -40,6 +40,9 @@ struct nvme_owner_ops {
 	void (*broken)(void *owner);
 	/* Namespaces have come, gone or changed: call nvme_controller_scan. */
 	void (*changed)(void *owner);
+	/* A request has buffers at addr, in memory that was not added, and was copied: the owner
+	 * may call nvme_memory_add. Told now and then. Optional. */
+	void (*unmapped)(void *owner, const void *addr);
 };
 
 enum nvme_timeout_action {

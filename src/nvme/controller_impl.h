@@ -12,6 +12,7 @@
  *	memory.c	other people's memory comes and goes
  *	controller.c	open, close, reset
  *	qpair.c		a queue pair on its reactor: requests, completions
+ *	want.c		memory that is used and not mapped
  *	prp.c		the buffers of a command as PRPs; bounce pages
  *	qpair_open.c	a queue pair is made, ended, and taken through a reset
  *	alarm.c		commands that take too long

@@ -139,8 +139,11 @@ static uint64_t nvme_piece(struct nvme_qpair *qpair, struct nvme_slot *slot,
 	nvme_place_skip_empty(iov, place);
 	addr = (const uint8_t *)iov[place->index].iov_base + place->skip;
 	if (likely(iov[place->index].iov_len - place->skip >= length &&
-		    ((uintptr_t)addr & (NVME_PAGE - 1)) == page_offset))
+		    ((uintptr_t)addr & (NVME_PAGE - 1)) == page_offset)) {
 		iova = nvme_table_iova(qpair->table, &qpair->region_hint, addr, length);
+		if (unlikely(iova == NVME_IOVA_NONE))
+			nvme_want(qpair, addr);
+	}
 	if (unlikely(iova == NVME_IOVA_NONE))
 		iova = nvme_bounce_take(qpair, slot, place, page_offset, length);
 	nvme_place_advance(iov, place, length);

@@ -515,7 +515,7 @@ void nvme_qpair_fail(struct nvme_qpair *qpair, int error)
 
 int nvme_qpair_stop(struct nvme_qpair *qpair)
 {
-	if (qpair->alarm.busy)
+	if (qpair->alarm.busy || qpair->want.busy)
 		return -EBUSY;
 	invariant(qpair->in_flight == 0 && !qpair->queue);
 	nvme_qpair_pause(qpair);

@@ -61,6 +61,14 @@ struct nvme_alarm {
 	struct nvme_admin_command abort; /* the control reactor's */
 };
 
+/* What of its memory a data reactor wants to be mapped: want.c. */
+struct nvme_want {
+	struct message message;
+	const void *addr;
+	uint64_t after_ns; /* not earlier again */
+	bool busy; /* until the message has come back */
+};
+
 /* What a data reactor knows of its controller; taken over by nvme_qpair_run. */
 struct nvme_limits {
 	bool write_cache;
@@ -98,6 +106,7 @@ struct nvme_qpair {
 	unsigned region_hint;
 	struct timer timer; /* only while commands are under way */
 	struct nvme_alarm alarm;
+	struct nvme_want want;
 	struct nvme_slot slots[NVME_SLOTS_MAX];
 	struct nvme_bounce bounces[NVME_BOUNCE_PAGES];
 
@@ -130,7 +139,7 @@ void nvme_qpair_run(struct nvme_qpair *qpair);
 void nvme_qpair_pause(struct nvme_qpair *qpair);
 /* The controller can touch no memory any more: everything ends with error, from now on too. */
 void nvme_qpair_fail(struct nvme_qpair *qpair, int error);
-/* Nothing is in it: no more polls. -EBUSY while an alarm is under way. */
+/* Nothing is in it: no more polls. -EBUSY while a message is under way. */
 int nvme_qpair_stop(struct nvme_qpair *qpair);
 
 /* ---- qpair_open.c, on the control reactor ---- */
@@ -159,6 +168,10 @@ static inline uint16_t nvme_slot_cid(const struct nvme_qpair *qpair, const struc
 {
 	return (uint16_t)((unsigned)(slot - qpair->slots) | (unsigned)slot->generation << 8);
 }
+
+/* ---- want.c ---- */
+
+void nvme_want(struct nvme_qpair *qpair, const void *addr);
 
 /* ---- alarm.c ---- */
 

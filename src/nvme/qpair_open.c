@@ -233,7 +233,7 @@ static enum flow_result nvme_qpair_close_run(struct flow *f)
 				 nvme_qpair_stop_call, flow_resume, f));
 		if (!flow_failed(f))
 			break;
-		AWAIT(f, nvme_stop_wait(op)); /* an alarm is under way */
+		AWAIT(f, nvme_stop_wait(op)); /* a message is under way */
 	}
 	list_remove(&op->qpair->link);
 	AWAIT(f, nvme_queue_delete(op->qpair, NVME_ADMIN_DELETE_SQ, flow_resume, f));
