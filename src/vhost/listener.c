@@ -53,6 +53,7 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 	const struct session_options session_options = {
 		.os = vhost->os,
 		.control = vhost->control,
+		.registry = options->registry,
 		.placement = &vhost->placement,
 		.cpus = controller->has_cpus ? &controller->cpus : NULL,
 		.pins = controller->pins,

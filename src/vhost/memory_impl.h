@@ -6,6 +6,7 @@
 #ifndef VHOST_MEMORY_IMPL_H
 #define VHOST_MEMORY_IMPL_H
 
+#include "bdev/memory.h"
 #include "core/worker.h"
 #include "spec/vhost_user.h"
 #include "vhost/guest_memory.h"
@@ -26,6 +27,8 @@ struct guest_mapping {
 	uint64_t offset;
 	uint64_t size;
 	struct sigbus_slot *sigbus;
+	struct bdev_memory told; /* while it is in a table */
+	bool is_told;
 };
 
 /* A region as announced, and what became of it. */
@@ -40,6 +43,7 @@ struct memory_request {
 struct memory_change {
 	struct worker_job job;
 	struct os *os;
+	struct bdev_registry *registry; /* told of memory; NULL: nobody is */
 	struct reason *reason;
 	const struct guest_memory *old; /* for mappings to use again */
 	struct memory_request *requests;
@@ -52,6 +56,10 @@ struct memory_change {
 	struct sigbus_owner *owner;
 	done_fn job_done;
 	void *job_arg;
+	struct guest_mapping *leaving; /* of unmaps, at hand */
+	struct flow put_flow;
+	done_fn put_done;
+	void *put_arg;
 
 	struct flow flow;
 	done_fn done;
@@ -87,7 +95,10 @@ void memory_map(struct memory_change *change, struct reactor *reactor, struct si
 /* Unmaps what memory_map has mapped, when no table can be made of it. */
 void memory_map_undo(
 	struct memory_change *change, struct reactor *reactor, done_fn done, void *arg);
-/* Drops the table's reference; unmaps on a worker what nobody uses any more. NULL is allowed. */
+/* What is new is in a table now: devices may reach it by themselves. */
+void memory_tell(struct memory_change *change);
+/* Drops the table's reference; takes what nobody uses any more away from devices that reach it and
+ * unmaps it, on a worker. NULL is allowed. */
 void memory_put(struct memory_change *change, struct reactor *reactor, struct guest_memory *memory,
 	done_fn done, void *arg);
 

@@ -10,6 +10,9 @@
  * The worker does the system calls and judges the files; the control reactor counts references and
  * enters mappings in the SIGBUS table, before any data reactor knows them.
  *
+ * Memory in a table is told to the block devices' registry (bdev/memory.h), so that a drive can
+ * reach it by itself; before it is unmapped every such drive has let go of it.
+ *
  * QEMU's share=off memory looks the same from here and shows stale data; it cannot be told from
  * the descriptor.
  */
@@ -208,10 +211,42 @@ static void memory_collect(struct memory_change *change, struct guest_memory *me
 	free(memory);
 }
 
+void memory_tell(struct memory_change *change)
+{
+	for (unsigned i = 0; i < change->count && change->registry; i++) {
+		struct guest_mapping *mapping = change->requests[i].mapping;
+
+		if (mapping->is_told)
+			continue;
+		mapping->told.addr = mapping->addr;
+		mapping->told.len = mapping->len;
+		mapping->is_told = true;
+		bdev_memory_add(change->registry, &mapping->told);
+	}
+}
+
+static enum flow_result memory_put_run(struct flow *f)
+{
+	struct memory_change *change = container_of(f, struct memory_change, put_flow);
+
+	FLOW_BEGIN(f);
+	for (change->leaving = change->unmaps; change->leaving;
+		change->leaving = change->leaving->next) {
+		if (change->leaving->is_told)
+			AWAIT(f, bdev_memory_remove(
+					 change->registry, &change->leaving->told, flow_resume, f));
+	}
+	AWAIT(f, worker_run(&change->job, f->reactor, memory_unmap_job, flow_resume, f));
+	change->put_done(change->put_arg, 0);
+	FLOW_END(f);
+}
+
 void memory_put(struct memory_change *change, struct reactor *reactor, struct guest_memory *memory,
 	done_fn done, void *arg)
 {
 	if (memory && --memory->refs == 0)
 		memory_collect(change, memory);
-	worker_run(&change->job, reactor, memory_unmap_job, done, arg);
+	change->put_done = done;
+	change->put_arg = arg;
+	flow_start(&change->put_flow, reactor, "memory_put", memory_put_run);
 }

@@ -152,6 +152,7 @@ enum flow_result message_change_memory_run(struct flow *f)
 	flow_fail(f, memory_change_build(&s->change));
 	if (flow_failed(f))
 		goto unmap;
+	memory_tell(&s->change);
 	AWAIT(f, session_memory_switch(s, flow_resume, f));
 	goto finish;
 

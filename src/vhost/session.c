@@ -194,6 +194,7 @@ static void session_init(struct vhost_session *s, const struct session_options *
 	s->sigbus.event_fd = options->event_fd;
 	s->limit.fired = session_limit_fired;
 	s->change.os = options->os;
+	s->change.registry = options->registry;
 	s->reply_fd = -1;
 	s->inflight.os = options->os;
 	s->inflight.reason = &s->reason;

@@ -108,6 +108,7 @@ struct session_coalescing {
 struct session_options {
 	struct os *os;
 	struct reactor *control;
+	struct bdev_registry *registry; /* told of memory; NULL: nobody is */
 	struct placement *placement;
 	const struct cpu_set *cpus; /* borrowed; NULL: all */
 	struct reactor *const *pins; /* borrowed: of each queue, NULL: any */
