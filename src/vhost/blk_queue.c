@@ -407,6 +407,16 @@ static void blk_handle(struct vq_request *vq)
 	blk_dispatch(blk_request_queue(request), request, &header);
 }
 
+/* blk_read has taken the status byte off the last entry. */
+static void blk_restore(struct vq_request *vq)
+{
+	struct blk_request *request = container_of(vq, struct blk_request, vq);
+	struct iovec *last = &vq->iov[vq->out_iovs + vq->in_iovs - 1];
+
+	if (vq->in_iovs && last->iov_base)
+		last->iov_len = (size_t)(request->status - (uint8_t *)last->iov_base) + 1;
+}
+
 static void blk_prefetch(void *device, enum poller_distance distance)
 {
 	struct blk_queue *queue = device;
@@ -438,6 +448,7 @@ const struct virtqueue_ops blk_queue_ops = {
 	.request_size = sizeof(struct blk_request),
 	.handle = blk_handle,
 	.prefetch = blk_prefetch,
+	.restore = blk_restore,
 };
 
 void blk_queue_detach(struct message *message)

@@ -28,6 +28,7 @@ struct connection {
 		struct vhost_user_vring_state state;
 		struct vhost_user_vring_addr addr;
 		struct vhost_user_single_region single;
+		struct vhost_user_log log;
 	} payload;
 	size_t received;
 	int fds[OS_FDS_MAX]; /* owned; a handler that keeps one stores -1 in its place */

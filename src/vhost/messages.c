@@ -9,7 +9,7 @@
  *			status asked for: not 0; else the connection is closed: there is no other
  *			way to tell
  *
- * Not here because we do not offer it yet: LOG_SHMFD, PAGEFAULT, DEVICE_STATE. The
+ * Not here because we do not offer it yet: PAGEFAULT, DEVICE_STATE. The
  * table has these messages' form; they are refused for want of the protocol feature, which no
  * front-end can have acknowledged.
  */
@@ -29,7 +29,7 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 	[VHOST_USER_SET_FEATURES] = {.name = "SET_FEATURES",
 		.size = 8,
 		.handle = message_set_features,
-		.run = message_settle_rings_run},
+		.run = message_relog_rings_run},
 	[VHOST_USER_SET_OWNER] = {.name = "SET_OWNER", .handle = message_set_owner},
 	[VHOST_USER_RESET_OWNER] = {.name = "RESET_OWNER", .run = message_reset_owner_run},
 	[VHOST_USER_SET_MEM_TABLE] = {.name = "SET_MEM_TABLE",
@@ -40,8 +40,12 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 		.run = message_change_memory_run},
 	[VHOST_USER_SET_LOG_BASE] = {.name = "SET_LOG_BASE",
 		.size = sizeof(struct vhost_user_log),
+		.fds_min = 1,
 		.fds_max = 1,
-		.needs = PF(LOG_SHMFD)},
+		.own_reply = true,
+		.needs = PF(LOG_SHMFD),
+		.handle = message_set_log_base,
+		.run = message_set_log_base_run},
 	[VHOST_USER_SET_LOG_FD] = {.name = "SET_LOG_FD",
 		.fds_min = 1,
 		.fds_max = 1,
@@ -53,7 +57,7 @@ static const struct message_type message_types[VHOST_USER_REQUESTS] = {
 	[VHOST_USER_SET_VRING_ADDR] = {.name = "SET_VRING_ADDR",
 		.size = sizeof(struct vhost_user_vring_addr),
 		.handle = message_set_vring_addr,
-		.run = message_settle_rings_run},
+		.run = message_relog_rings_run},
 	[VHOST_USER_SET_VRING_BASE] = {.name = "SET_VRING_BASE",
 		.size = STATE,
 		.handle = message_set_vring_base,

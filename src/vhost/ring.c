@@ -211,6 +211,7 @@ static int ring_create_vq(struct ring *ring)
 		.err_fd = ring->err_fd,
 		.name = name,
 		.device = ring->context,
+		.logging = session_ring_logging(ring),
 		.delay_base_us = s->options.coalescing->delay_base_us,
 		.iops_threshold = s->options.coalescing->iops_threshold,
 	};
@@ -218,6 +219,7 @@ static int ring_create_vq(struct ring *ring)
 
 	if (rc)
 		return rc;
+	ring->logging = config.logging;
 	if (config.inflight)
 		config.inflight_size = s->inflight.region->queue_size;
 	snprintf(name, sizeof(name), "%s queue %u", s->device->name, ring->index);

@@ -291,6 +291,15 @@ static void request_init(struct vq_request *vq)
 	request->task.done = request_done;
 }
 
+/* What data-in lost at its end was not written. */
+static void request_restore(struct vq_request *vq)
+{
+	struct scsi_request *request = container_of(vq, struct scsi_request, vq);
+
+	if (request->cut_index < vq->in_iovs)
+		vq->iov[vq->out_iovs + request->cut_index] = request->cut;
+}
+
 static void request_prefetch(void *device, enum poller_distance distance)
 {
 	const struct scsi_ring *ring = device;
@@ -314,4 +323,5 @@ const struct virtqueue_ops scsi_request_queue_ops = {
 	.handle = request_handle,
 	.prefetch = request_prefetch,
 	.request_init = request_init,
+	.restore = request_restore,
 };

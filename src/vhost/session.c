@@ -151,6 +151,7 @@ static enum flow_result session_run(struct flow *f)
 	recovery_stop(s);
 	AWAIT(f, rings_settle(s, false, flow_resume, f));
 	AWAIT(f, inflight_forget(s, flow_resume, f));
+	AWAIT(f, session_log_forget(s, flow_resume, f));
 	vhost_device_release_moves(s->device);
 	s->device->ops->session_end(s->device);
 	s->device->session = NULL;
@@ -196,6 +197,8 @@ static void session_init(struct vhost_session *s, const struct session_options *
 	s->change.os = options->os;
 	s->change.registry = options->registry;
 	s->reply_fd = -1;
+	s->log.os = options->os;
+	s->log.reason = &s->reason;
 	s->inflight.os = options->os;
 	s->inflight.reason = &s->reason;
 	recovery_init(s);

@@ -10,6 +10,7 @@
  *	inflight.c, messages_inflight.c, recovery.c	what was in flight before a restart
  *	memory.c	tables of guest memory, their change while rings run
  *	memory_map.c	mapping and unmapping on workers
+ *	session_log.c	the log of what is written to it
  *	backchannel.c	our requests to the front-end
  *
  * Everything here belongs to the control reactor.
@@ -67,6 +68,7 @@ struct ring {
 	bool moved; /* it stood beyond its beginning when it was closed, for this driver */
 	void *context; /* the device's */
 	struct reactor *reactor;
+	struct virtqueue_logging logging; /* as vq was told */
 	enum { RING_LIVE, RING_FREEZING, RING_FROZEN } freeze;
 	struct connection_waiter frozen; /* who waits for RING_FROZEN */
 	enum ring_recovery recovery; /* recovery.c */
@@ -93,6 +95,22 @@ struct ring {
 /* ---- the session ------------------------------------------------------------------------- */
 
 struct message_type;
+
+struct session_log {
+	struct dirty_log *log; /* NULL: the front-end has given none */
+	struct flow flow; /* session_log_relog */
+	unsigned next; /* ring */
+	done_fn done;
+	void *arg;
+
+	/* the job at hand */
+	struct worker_job job;
+	struct os *os;
+	struct reason *reason;
+	struct vhost_user_log layout;
+	int fd; /* borrowed from the message */
+	struct dirty_log *subject; /* mapped, or to be unmapped; NULL: none */
+};
 
 struct session_limits {
 	uint64_t drain_ns; /* a message that takes longer ends the session */
@@ -149,6 +167,8 @@ struct vhost_session {
 	bool memory_switching; /* to change.table: no ring runs */
 
 	struct session_inflight inflight;
+	struct session_log log;
+
 	struct flow inflight_flow; /* inflight_set */
 	done_fn inflight_done;
 	void *inflight_arg;
@@ -277,6 +297,17 @@ enum flow_result message_set_vring_enable_run(struct flow *f);
 
 enum flow_result message_get_inflight_fd_run(struct flow *f);
 enum flow_result message_set_inflight_fd_run(struct flow *f);
+
+/* ---- session_log.c ----------------------------------------------------------------------- */
+
+int message_set_log_base(struct vhost_session *s);
+enum flow_result message_set_log_base_run(struct flow *f);
+/* The run of messages that change whether rings are logged: settles them, then logs. */
+enum flow_result message_relog_rings_run(struct flow *f);
+/* What of that ring's writes is to be logged now. */
+struct virtqueue_logging session_ring_logging(const struct ring *ring);
+/* No ring runs: unmaps the bitmap. */
+void session_log_forget(struct vhost_session *s, done_fn done, void *arg);
 
 /* ---- messages_memory.c ------------------------------------------------------------------- */
 

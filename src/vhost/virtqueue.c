@@ -191,6 +191,7 @@ void virtqueue_push(struct vq_request *request, uint32_t written)
 void virtqueue_break(struct vq_request *request, const char *reason)
 {
 	virtqueue_set_broken(request->vq, reason, request->head);
+	request->in_iovs = 0; /* nothing was written: nothing is to be logged */
 	virtqueue_push(request, 0);
 }
 
@@ -395,6 +396,8 @@ static void virtqueue_configure(struct virtqueue *vq, const struct virtqueue_con
 	vq->is_packed = config->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 	vq->ring = vq->is_packed ? &packed_ops : &split_ops;
 	vq->ring->set_areas(vq, config->descriptors, config->driver_area, config->device_area);
+	if (config->logging.log)
+		virtqueue_apply_logging(vq, &config->logging);
 }
 
 void virtqueue_init_request(struct virtqueue *vq, uint16_t head)
@@ -699,6 +702,21 @@ void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg)
 {
 	vq->op[VQ_OP_SET_ERR].fd = fd;
 	virtqueue_op_start(vq, VQ_OP_SET_ERR, virtqueue_set_err_run, done, arg);
+}
+
+static void virtqueue_set_logging_run(struct message *message)
+{
+	struct virtqueue *vq = virtqueue_of_message(message);
+
+	virtqueue_apply_logging(vq, &vq->dirty.next);
+	virtqueue_op_finish(vq, VQ_OP_SET_LOGGING);
+}
+
+void virtqueue_set_logging(
+	struct virtqueue *vq, const struct virtqueue_logging *logging, done_fn done, void *arg)
+{
+	vq->dirty.next = *logging;
+	virtqueue_op_start(vq, VQ_OP_SET_LOGGING, virtqueue_set_logging_run, done, arg);
 }
 
 uint32_t virtqueue_base(const struct virtqueue *vq)

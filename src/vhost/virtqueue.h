@@ -93,6 +93,19 @@ struct virtqueue_ops {
 	bool (*get_place)(const struct vq_request *request, struct bdev_io_place *ret_place);
 	/* Space for a request was allocated (zeroed); set what never changes. Optional. */
 	void (*request_init)(struct vq_request *request);
+	/* Before push, while memory is logged: writable iovecs that were shortened become what they
+	 * were, as far as something was written there. Again and again. Optional. */
+	void (*restore)(struct vq_request *request);
+};
+
+struct dirty_log;
+
+/* What of a queue's writes to guest memory is logged: dirty_ring.c. */
+struct virtqueue_logging {
+	const struct dirty_log *log; /* borrowed until another was set; NULL: nothing is */
+	bool buffers;
+	bool ring;
+	uint64_t ring_gpa; /* of the device area */
 };
 
 struct virtqueue_config {
@@ -114,6 +127,7 @@ struct virtqueue_config {
 	uint32_t delay_base_us; /* virtqueue_set_coalescing */
 	uint32_t iops_threshold;
 	void *device; /* the device's context of this queue, opaque here */
+	struct virtqueue_logging logging;
 };
 
 struct virtqueue_info { /* a copy for listing */
@@ -170,6 +184,10 @@ void virtqueue_set_memory(struct virtqueue *vq, struct guest_memory *memory, voi
 void virtqueue_set_kick(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_call(struct virtqueue *vq, int fd, done_fn done, void *arg);
 void virtqueue_set_err(struct virtqueue *vq, int fd, done_fn done, void *arg);
+/* Running or not. done: the log before it is not used any more; what is written from now on is in
+ * the new one. */
+void virtqueue_set_logging(
+	struct virtqueue *vq, const struct virtqueue_logging *logging, done_fn done, void *arg);
 /* Any thread. Signals are delayed above that rate of requests (coalesce.c); delay_base_us 0: never.
  * The threshold is not 0. */
 void virtqueue_set_coalescing(

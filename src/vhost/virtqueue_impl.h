@@ -21,6 +21,7 @@
 
 #include "spec/vhost_inflight.h"
 #include "spec/virtio_ring.h"
+#include "vhost/dirty_log.h"
 #include "vhost/virtqueue.h"
 
 enum virtqueue_state { VQ_CREATED, VQ_RUNNING, VQ_DRAINING, VQ_PAUSED, VQ_STATES };
@@ -40,6 +41,7 @@ enum virtqueue_op_kind {
 	VQ_OP_SET_KICK,
 	VQ_OP_SET_CALL,
 	VQ_OP_SET_ERR,
+	VQ_OP_SET_LOGGING,
 	VQ_OP_KINDS,
 };
 
@@ -181,6 +183,15 @@ struct vq_coalesce {
 	struct timer late; /* a signal waits for next_ns */
 };
 
+/* dirty_ring.c */
+struct vq_dirty {
+	struct virtqueue_logging logging;
+	struct virtqueue_logging next; /* of VQ_OP_SET_LOGGING */
+	const struct vring_ops *plain; /* NULL: never logged */
+	struct vring_ops ops;
+	unsigned hint;
+};
+
 struct virtqueue {
 	struct poller poller;
 	struct reactor *reactor;
@@ -225,6 +236,7 @@ struct virtqueue {
 	struct vq_coalesce coalesce;
 	struct vq_postponed postponed;
 	struct virtqueue_op op[VQ_OP_KINDS];
+	struct vq_dirty dirty;
 	struct log_limit log_limit;
 	unsigned queries; /* control reactor's: under way (query.c) */
 	bool abandoned; /* destroyed when they have been answered */
@@ -349,6 +361,10 @@ static inline void packed_region_set_used(
 /* May the ring begin at vq->base? -EINVAL with a sentence. Sets the positions. */
 int packed_set_base(struct virtqueue *vq, struct reason *reason) MUST_CHECK;
 int packed_recover(struct virtqueue *vq, struct reason *reason);
+
+/* ---- dirty_ring.c ------------------------------------------------------------------------- */
+
+void virtqueue_apply_logging(struct virtqueue *vq, const struct virtqueue_logging *logging);
 
 /* ---- chain.c ------------------------------------------------------------------------------ */
 

@@ -212,17 +212,13 @@ static void not_offered(void **state)
 	static const uint32_t sizes[] = {32, 0, 0, 0, 16, 8, 0, 0, 8};
 	struct server server;
 	struct fe *fe;
-	struct fe_log_base log = {.size = 4096};
 	uint8_t payload[64] = {0};
 	int fd = memfd_create("memory", MFD_CLOEXEC);
 
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	server_start(&server, FE_BUS_BLK);
 	fe = server_open(&server);
-	assert_false(
-		fe->protocol_offered & (FE_PF_LOG_SHMFD | FE_PF_PAGEFAULT | FE_PF_DEVICE_STATE));
-	assert_false(fe->offered & FE_F_LOG_ALL);
-	assert_int_not_equal(ask(fe, FE_SET_LOG_BASE, &log, sizeof(log), fd), 0);
+	assert_false(fe->protocol_offered & (FE_PF_PAGEFAULT | FE_PF_DEVICE_STATE));
 	assert_int_not_equal(ask(fe, FE_POSTCOPY_LISTEN, NULL, 0, -1), 0);
 	check_io(fe, 0, 3);
 	server_close(fe);

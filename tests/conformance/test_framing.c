@@ -162,7 +162,6 @@ static const struct case_message cases[] = {
 		.bad = true,
 		.payload = {[0] = 4, [4] = 1}},
 	{.id = FE_RESET_DEVICE, .reply = FE_NO_REPLY},
-	{.id = FE_SET_LOG_BASE, .size = 16, .reply = FE_NO_REPLY, .bad = true, .fd = true},
 	{.id = FE_SET_LOG_FD, .reply = FE_NO_REPLY, .fd = true},
 	{.id = FE_SEND_RARP, .size = 8, .reply = FE_NO_REPLY, .bad = true},
 	{.id = FE_NET_SET_MTU, .size = 8, .reply = FE_NO_REPLY, .bad = true},
