@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "spec/keeper.h"
+
 #define MESSAGES_PER_TURN 16
 
 static void connection_receive_step(struct deferred *step);
@@ -242,10 +244,22 @@ void connection_send(struct connection *conn, uint32_t request, uint32_t flags, 
 	reactor_defer(conn->reactor, DEFER_COMPLETE, &conn->send_step);
 }
 
+/* It always fits: one answer at most is on its way. */
+static void connection_tell_keeper(struct connection *conn)
+{
+	const struct vhost_user_header header = {
+		.request = KEEPER_SESSION_CLOSED, .flags = VHOST_USER_VERSION};
+	int none = -1;
+
+	conn->os->ops->socket_send(conn->os, conn->fd, &header, sizeof(header), &none, 0);
+}
+
 void connection_close(struct connection *conn)
 {
 	if (conn->fd < 0)
 		return;
+	if (conn->kept)
+		connection_tell_keeper(conn);
 	if (conn->readable.armed)
 		reactor_unwatch(conn->reactor, &conn->readable);
 	if (conn->writable.armed)

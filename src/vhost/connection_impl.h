@@ -18,6 +18,7 @@ struct connection {
 	struct os *os;
 	struct reactor *reactor;
 	int fd; /* -1: closed */
+	bool kept; /* the keeper is told that it is closed on purpose */
 	const char *fault; /* literal: what the peer did wrong, after -EPROTO */
 
 	/* the message being received, or received */

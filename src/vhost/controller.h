@@ -12,6 +12,17 @@ struct scsi_store;
 struct vhost; /* all controllers of the daemon */
 struct vhost_controller;
 
+/* Who owns the connections of front-ends instead of this process (docs/keeper.md). */
+struct vhost_keeper {
+	/* The connection of a session that a process before this one had with the controller of
+	 * that name; -1: none. */
+	int (*take)(void *arg, const char *name);
+	/* A front-end has connected: what to talk to instead, or -errno. The descriptor is taken
+	 * over only if it succeeds. */
+	int (*give)(void *arg, const char *name, unsigned queues, int fd);
+	void *arg;
+};
+
 struct vhost_options {
 	struct os *os;
 	struct reactor *control;
@@ -27,6 +38,7 @@ struct vhost_options {
 	uint64_t drain_limit_ns;
 	uint64_t overdue_limit_ns; /* older requests are named in the log; 0: 30 seconds */
 	uint64_t guest_memory_max_bytes; /* of one front-end; 0: 64 TiB */
+	const struct vhost_keeper *keeper; /* NULL: nobody; borrowed for the life of vhost */
 };
 
 int vhost_create(const struct vhost_options *options, struct reason *reason,

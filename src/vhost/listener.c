@@ -46,7 +46,11 @@ static void listener_session_ended(void *arg)
 		listener_arm(controller);
 }
 
-static void listener_begin_session(struct vhost_controller *controller, int fd)
+/* Whose connection it is: the front-end's own, the keeper's, or that of a process before. */
+enum listener_origin { LISTENER_DIRECT, LISTENER_KEPT, LISTENER_RESUMED };
+
+static void listener_begin_session(
+	struct vhost_controller *controller, int fd, enum listener_origin origin)
 {
 	struct vhost *vhost = controller->vhost;
 	const struct vhost_options *options = &vhost->options;
@@ -70,6 +74,8 @@ static void listener_begin_session(struct vhost_controller *controller, int fd)
 			},
 		.log_limit = &controller->log_limit,
 		.fd = fd,
+		.kept = origin != LISTENER_DIRECT,
+		.resumed = origin == LISTENER_RESUMED,
 		.event_fd = vhost->sigbus_fd,
 		.vid = vhost->next_vid,
 		.id = controller->next_session_id,
@@ -107,6 +113,36 @@ static void listener_accept_later(struct timer *timer)
 	listener_arm(container_of(timer, struct vhost_controller, accept_later));
 }
 
+/* Where there is a keeper, it gets the front-end, and we talk to it. */
+static void listener_accepted(struct vhost_controller *controller, int fd)
+{
+	const struct vhost_keeper *keeper = controller->vhost->options.keeper;
+	int kept_fd = -ENOTSUP;
+
+	if (keeper)
+		kept_fd = keeper->give(keeper->arg, controller->name,
+			controller->device->ops->queue_count(controller->device), fd);
+	if (keeper && kept_fd < 0)
+		log_warning("%s: the keeper does not take the connection, which ends with this "
+			    "process: %s",
+			controller->name, strerror(-kept_fd));
+	if (kept_fd < 0)
+		listener_begin_session(controller, fd, LISTENER_DIRECT);
+	else
+		listener_begin_session(controller, kept_fd, LISTENER_KEPT);
+}
+
+static void listener_resume(struct vhost_controller *controller)
+{
+	const struct vhost_keeper *keeper = controller->vhost->options.keeper;
+	int fd = keeper ? keeper->take(keeper->arg, controller->name) : -1;
+
+	if (fd < 0)
+		return;
+	log_notice("%s: going on with the front-end of before", controller->name);
+	listener_begin_session(controller, fd, LISTENER_RESUMED);
+}
+
 static void listener_ready(struct os_watch *watch)
 {
 	struct vhost_controller *controller = container_of(watch, struct vhost_controller, watch);
@@ -127,7 +163,7 @@ static void listener_ready(struct os_watch *watch)
 	}
 	rc = os->ops->socket_accept(os, controller->listen_fd, &fd);
 	if (rc == 0) {
-		listener_begin_session(controller, fd);
+		listener_accepted(controller, fd);
 	} else if (rc != -EAGAIN) {
 		/* No descriptors left, for one: it may get better. */
 		log_error("%s: cannot accept a connection: %s", controller->name, strerror(-rc));
@@ -151,6 +187,7 @@ int listener_open(struct vhost_controller *controller, struct reason *reason)
 	controller->watch.kind = OS_WATCH_READABLE;
 	controller->watch.ready = listener_ready;
 	controller->accept_later.fired = listener_accept_later;
+	listener_resume(controller);
 	listener_arm(controller);
 	return 0;
 }

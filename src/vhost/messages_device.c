@@ -212,6 +212,9 @@ int message_set_backend_req_fd(struct vhost_session *s)
 		return reason_set(
 			&s->reason, rc, "the back channel is no socket: %s", strerror(-rc));
 	s->conn.fds[0] = -1;
+	/* The process before this one may have died before it could tell. */
+	if (s->options.resumed && session_has_protocol_feature(s, VHOST_USER_PF_CONFIG))
+		s->back.unread = true;
 	return 0;
 }
 

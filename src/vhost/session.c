@@ -203,6 +203,7 @@ static void session_init(struct vhost_session *s, const struct session_options *
 	s->inflight.reason = &s->reason;
 	recovery_init(s);
 	connection_init(&s->conn, s->os, s->control, options->fd);
+	s->conn.kept = options->kept;
 	backchannel_init(&s->back, s->os, s->control);
 }
 

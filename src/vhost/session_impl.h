@@ -135,6 +135,8 @@ struct session_options {
 	struct session_limits limits;
 	struct log_limit *log_limit; /* of the controller: connecting again does not reset it */
 	int fd; /* handed over */
+	bool kept; /* the other end is the keeper's */
+	bool resumed; /* the session was a dead process's */
 	int event_fd; /* for struct sigbus_owner */
 	unsigned vid;
 	unsigned id;
