@@ -29,6 +29,9 @@ static const char help[] =
 	"                          and neither use nor keep what was configured before\n"
 	"      --json-ignore-init-errors  pass over its entries that fail\n"
 	"      --no-state          neither use nor keep what was configured before\n"
+	"      --keeper            a small process keeps the connections of the machines: a crash\n"
+	"                          goes by unnoticed, also for those that cannot reconnect\n"
+	"      --no-keeper         the opposite (default)\n"
 	"  -m, --cores MASK|LIST   CPUs of the data threads: 0x6, [1-2] or 1,2; one thread is\n"
 	"                          pinned to each (default: one thread, not pinned)\n"
 	"      --poll MODE         adaptive: poll while there is work, sleep when idle (default)\n"
@@ -54,6 +57,8 @@ enum {
 	OPTION_STATE_DIR = 256,
 	OPTION_IGNORE_INIT_ERRORS,
 	OPTION_NO_STATE,
+	OPTION_KEEPER,
+	OPTION_NO_KEEPER,
 	OPTION_POLL,
 	OPTION_WAIT_FOR_RPC,
 	OPTION_RPCS_ALLOWED,
@@ -75,6 +80,8 @@ static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"json", required_argument, NULL, 'c'},
 	{"no-state", no_argument, NULL, OPTION_NO_STATE},
+	{"keeper", no_argument, NULL, OPTION_KEEPER},
+	{"no-keeper", no_argument, NULL, OPTION_NO_KEEPER},
 	{"json-ignore-init-errors", no_argument, NULL, OPTION_IGNORE_INIT_ERRORS},
 	{"cores", required_argument, NULL, 'm'},
 	{"cpumask", required_argument, NULL, 'm'},
@@ -224,6 +231,10 @@ static bool option_take(struct parse_state *state, int option, int index)
 		return true;
 	case OPTION_IGNORE_INIT_ERRORS:
 		options->ignore_init_errors = true;
+		return true;
+	case OPTION_KEEPER:
+	case OPTION_NO_KEEPER:
+		options->keeper = option == OPTION_KEEPER;
 		return true;
 	case 'm':
 		return cores_set(state, optarg);

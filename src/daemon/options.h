@@ -23,6 +23,7 @@ struct serve_options {
 	bool pinned; /* cpus was given: one data reactor on each */
 	enum poll_mode poll_mode;
 	bool wait_for_rpc;
+	bool keeper; /* a process of its own keeps the front-ends' connections */
 	bool io_uring;
 };
 

@@ -40,10 +40,12 @@
 #include "backend/nvme_drives.h"
 #include "control/control.h"
 #include "daemon/config_file.h"
+#include "daemon/kept.h"
 #include "daemon/options.h"
 #include "daemon/service.h"
 #include "daemon/state.h"
 #include "http/http.h"
+#include "keeper/keeper.h"
 #include "scsi/store.h"
 
 #define FORCE_AFTER_MS 250
@@ -70,6 +72,7 @@ struct serve {
 	struct control *methods;
 	struct http *http; /* NULL: nobody asked for it */
 	struct service_watchdog *watchdog; /* NULL: nobody watches */
+	struct kept *kept; /* NULL: there is no keeper */
 	struct message begin;
 	struct message cancel;
 	struct message end;
@@ -147,6 +150,7 @@ static int serve_make(struct serve *serve)
 		.socket_dir = serve->options.vhost_dir,
 		.state_dir = serve->options.state_dir,
 		.scsi_store = serve->scsi_store,
+		.keeper = kept_get_vhost_keeper(serve->kept),
 	};
 	int rc = bdev_registry_create(serve->os, serve->control, &serve->registry);
 
@@ -408,7 +412,7 @@ static int serve_write_pid(struct serve *serve)
 	const struct os_ops *ops = serve->os->ops;
 	const char *path = serve->options.pid_file;
 	char text[16];
-	int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+	int len = snprintf(text, sizeof(text), "%d\n", (int)(serve->kept ? getppid() : getpid()));
 	int fd;
 	int rc = ops->file_open(
 		serve->os, path, OS_OPEN_WRITE | OS_OPEN_CREATE | OS_OPEN_TRUNCATE, 0644, &fd);
@@ -642,20 +646,31 @@ static int serve_exit_status(const struct serve *serve, int rc)
 	return (uint8_t)rc ? (uint8_t)rc : 1;
 }
 
-int serve_main(int argc, char **argv)
+/* The serving process gets the same command line, and by the environment the keeper. */
+static int serve_under_keeper(int argc, char **argv)
 {
-	struct serve *serve = calloc(1, sizeof(*serve));
-	enum options_result parsed;
+	static char program[] = "sluice";
+	char **child_argv = calloc((size_t)argc + 2, sizeof(*child_argv));
+	struct keeper_options options = {.argv = child_argv, .tell = service_tell};
+	unsigned count = 0;
+	int rc;
+
+	if (!child_argv)
+		return 1;
+	if (!options_name_is_spdk(argv[0]))
+		child_argv[count++] = program;
+	for (int i = 0; i < argc; i++)
+		child_argv[count++] = argv[i];
+	rc = keeper_run(&options);
+	free(child_argv);
+	return rc;
+}
+
+static int serve_run(struct serve *serve)
+{
 	sigset_t signals;
 	int rc;
 
-	if (!serve)
-		return 1;
-	parsed = serve_options_parse(argc, argv, &serve->options);
-	if (parsed != OPTIONS_SERVE) {
-		free(serve);
-		return parsed == OPTIONS_EXIT ? 0 : 2;
-	}
 	signals_block(&signals);
 	serve_raise_limits();
 	sem_init(&serve->event, 0, 0);
@@ -665,6 +680,7 @@ int serve_main(int argc, char **argv)
 	} else if (rc) {
 		log_error("%s", reason_text(&serve->reason, rc));
 	} else {
+		kept_tell_ready(serve->kept);
 		service_tell("READY=1");
 		signals_await_stop(&signals);
 	}
@@ -675,6 +691,32 @@ int serve_main(int argc, char **argv)
 	}
 	rc = serve_exit_status(serve, rc);
 	sem_destroy(&serve->event);
+	return rc;
+}
+
+int serve_main(int argc, char **argv)
+{
+	struct serve *serve = calloc(1, sizeof(*serve));
+	char *name = argv[0];
+	enum options_result parsed;
+	int rc;
+
+	if (!serve)
+		return 1;
+	parsed = serve_options_parse(argc, argv, &serve->options);
+	argv[0] = name;
+	rc = parsed == OPTIONS_SERVE ? kept_open(&serve->kept) : 0;
+	if (parsed != OPTIONS_SERVE) {
+		rc = parsed == OPTIONS_EXIT ? 0 : 2;
+	} else if (rc) {
+		log_error("the keeper has not handed over its sessions: %s", strerror(-rc));
+		rc = 1;
+	} else if (serve->options.keeper && !serve->kept) {
+		rc = serve_under_keeper(argc, argv);
+	} else {
+		rc = serve_run(serve);
+	}
+	kept_close(serve->kept);
 	free(serve);
 	return rc;
 }

@@ -24,12 +24,23 @@ static socklen_t service_address(struct sockaddr_un *ret_address)
 	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 }
 
+static void (*service_relay)(const char *state); /* NULL: none */
+
+void service_set_relay(void (*relay)(const char *state))
+{
+	service_relay = relay;
+}
+
 void service_tell(const char *state)
 {
 	struct sockaddr_un address;
 	socklen_t len = service_address(&address);
 	int fd;
 
+	if (service_relay) {
+		service_relay(state);
+		return;
+	}
 	if (!len)
 		return;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

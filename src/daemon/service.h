@@ -25,4 +25,7 @@ struct service_watchdog *service_watchdog_start(
 /* done when no message is under way, and watchdog is no more. */
 void service_watchdog_stop(struct service_watchdog *watchdog, done_fn done, void *arg);
 
+/* All of it goes through relay from now on; NULL: directly again. */
+void service_set_relay(void (*relay)(const char *state));
+
 #endif
