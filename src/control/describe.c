@@ -20,6 +20,8 @@ static json_t *choices_describe(const struct rpc_param *param)
 /* NULL: there is none; what is not given is not there. */
 static json_t *default_describe(const struct rpc_param *param)
 {
+	if (param->flags & RPC_UNSAID)
+		return NULL;
 	switch (param->type) {
 	case RPC_STRING:
 	case RPC_UUID:

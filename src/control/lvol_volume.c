@@ -25,8 +25,8 @@ struct create_params {
 
 static const struct rpc_param create_table[] = {
 	{PARAM(RPC_STRING, create_params, lvol_name), .flags = RPC_REQUIRED},
-	{PARAM(RPC_U64, create_params, size_in_mib), .value = SIZE_UNSAID},
-	{PARAM(RPC_U64, create_params, size), .value = SIZE_UNSAID},
+	{PARAM(RPC_U64, create_params, size_in_mib), .flags = RPC_UNSAID, .value = SIZE_UNSAID},
+	{PARAM(RPC_U64, create_params, size), .flags = RPC_UNSAID, .value = SIZE_UNSAID},
 	{.name = "uuid", .type = RPC_STRING, .offset = offsetof(struct create_params, store.uuid)},
 	{.name = "lvs_name",
 		.type = RPC_STRING,
@@ -142,8 +142,8 @@ struct resize_params {
 
 static const struct rpc_param resize_table[] = {
 	{PARAM(RPC_STRING, resize_params, name), .flags = RPC_REQUIRED},
-	{PARAM(RPC_U64, resize_params, size_in_mib), .value = SIZE_UNSAID},
-	{PARAM(RPC_U64, resize_params, size), .value = SIZE_UNSAID},
+	{PARAM(RPC_U64, resize_params, size_in_mib), .flags = RPC_UNSAID, .value = SIZE_UNSAID},
+	{PARAM(RPC_U64, resize_params, size), .flags = RPC_UNSAID, .value = SIZE_UNSAID},
 	{0},
 };
 

@@ -78,15 +78,17 @@ struct nvme_options_params {
 
 #define OPTION_U32(field_)                                                                         \
 	{                                                                                          \
-		PARAM(RPC_U32, nvme_options_params, field_), .value = UNSAID32                     \
+		PARAM(RPC_U32, nvme_options_params, field_), .flags = RPC_UNSAID,                  \
+							     .value = UNSAID32                     \
 	}
 #define OPTION_U64(field_)                                                                         \
 	{                                                                                          \
-		PARAM(RPC_U64, nvme_options_params, field_), .value = -1                           \
+		PARAM(RPC_U64, nvme_options_params, field_), .flags = RPC_UNSAID, .value = -1      \
 	}
 #define OPTION_I32(field_)                                                                         \
 	{                                                                                          \
-		PARAM(RPC_I32, nvme_options_params, field_), .value = UNSAID_I32                   \
+		PARAM(RPC_I32, nvme_options_params, field_), .flags = RPC_UNSAID,                  \
+							     .value = UNSAID_I32                   \
 	}
 #define OPTION_JSON(field_)                                                                        \
 	{                                                                                          \
@@ -96,8 +98,8 @@ struct nvme_options_params {
 static const char *const nvme_action_names[] = {"none", "reset", "abort", NULL};
 
 static const struct rpc_param nvme_options_table[] = {
-	{PARAM(RPC_ENUM, nvme_options_params, action_on_timeout), .choices = nvme_action_names,
-		.value = -1},
+	{PARAM(RPC_ENUM, nvme_options_params, action_on_timeout), .flags = RPC_UNSAID,
+		.choices = nvme_action_names, .value = -1},
 	OPTION_U64(timeout_us),
 	OPTION_U64(timeout_admin_us),
 	OPTION_U32(keep_alive_timeout_ms),

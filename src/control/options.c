@@ -35,11 +35,11 @@ static void take64(uint64_t *option, uint64_t wanted)
 
 #define OPTION32(struct_, field_)                                                                  \
 	{                                                                                          \
-		PARAM(RPC_U32, struct_, field_), .value = UNSAID32                                 \
+		PARAM(RPC_U32, struct_, field_), .flags = RPC_UNSAID, .value = UNSAID32            \
 	}
 #define OPTION64(struct_, field_)                                                                  \
 	{                                                                                          \
-		PARAM(RPC_U64, struct_, field_), .value = -1                                       \
+		PARAM(RPC_U64, struct_, field_), .flags = RPC_UNSAID, .value = -1                  \
 	}
 
 /* ---- iobuf --------------------------------------------------------------------------------- */

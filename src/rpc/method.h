@@ -54,6 +54,7 @@ enum rpc_type {
 enum rpc_param_flags {
 	RPC_REQUIRED = 1 << 0,
 	RPC_ANY_CASE = 1 << 1, /* RPC_ENUM */
+	RPC_UNSAID = 1 << 2, /* value says that it was left out, and is none that can be given */
 };
 
 /* One parameter: where its value goes in the struct that run gets, which starts zeroed. */

@@ -190,6 +190,9 @@ static void a_description_says_what_is_taken(void **state)
 	answer = world_call(
 		world, "rpc_describe_methods", "{\"name\":\"vhost_create_blk_controller\"}");
 	assert_non_null(strstr(answer, "\"required\":false,\"default\":\"vhost_user_blk\""));
+	answer = world_call(
+		world, "rpc_describe_methods", "{\"name\":\"bdev_nvme_attach_controller\"}");
+	assert_non_null(strstr(answer, "\"choices\":[\"disable\",\"failover\",\"multipath\"]},"));
 	world_end(world);
 }
 
