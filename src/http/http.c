@@ -62,6 +62,14 @@ struct http {
 	struct deferred stop_answer;
 };
 
+/* Any thread: a reactor's own time is for its thread alone. */
+static uint64_t http_now(const struct http *http)
+{
+	struct os *os = http->control->os;
+
+	return os->ops->now_ns(os);
+}
+
 /* ---- control reactor ----------------------------------------------------------------------- */
 
 /* All that wait go on, with the last look. */
@@ -85,7 +93,7 @@ static void looked(void *arg, int rc)
 	pthread_mutex_lock(&http->lock);
 	json_decref(http->found);
 	http->found = http->look.found;
-	http->found_ns = reactor_now(http->control);
+	http->found_ns = http_now(http);
 	http->looking = false;
 	stopping = http->stopping;
 	waiting_resume(http);
@@ -184,7 +192,7 @@ static enum MHD_Result asked_wait(struct asked *asked)
 	pthread_mutex_lock(&http->lock);
 	wait = !asked->suspended && !http->stopping;
 	if (wait && http->found && !http->looking &&
-		reactor_now(http->control) - http->found_ns < LOOK_FRESH_NS) {
+		http_now(http) - http->found_ns < LOOK_FRESH_NS) {
 		asked->found = json_incref(http->found);
 		wait = false;
 	}
