@@ -245,10 +245,12 @@ static int child_start(struct keeper *keeper)
 	keeper->ready = false;
 	keeper->control.fd = pair[0];
 	watch_set(keeper->epoll_fd, &keeper->control, EPOLLIN);
-	/* If it dies during this, its end is seen as any other. */
+	/* If it dies during this, its end is seen as any other. It ends if it is not told all. */
 	rc = sessions_hand_over(keeper);
-	if (rc)
+	if (rc) {
 		log_error("keeper: the sessions cannot be handed over: %s", strerror(-rc));
+		watch_close(keeper->epoll_fd, &keeper->control);
+	}
 	return 0;
 }
 
