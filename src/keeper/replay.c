@@ -7,9 +7,15 @@
  * region, log, then all rings, and only then their ENABLE, so that the server sees all requests to
  * be repeated before the first ring runs. A ring that was disabled by a message without an answer
  * may have requests in flight: it is enabled, which repeats them, and disabled again at the end.
+ *
+ * A ring that has not been told anything since the features changed may have a size, a base or
+ * addresses that only the features before allowed: of the other format, or to be logged. They are
+ * left out, since the server would refuse the session for them; before such a ring starts it is
+ * told them anew.
  */
 #include <string.h>
 
+#include "base/util.h"
 #include "keeper/session.h"
 #include "spec/virtio_ring.h"
 
@@ -89,16 +95,29 @@ static void replay_state(struct replay *replay, uint32_t request, unsigned index
 	replay_send(replay, request, &message, sizeof(message));
 }
 
+static void replay_addr(struct replay *replay, const struct vhost_user_vring_addr *addr)
+{
+	uint64_t features = replay->state->features;
+	struct vhost_user_vring_addr message = *addr;
+
+	if ((features & VIRTIO_BIT(VIRTIO_F_RING_PACKED)) && addr->driver_area % 4)
+		return;
+	if (!(features & VIRTIO_BIT(VHOST_F_LOG_ALL)))
+		message.flags &= ~(uint32_t)VHOST_USER_VRING_F_LOG;
+	replay_send(replay, VHOST_USER_SET_VRING_ADDR, &message, sizeof(message));
+}
+
 static void replay_ring(struct replay *replay, unsigned index)
 {
 	const struct kept_ring *ring = &replay->state->rings[index];
+	bool packed = replay->state->features & VIRTIO_BIT(VIRTIO_F_RING_PACKED);
 
-	if (ring->has_num)
+	if (ring->has_num && (packed || is_power_of_two(ring->num)))
 		replay_state(replay, VHOST_USER_SET_VRING_NUM, index, ring->num);
-	if (ring->has_base)
+	if (ring->has_base && (packed || ring->base <= UINT16_MAX))
 		replay_state(replay, VHOST_USER_SET_VRING_BASE, index, ring->base);
 	if (ring->has_addr)
-		replay_send(replay, VHOST_USER_SET_VRING_ADDR, &ring->addr, sizeof(ring->addr));
+		replay_addr(replay, &ring->addr);
 	replay_event(replay, VHOST_USER_SET_VRING_CALL, index, &ring->call);
 	replay_event(replay, VHOST_USER_SET_VRING_ERR, index, &ring->err);
 	replay_event(replay, VHOST_USER_SET_VRING_KICK, index, &ring->kick);
