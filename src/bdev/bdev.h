@@ -209,6 +209,10 @@ int bdev_open(struct bdev *bdev, struct bdev_user *user, struct reason *reason) 
 /* All channels and claims taken through this user have been given back. */
 void bdev_close(struct bdev_user *user);
 
+/* -EPERM when somebody's claim keeps others from ever using it, as it is for a store's own device:
+ * told before a disk is made of it. Control reactor. */
+int bdev_check_usable(const struct bdev *bdev, bool read_only, struct reason *reason) MUST_CHECK;
+
 /* -EPERM when somebody else's claim excludes it, -EROFS on a read-only device (but for WRITE_NONE),
  * -EBUSY with the holder's name when another process has it, -ENODEV on a device that goes. The
  * user has no claim yet. reason is borrowed until done. */

@@ -62,6 +62,17 @@ static int bdev_claim_check(const struct bdev_claim_op *op)
 	return 0;
 }
 
+int bdev_check_usable(const struct bdev *bdev, bool read_only, struct reason *reason)
+{
+	bool reads = read_only || bdev->read_only;
+
+	if (!bdev_claim_excludes(bdev->claim) ||
+		(bdev->claim == BDEV_CLAIM_READ_MANY_WRITE_NONE && reads))
+		return 0;
+	return reason_set(reason, -EPERM, "block device %s is in use by %s", bdev->name,
+		bdev->claim_holder->ops->name);
+}
+
 static void bdev_claim_set(struct bdev_claim_op *op)
 {
 	struct bdev *bdev = op->bdev;

@@ -287,12 +287,9 @@ int vhost_blk_create(struct vhost *vhost, const struct vhost_blk_options *option
 		rc = reason_set(reason, -ENODEV, "there is no block device %s", options->bdev_name);
 		goto free_controller;
 	}
-	if (bdev_claim_excludes(bdev->claim) && (bdev->claim != BDEV_CLAIM_READ_MANY_WRITE_NONE ||
-							!(options->read_only || bdev->read_only))) {
-		rc = reason_set(reason, -EPERM, "block device %s is in use by %s",
-			options->bdev_name, bdev->claim_holder->ops->name);
+	rc = bdev_check_usable(bdev, options->read_only, reason);
+	if (rc)
 		goto free_controller;
-	}
 	device_options = (struct blk_device_options){
 		.control = vhost->control,
 		.name = controller->name,

@@ -149,12 +149,16 @@ void scsi_device_add_lun(struct vhost_device *device, unsigned target, int lun, 
 
 	op->reason = reason;
 	flow_start(&op->flow, scsi->control, "scsi_add_lun", add_run);
+	if (!options)
+		options = &usual;
 	rc = add_check(scsi, target, lun, reason);
 	if (lun == SCSI_DEVICE_LUN_UNSAID)
 		lun = 0;
 	if (rc == 0)
-		rc = scsi_unit_create(scsi, target, (unsigned)lun, bdev, options ? options : &usual,
-			reason, &op->unit);
+		rc = bdev_check_usable(bdev, options->read_only, reason);
+	if (rc == 0)
+		rc = scsi_unit_create(
+			scsi, target, (unsigned)lun, bdev, options, reason, &op->unit);
 	if (rc)
 		flow_fail(&op->flow, rc);
 }

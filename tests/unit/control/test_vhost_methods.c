@@ -339,6 +339,28 @@ static void coalescing_is_set_and_refused_as_clients_expect(void **state)
 	world_end(world);
 }
 
+static void the_device_of_a_store_is_no_disk_of_a_machine(void **state)
+{
+	static const struct exchange exchanges[] = {
+		{"vhost_create_scsi_controller", "{\"ctrlr\":\"s\"}", "\"result\":true"},
+		{"vhost_scsi_controller_add_target",
+			"{\"ctrlr\":\"s\",\"scsi_target_num\":0,\"bdev_name\":\"m\"}",
+			ERROR(-32602, "Operation not permitted")},
+		{"vhost_create_blk_controller", "{\"ctrlr\":\"b\",\"dev_name\":\"m\"}",
+			ERROR(-32602, "Operation not permitted")},
+	};
+	struct world *world = world_start(false);
+
+	world_call(world, "bdev_malloc_create",
+		"{\"num_blocks\":262144,\"block_size\":512,\"name\":\"m\"}");
+	world_call(
+		world, "bdev_lvol_create_lvstore", "{\"bdev_name\":\"m\",\"lvs_name\":\"lvs0\"}");
+	EXPECT(world, exchanges);
+	assert_non_null(strstr(
+		world_call(world, "vhost_get_controllers", "{\"name\":\"s\"}"), "\"scsi\":[]"));
+	world_end(world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -350,6 +372,7 @@ int main(void)
 		cmocka_unit_test(listings_and_transports_are_as_clients_expect),
 		cmocka_unit_test(queues_are_placed_and_listed_before_they_are_there),
 		cmocka_unit_test(coalescing_is_set_and_refused_as_clients_expect),
+		cmocka_unit_test(the_device_of_a_store_is_no_disk_of_a_machine),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
