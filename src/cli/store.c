@@ -237,13 +237,28 @@ static bool file_grow(const char *path, uint64_t size_bytes)
 	return rc == 0;
 }
 
+/* Before the file is touched: once larger than the store can use it cannot be made smaller here. */
+static bool grow_check_limit(const struct volume_work *work, const json_t *store)
+{
+	const json_t *limit = json_object_get(store, "max_growable_size");
+	uint64_t limit_bytes = (uint64_t)json_integer_value(limit);
+
+	if (!limit || work->size_bytes <= limit_bytes)
+		return true;
+	cli_error("%s was made to grow up to %llu bytes: give that or less as --size, or make a "
+		  "new store",
+		work->words[0], (unsigned long long)limit_bytes);
+	return false;
+}
+
 static bool grow_run(struct volume_work *work)
 {
 	const json_t *store = store_find(work, work->words[0]);
 
 	if (!store)
 		return false;
-	if (work->size_bytes && !file_grow(store_place(work, store), work->size_bytes))
+	if (work->size_bytes && !(grow_check_limit(work, store) &&
+					file_grow(store_place(work, store), work->size_bytes)))
 		return false;
 	if (store_file_kind(work, store) && !store_file_do(work, store, "rescan"))
 		return false;

@@ -144,6 +144,15 @@ def test_a_store_grows_with_its_file(pool):
     assert (pool.place / "pool.img").stat().st_size == 256 << 20
 
 
+def test_a_file_is_not_made_larger_than_its_store_can_grow(pool):
+    image = pool.place / "pool.img"
+    limit = pool.stores()[0]["growable_to_bytes"]
+    assert f"up to {limit} bytes" in pool.bad(1, "store", "grow", "--size", "100T", "pool")
+    assert image.stat().st_size == 64 << 20
+    pool.good("store", "grow", "--size", str(limit), "pool")
+    assert image.stat().st_size == limit and pool.stores()[0]["size_bytes"] > limit * 9 // 10
+
+
 def test_a_store_is_renamed_with_its_volumes(pool):
     pool.good("volume", "create", "--size", "1M", "pool/v")
     pool.good("store", "rename", "pool", "lake")
