@@ -304,13 +304,16 @@ static int where_resolve(const char *where, struct reason *reason, struct addrin
 	const char *port = colon ? colon + 1 : where;
 	char host[64] = HTTP_ADDRESS_DEFAULT;
 	size_t len = colon ? (size_t)(colon - where) : 0;
+	bool is_number = *port && strspn(port, "0123456789") == strlen(port) && strlen(port) <= 9;
 	bool bracketed = len > 2 && where[0] == '[' && where[len - 1] == ']';
 
 	if (colon && len < sizeof(host))
 		snprintf(host, sizeof(host), "%.*s", (int)(bracketed ? len - 2 : len),
 			where + bracketed);
-	if (len < sizeof(host) && *port && strspn(port, "0123456789") == strlen(port) &&
-		strlen(port) <= 5 && getaddrinfo(host, port, &hints, ret_address) == 0)
+	if (is_number && (atoi(port) < 1 || atoi(port) > UINT16_MAX))
+		return reason_set(
+			reason, -EINVAL, "%s is no port for HTTP: say one from 1 to 65535", port);
+	if (len < sizeof(host) && is_number && getaddrinfo(host, port, &hints, ret_address) == 0)
 		return 0;
 	return reason_set(reason, -EINVAL,
 		"'%s' is no place for HTTP: say PORT, ADDRESS:PORT or [ADDRESS]:PORT, in numbers",

@@ -105,7 +105,8 @@ def test_clients_that_mean_no_good_get_nothing_and_change_nothing(served):
 
 
 def test_without_the_option_or_with_nonsense_nothing_is_served(shell):  # noqa: F811
-    for where in "x", "localhost:80", "1.2.3.4.5:80", "", "127.0.0.1:", ":99999", "-1":
+    for where in "x", "localhost:80", "1.2.3.4.5:80", "", "127.0.0.1:", ":99999", "-1", \
+            "0", "127.0.0.1:0", "65536", "70000", "[::1]:65536":
         done = subprocess.run([binary(), "serve", "--no-state", "--no-rpc-server", "--http",
                                where], env=shell.environment, capture_output=True, text=True,
                               timeout=30 * FACTOR, check=False)
