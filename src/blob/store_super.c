@@ -14,12 +14,13 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 #include "blob/store_impl.h"
 
 struct super_change_op {
 	struct blob_op op;
 	uint64_t id; /* set_super */
-	uint64_t size; /* grow: of the device */
+	uint64_t size; /* grow: of the device, or what of it can be used */
 	struct bdev_gate_turn turn;
 	struct super super;
 	struct super before;
@@ -55,34 +56,57 @@ void blob_store_set_super(struct blob_store *store, uint64_t id, done_fn done, v
 
 /* ---- growing ------------------------------------------------------------ */
 
-static int grow_plan(struct super_change_op *op)
+/* UINT64_MAX: more than any store has. */
+static uint64_t grow_mask_pages(const struct super_change_op *op)
 {
 	const struct super *super = &op->op.store->super;
 	uint64_t clusters = op->size / super->cluster_size;
-	uint64_t pages;
+
+	if (clusters > BLOBSTORE_BITS_MAX)
+		return UINT64_MAX;
+	return (mask_bytes((uint32_t)clusters) + super->md_page_size - 1) / super->md_page_size;
+}
+
+/* A device may be larger than its store can become: as much of it is used as can be. */
+static int grow_limit(struct super_change_op *op)
+{
+	const struct super *super = &op->op.store->super;
+	uint64_t max_bytes = super_max_bytes(super);
+
+	if (grow_mask_pages(op) <= super_cluster_mask_room(super))
+		return 0;
+	if (super->size_bytes / super->cluster_size >= max_bytes / super->cluster_size)
+		return reason_set(op->op.reason, -ENOSPC,
+			"the store on %s was made to grow up to %llu bytes and has them, the "
+			"device has %llu: make a new store to use them all",
+			store_name(op->op.store), (unsigned long long)max_bytes,
+			(unsigned long long)op->size);
+	log_notice("the store on %s grows to %llu bytes, as far as it was made to; the device has "
+		   "%llu",
+		store_name(op->op.store), (unsigned long long)max_bytes,
+		(unsigned long long)op->size);
+	op->size = max_bytes;
+	return 0;
+}
+
+static int grow_plan(struct super_change_op *op)
+{
+	const struct super *super = &op->op.store->super;
+	int rc;
 
 	if (op->size < super->size_bytes)
 		return reason_set(op->op.reason, -EINVAL,
 			"%s has %llu bytes, the store on it %llu: a store cannot shrink",
 			store_name(op->op.store), (unsigned long long)op->size,
 			(unsigned long long)super->size_bytes);
-	if (clusters > BLOBSTORE_BITS_MAX)
-		clusters = BLOBSTORE_BITS_MAX + UINT64_C(1);
-	pages = clusters > BLOBSTORE_BITS_MAX
-			? UINT64_MAX
-			: (mask_bytes((uint32_t)clusters) + super->md_page_size - 1) /
-				  super->md_page_size;
-	if (pages > super_cluster_mask_room(super))
-		return reason_set(op->op.reason, -ENOSPC,
-			"the store on %s was made to grow up to %llu bytes, the device has %llu: "
-			"make a new store to use them all",
-			store_name(op->op.store), (unsigned long long)super_max_bytes(super),
-			(unsigned long long)op->size);
+	rc = grow_limit(op);
+	if (rc)
+		return rc;
 	op->before = *super;
 	op->before.clean = false;
 	op->super = op->before;
 	op->super.size_bytes = op->size;
-	op->super.cluster_mask_len = (uint32_t)pages;
+	op->super.cluster_mask_len = (uint32_t)grow_mask_pages(op);
 	return 0;
 }
 

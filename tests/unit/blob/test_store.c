@@ -303,25 +303,34 @@ static void a_store_grows_with_its_device_and_is_recovered_at_either_size(void *
 	}
 }
 
-static void a_store_without_room_for_a_longer_mask_does_not_grow(void **state)
+static void a_store_grows_as_far_as_its_mask_has_room_and_no_further(void **state)
 {
 	const struct gate_bdev_options large = {
 		.name = "disk", .size_bytes = 640 * MIB, .block_size = 4096};
 	struct blob_store_info info;
 	struct store_world sw;
+	uint64_t before;
 
 	store_world_start(&sw, 1, &large);
 	world_set_size(&sw.world, sw.base, 8 * MIB);
 	assert_int_equal(store_world_create(&sw, CLUSTER), 0);
 	volumes_info(&sw.volumes, &info);
 	assert_true(info.max_growable_bytes < 640 * MIB);
+	before = info.total_data_clusters;
 	world_set_size(&sw.world, sw.base, 640 * MIB);
+	assert_int_equal(volumes_grow(&sw.volumes), 0);
+	volumes_info(&sw.volumes, &info);
+	assert_int_equal(
+		info.total_data_clusters, before + (info.max_growable_bytes - 8 * MIB) / CLUSTER);
+	before = info.total_data_clusters;
 	assert_int_equal(volumes_grow(&sw.volumes), -ENOSPC);
 	assert_string_not_equal(sw.volumes.reason.text, "");
-	world_set_size(&sw.world, sw.base, align_down(info.max_growable_bytes, 4096));
-	assert_int_equal(volumes_grow(&sw.volumes), 0);
 	assert_int_equal(store_world_close(&sw), 0);
 	assert_int_equal(store_world_load(&sw), 0);
+	volumes_info(&sw.volumes, &info);
+	assert_int_equal(info.total_data_clusters, before);
+	world_set_size(&sw.world, sw.base, info.max_growable_bytes);
+	assert_int_equal(volumes_grow(&sw.volumes), 0);
 	assert_int_equal(store_world_close(&sw), 0);
 	store_world_end(&sw);
 }
@@ -423,7 +432,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_device_in_use_gets_no_store),
 		cmocka_unit_test(a_super_block_that_cannot_be_is_refused),
 		cmocka_unit_test(a_store_grows_with_its_device_and_is_recovered_at_either_size),
-		cmocka_unit_test(a_store_without_room_for_a_longer_mask_does_not_grow),
+		cmocka_unit_test(a_store_grows_as_far_as_its_mask_has_room_and_no_further),
 		cmocka_unit_test(users_are_told_when_space_gets_low_and_when_there_is_again),
 	};
 
