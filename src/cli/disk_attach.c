@@ -342,7 +342,7 @@ static void attach_print(const struct attach *attach, const char *socket, const 
 	printf("\n");
 	if (attach->scsi)
 		printf("\nFrom QEMU 8.2 on, add ,reconnect=1 to -chardev: then the machine goes on "
-		       "after\na restart of the daemon, when the disk has been attached again.\n");
+		       "after\na restart of the daemon.\n");
 }
 
 static bool attach_tell(struct attach *attach)
