@@ -82,6 +82,7 @@ int cli_flush(int code)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;
-	cli_error("the output could not be written: %s", strerror(errno));
+	if (errno != EPIPE) /* else who read it has enough */
+		cli_error("the output could not be written: %s", strerror(errno));
 	return code ? code : CLI_FAILED;
 }

@@ -57,6 +57,18 @@ def test_rates_are_those_of_disks_that_work(busy):
     assert none.value.code == -12, "what top has switched on is off again"
 
 
+def test_a_reader_that_has_enough_is_no_error_to_tell_of(shell):  # noqa: F811
+    with subprocess.Popen([binary(), "top", "-n", "5"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, env=shell.environment) as top:
+        assert top.stdout.readline()
+        top.stdout.close()
+        assert top.wait(20) == 1 and top.stderr.read() == ""
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([binary(), "top"], stdout=full, stderr=subprocess.PIPE, text=True,
+                              env=shell.environment, timeout=20, check=False)
+    assert done.returncode == 1 and "could not be written" in done.stderr
+
+
 def test_a_histogram_of_somebody_else_stays(busy):
     busy.daemon.call("bdev_enable_histogram", name="to", enable=True)
     lines = busy.good("top", "-n", "2", "--all").splitlines()
