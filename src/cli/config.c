@@ -192,7 +192,9 @@ static bool config_load(struct config_work *work)
 	bool any = true;
 	bool ok = json_is_array(subsystems);
 
-	if (!root)
+	if (!root && error.line < 1) /* it says of which file */
+		cli_error("cannot read the configuration: %s", error.text);
+	else if (!root)
 		cli_error("cannot read %s: %s (line %d)", work->word, error.text, error.line);
 	else if (!ok)
 		cli_error("%s is no configuration: it has no array of subsystems", work->word);
@@ -262,7 +264,13 @@ static bool config_forget(struct config_work *work)
 		json_decref(params);
 		return false;
 	}
-	result = config_call(work, "config_forget_missing", params);
+	result = client_call(work->client, "config_forget_missing", params);
+	if (!result && client_error_code(work->client) == -ENOENT)
+		cli_error(
+			"nothing of the name %s is missing: 'sluice config missing' lists what is",
+			work->word);
+	else if (!result)
+		cli_error("config_forget_missing: %s", client_error_text(work->client));
 	json_decref(result);
 	return result != NULL;
 }

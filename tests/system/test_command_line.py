@@ -759,3 +759,13 @@ def test_a_drive_that_cannot_be_bound_says_what_to_do(shell):
     assert (function / "driver_override").read_text()[0] == "\n"
     assert "has the kernel's driver nvme" in drives.run("unbind", "02:00.0").stdout
     assert "list, bind" in shell.bad(2, "nvme", "bind")
+
+
+def test_a_configuration_that_is_not_there_or_not_whole_is_named(shell):
+    told = shell.bad(1, "config", "load", "nofile")
+    assert "nofile: No such file" in told and "line" not in told
+    (shell.place / "half").write_text('{"subsystems":\n', encoding="ascii")
+    told = shell.bad(1, "config", "load", "half")
+    assert "cannot read half" in told and "line 2" in told
+    told = shell.bad(1, "config", "forget", "vm1")
+    assert "vm1" in told and "'sluice config missing'" in told
