@@ -236,9 +236,10 @@ struct cluster_set {
 bool cluster_set_init(struct cluster_set *set, uint64_t cluster_bytes, uint64_t size_bytes);
 void cluster_set_fini(struct cluster_set *set);
 void cluster_set_add(struct cluster_set *set, uint64_t offset, uint64_t length); /* bytes */
-/* Through the daemon, a part at a time, with progress on a terminal. False after a sentence. */
+/* Through the daemon, a part at a time, with progress on a terminal. False after a sentence, which
+ * says when_full when there is no space. */
 bool cluster_set_copy(struct volume_work *work, const struct cluster_set *set, uint64_t size_bytes,
-	const char *source, const char *target, bool skip_zeroes);
+	const char *source, const char *target, bool skip_zeroes, const char *when_full);
 /* A block device over a file, for the time of a copy: its name, or false after a sentence. */
 bool copy_file_open(struct volume_work *work, const char *path, bool readonly, uint32_t block_size,
 	char *ret_bdev, size_t size);

@@ -106,8 +106,22 @@ static json_t *copying_take(struct copying *copying, uint64_t *ret_bytes)
 	return ranges;
 }
 
+static bool copying_do(const struct copying *copying, json_t *params, const char *when_full)
+{
+	const char *word = copying->work->words[0];
+	struct client *client = copying->work->client;
+	json_t *result = client_call(client, "bdev_copy", params);
+
+	json_decref(result);
+	if (!result && client_error_code(client) == -ENOSPC)
+		cli_error("%s: %s: %s", word, client_error_text(client), when_full);
+	else if (!result)
+		cli_error("%s: %s", word, client_error_text(client));
+	return result != NULL;
+}
+
 bool cluster_set_copy(struct volume_work *work, const struct cluster_set *set, uint64_t size_bytes,
-	const char *source, const char *target, bool skip_zeroes)
+	const char *source, const char *target, bool skip_zeroes, const char *when_full)
 {
 	struct copying copying = {.work = work, .set = set, .size_bytes = size_bytes};
 	uint64_t bytes = 0;
@@ -125,9 +139,10 @@ bool cluster_set_copy(struct volume_work *work, const struct cluster_set *set, u
 			break;
 		}
 		copying_show(&copying, false);
-		ok = volume_do(work, work->words[0], "bdev_copy",
+		ok = copying_do(&copying,
 			json_pack("{s:s, s:s, s:o, s:b}", "source", source, "target", target,
-				"ranges", ranges, "skip_zeroes", (int)skip_zeroes));
+				"ranges", ranges, "skip_zeroes", (int)skip_zeroes),
+			when_full);
 		copying.done_bytes += bytes;
 	}
 	if (ok)

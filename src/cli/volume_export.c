@@ -302,7 +302,8 @@ static bool export_copy(struct exporting *exporting)
 	ok = exporting->made_bdev &&
 	     cluster_set_copy(exporting->work, &exporting->set, exporting->size_bytes,
 		     json_member_text(exporting->volume, "alias"), exporting->bdev,
-		     !exporting->since);
+		     !exporting->since,
+		     "the file's disk is full: make room there, or name a file elsewhere");
 	if (exporting->made_bdev && !copy_file_close(exporting->work, exporting->bdev))
 		ok = false;
 	return ok;

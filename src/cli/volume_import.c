@@ -289,7 +289,9 @@ static bool import_copy(struct importing *importing)
 		    work, importing->path, true, 0, importing->bdev, sizeof(importing->bdev)))
 		return false;
 	ok = cluster_set_copy(work, &importing->set, importing->size_bytes, importing->bdev,
-		importing->alias, !importing->increment);
+		importing->alias, !importing->increment,
+		"the store is full: make it larger with 'sluice store grow', or delete what is not "
+		"needed");
 	return copy_file_close(work, importing->bdev) && ok;
 }
 

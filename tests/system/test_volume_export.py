@@ -196,7 +196,7 @@ def test_what_fails_says_why_and_leaves_nothing(shell, arguments, text):
 def test_a_full_store_ends_an_import_and_leaves_no_volume(shell):
     sparse(shell.place / "in.img", 250 * MIB, [(0, 250 * MIB)])
     text = shell.bad(1, "volume", "import", "pool/v", "in.img")
-    assert "pool/v" in text and not shell.volumes()
+    assert "pool/v" in text and "'sluice store grow'" in text and not shell.volumes()
     wait_until(lambda: shell.stores()[0]["used_bytes"] == 0, 10, "its space is free again")
 
 
