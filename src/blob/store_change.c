@@ -413,10 +413,20 @@ static bool change_is_ready(const struct blob_store *store, uint32_t pages)
 	       ahead->ready - store->pages_promised >= pages;
 }
 
+/* With fewer not even the first volume can be made. */
+#define MD_PAGES_LEAST 3
+
 static int change_check(const struct blob_store *store, uint32_t pages, struct reason *reason)
 {
+	const struct super *super = &store->super;
+
 	if (store_pages_left(store) >= pages)
 		return 0;
+	if (super->md_len < MD_PAGES_LEAST)
+		return reason_set(reason, -ENOSPC,
+			"%s is too small for a store of volumes: make it at least %llu bytes",
+			store_name(store),
+			(unsigned long long)(super->size_bytes / super->md_len * MD_PAGES_LEAST));
 	return reason_set(reason, -ENOSPC,
 		"the metadata of the store on %s is full: delete snapshots or volumes, or make a "
 		"store with more metadata pages per cluster",

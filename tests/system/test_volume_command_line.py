@@ -75,6 +75,14 @@ def test_a_store_is_made_listed_and_deleted(shell):
     assert shell.state() == ([], [], ["pool.img"])
 
 
+def test_a_file_that_is_too_small_for_a_store_is_told_how_large_it_must_be(shell):
+    told = shell.bad(1, "store", "create", "--size", "1M", "pool", "pool.img")
+    least = told.split("at least ")[1].split()[0]
+    assert "too small" in told and shell.state() == ([], [], [])
+    shell.good("store", "create", "--size", least, "pool", "pool.img")
+    shell.good("volume", "create", "--size", "64K", "pool/v")
+
+
 def test_a_store_has_the_clusters_it_is_given(shell):
     for size, least in (("16K", 62 << 20), ("1M", 63 << 20)):
         shell.good("store", "create", "--cluster-size", size, "--size", "64M", f"s{size}",
