@@ -169,12 +169,18 @@ static void histogram_taken(void *arg, int rc)
 {
 	struct histogram_call *call = arg;
 	json_t *told = rc ? NULL : call->encode(call);
+	struct reason reason = {0};
 
 	/* The known answer when nothing is counted. */
-	if (!told)
-		rpc_request_fail(call->request, rc == -ENOENT || !rc ? -ENOMEM : rc, NULL);
-	else
+	if (rc == -ENOENT) {
+		reason_set(&reason, -ENOMEM,
+			"its histogram is off: bdev_enable_histogram switches it on");
+		rpc_request_fail(call->request, -ENOMEM, &reason);
+	} else if (!told) {
+		rpc_request_fail(call->request, rc ? rc : -ENOMEM, NULL);
+	} else {
 		rpc_request_finish(call->request, told);
+	}
 	free(call->histogram);
 	free(call);
 }

@@ -769,3 +769,8 @@ def test_a_configuration_that_is_not_there_or_not_whole_is_named(shell):
     assert "cannot read half" in told and "line 2" in told
     told = shell.bad(1, "config", "forget", "vm1")
     assert "vm1" in told and "'sluice config missing'" in told
+
+
+def test_a_histogram_that_is_off_is_told_apart_from_a_lack_of_memory(shell):
+    shell.daemon.call("bdev_null_create", name="n", num_blocks=8, block_size=512)
+    assert "bdev_enable_histogram" in shell.bad(1, "rpc", "bdev_get_histogram", '{"name":"n"}')
