@@ -134,9 +134,14 @@ static bool client_find_path(struct client *client, const char *path)
 	struct reason reason = {0};
 	int rc = 0;
 
+	if (path && !path[0]) {
+		cli_error("the name of the daemon's socket is empty: name one, or leave "
+			  "--rpc-socket out");
+		return false;
+	}
 	if (!path)
 		path = getenv("SLUICE_RPC_SOCKET");
-	if (path)
+	if (path && path[0])
 		snprintf(client->path, sizeof(client->path), "%s", path);
 	else
 		rc = paths_run(PATHS_RPC_SOCKET, client->path, sizeof(client->path), &reason);

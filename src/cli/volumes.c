@@ -86,7 +86,10 @@ const json_t *store_find(const struct volume_work *work, const char *word)
 {
 	const json_t *store = store_named(work, word);
 
-	if (!store)
+	if (!store && !word[0])
+		cli_error(
+			"the name of the store is empty: sluice store list shows those there are");
+	else if (!store)
 		cli_error("there is no store %s: sluice store list shows those there are, and "
 			  "sluice store open opens one that is on a file or device",
 			word);

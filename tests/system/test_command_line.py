@@ -774,3 +774,8 @@ def test_a_configuration_that_is_not_there_or_not_whole_is_named(shell):
 def test_a_histogram_that_is_off_is_told_apart_from_a_lack_of_memory(shell):
     shell.daemon.call("bdev_null_create", name="n", num_blocks=8, block_size=512)
     assert "bdev_enable_histogram" in shell.bad(1, "rpc", "bdev_get_histogram", '{"name":"n"}')
+
+
+def test_an_empty_name_is_called_that(shell):
+    assert "socket is empty" in shell.bad(1, "disk", "list", "-r", "")
+    assert "store is empty" in shell.bad(1, "volume", "create", "--size", "1M", "/x")
