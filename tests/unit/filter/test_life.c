@@ -184,7 +184,7 @@ static void a_filter_that_is_being_raised_can_be_deleted_and_lose_its_device(voi
 		struct race race = {.create.run = race_create_run, .other.run = race_delete_run};
 
 		place_start(&p);
-		p.base.claim_ns = 20 * MSEC_NS;
+		p.base.claim_ns = 100 * MSEC_NS;
 		base_comes(&p);
 		race.fw = &p.fw;
 		if (removes) {
