@@ -54,6 +54,7 @@ def cancel(source, target, path):
     target.kill()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("version, bus", ALL)
 def test_machine_moves_between_daemons_and_back_while_it_writes_and_verifies(lab, version, bus):
     image = lab.image()
