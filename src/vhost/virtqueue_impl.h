@@ -2,8 +2,8 @@
 /*
  * Inside of a virtqueue, for virtqueue.c (life, fairness, sleeping), chain.c (descriptors to
  * iovecs), split.c and packed.c (the two formats of a ring), inflight_*.c (their recovery),
- * postpone.c (requests that wait for space), query.c
- * (what is in flight).
+ * dirty_ring.c (either format while its writes are logged), postpone.c (requests that wait for
+ * space), query.c (what is in flight).
  *
  * Recording (reference section 11), in each format inline where the step happens:
  *
